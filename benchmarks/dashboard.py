@@ -25,8 +25,8 @@ from typing import Any
 
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalformat import SCHEMA, parse, timestamp
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalformat import SCHEMA, parse, timestamp
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 
 WARM_UP = 4.0

@@ -25,8 +25,8 @@ from typing import Any
 from benchmarks.compare import FOREIGN
 from sshrender.renderers.encoders import deflate, difference, isal
 from sshrender.renderers.encoders.rows import RowEncoder
-from sshrender.runner.pageencoder import PageEncoder
-from sshrender.runner.rendererinterface import RasterFile
+from sshrender.runner.rendering.pageencoder import PageEncoder
+from sshrender.runner.rendering.rendererinterface import RasterFile
 
 
 def _children(command: Sequence[str]) -> float:

@@ -14,8 +14,8 @@ from tests.lab import Farm
 from tests.plain import page_content
 
 from benchmarks.measure import BenchmarkError
-from sshrender.job.journal import read_journal
-from sshrender.job.journalentries import PageSent
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.journalentries import PageSent
 
 CHUNK = 20
 DOCUMENT = "document.pdf"

@@ -22,8 +22,8 @@ from docs.walks import WALKS, table
 
 from sshrender.core.states import HostState, PageState
 from sshrender.core.statetables import CONNECTED, HOST_CHANGES, PAGE_CHANGES, Change, State
-from sshrender.job import journalentries
-from sshrender.job.history import PageRecord
+from sshrender.job.journal import journalentries
+from sshrender.job.journal.history import PageRecord
 from sshrender.transports.sshkeywords import TREATMENTS, Treatment
 
 ROOT = Path(__file__).parents[1]
@@ -99,12 +99,17 @@ def house() -> str:
 
 
 def folders() -> str:
-    """Return a table of the folders, each with what its ``__init__.py`` says of it."""
+    """Return a table of the folders and those inside them, with what each ``__init__.py`` says of it."""
     lines = ["| folder | what it holds | imports from |", "|---|---|---|"]
     for name, imported in sorted(package_graph().items()):
-        text = ast.get_docstring(ast.parse((SOURCE / name / "__init__.py").read_text())) or ""
-        lines.append(f"| `{name}/` | {_first_paragraph(text)} | {', '.join(sorted(imported)) or '–'} |")
+        lines.append(f"| `{name}/` | {_purpose(SOURCE / name)} | {', '.join(sorted(imported)) or '–'} |")
+        for inside in sorted((SOURCE / name).rglob("*/__init__.py")):
+            lines.append(f"| – `{inside.parent.relative_to(SOURCE)}/` | {_purpose(inside.parent)} | |")
     return "\n".join(lines) + "\n"
+
+
+def _purpose(folder: Path) -> str:
+    return _first_paragraph(ast.get_docstring(ast.parse((folder / "__init__.py").read_text())))
 
 
 def host_states() -> str:

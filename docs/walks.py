@@ -43,15 +43,28 @@ PAGE = (
     Step("coordinator.hosts.router", "coordinator.loop", "turns the command into a message"),
     Step("coordinator.hosts.connection", "coordinator.hosts.router", "writes the message as one line"),
     Step("runner.main", "coordinator.hosts.connection", "reads the line on the host", "wire"),
-    Step("runner.slot", "runner.main", "takes the next page from its queue, names the file in `work/`"),
-    Step("runner.warmsession", "runner.slot", "asks the warm Ghostscript for the page"),
+    Step(
+        "runner.rendering.slot",
+        "runner.main",
+        "takes the next page from its queue, names the file in `work/`",
+    ),
+    Step(
+        "runner.rendering.warmsession", "runner.rendering.slot", "asks the warm Ghostscript for the page"
+    ),
     Step(
         "renderers.ghostscript",
-        "runner.warmsession",
+        "runner.rendering.warmsession",
         "knows the dialogue: lines to write, lines to expect",
     ),
-    Step("runner.finalizer", "runner.slot", "syncs the file, hashes it and reports it"),
-    Step("coordinator.hosts.connection", "runner.finalizer", "reads and checks the report", "wire"),
+    Step(
+        "runner.rendering.finalizer", "runner.rendering.slot", "syncs the file, hashes it and reports it"
+    ),
+    Step(
+        "coordinator.hosts.connection",
+        "runner.rendering.finalizer",
+        "reads and checks the report",
+        "wire",
+    ),
     Step("coordinator.loop", "coordinator.hosts.connection", "takes the report from its queue", "queue"),
     Step("coordinator.hosts.messagehandlers", "coordinator.loop", "turns the report into an event"),
     Step("core.scheduler", "coordinator.loop", "decides: `VerifyPage`"),
@@ -63,14 +76,14 @@ PAGE = (
     Step(
         "job.verification.verify", "coordinator.workers.verifier", "checks the file, in a child process"
     ),
-    Step("job.publish", "coordinator.workers.verifier", "gives it its final name in `pages/`"),
+    Step("job.output.publish", "coordinator.workers.verifier", "gives it its final name in `pages/`"),
     Step("coordinator.loop", "coordinator.workers.verifier", "takes the result from its queue", "queue"),
     Step(
         "coordinator.journalrecorder",
         "coordinator.loop",
         "records `page_delivered`, shows it to the views",
     ),
-    Step("job.journal", "coordinator.journalrecorder", "appends the line to `journal.jsonl`"),
+    Step("job.journal.journal", "coordinator.journalrecorder", "appends the line to `journal.jsonl`"),
 )
 
 REQUEST = (
@@ -86,12 +99,17 @@ REQUEST = (
         "implements it for a job in a folder",
         "protocol",
     ),
-    Step("job.requests", "api.dashboardsource", "signs the request and writes it into `requests/`"),
     Step(
-        "coordinator.workers.requestpoller", "job.requests", "lists `requests/` on any machine", "file"
+        "job.queue.requests", "api.dashboardsource", "signs the request and writes it into `requests/`"
     ),
     Step(
-        "job.queueoperations",
+        "coordinator.workers.requestpoller",
+        "job.queue.requests",
+        "lists `requests/` on any machine",
+        "file",
+    ),
+    Step(
+        "job.queue.queueoperations",
         "coordinator.workers.requestpoller",
         "records in `attributes.json` what lasts",
     ),
@@ -108,7 +126,7 @@ JOB = (
     Step("cli.coordinate", "job.jobattributes", "runs on any machine, and calls the api", "file"),
     Step("api.queue", "cli.coordinate", "runs the queue until it is empty or the command is stopped"),
     Step("coordinator.queuedispatcher", "api.queue", "starts, watches and ends jobs"),
-    Step("job.queuescanner", "coordinator.queuedispatcher", "finds the job in the shared folder"),
+    Step("job.queue.queuescanner", "coordinator.queuedispatcher", "finds the job in the shared folder"),
     Step("core.jobqueue", "coordinator.queuedispatcher", "decides which job comes next"),
     Step("api.jobprocess", "api.queue", "starts a process for the job and sends it an order"),
     Step("api.jobworker", "api.jobprocess", "opens the job again, in that process", "pipe"),
@@ -116,7 +134,7 @@ JOB = (
     Step("coordinator.jobrun", "api.runcontext", "takes the lease"),
     Step("coordinator.loop", "coordinator.jobrun", "renders the pages, as in the first walk"),
     Step("coordinator.outcome", "coordinator.loop", "sums up: state, exit code, failed pages"),
-    Step("job.manifest", "coordinator.jobrun", "writes `manifest.json`"),
+    Step("job.output.manifest", "coordinator.jobrun", "writes `manifest.json`"),
     Step("coordinator.overviewdata", "api.runcontext", "writes `overview.html`"),
     Step("coordinator.notification", "api.runcontext", "sends mail and runs `on_done`"),
     Step("api.jobprocess", "api.jobworker", "reads how the job ended", "pipe"),

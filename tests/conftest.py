@@ -115,7 +115,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     temporary = tmp_path / "temporary-files"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    # Jobs of one user share a machine's slots (runner/slotlocks.py): tests side by side must not.
+    # Jobs of one user share a machine's slots (runner/slots/slotlocks.py): tests side by side must not.
     monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])
     monkeypatch.chdir(folder)
     return folder

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sshrender.job.journal import read_journal
-from sshrender.job.journalentries import JournalEntry
-from sshrender.job.journalformat import SCHEMA, as_fields, parse, timestamp
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.journalformat import SCHEMA, as_fields, parse, timestamp
 
 
 def fields_of(type_: str, at: float, /, **fields: Any) -> dict[str, Any]:

@@ -6,17 +6,18 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
-from sshrender import commandstart, gctuning
-from sshrender.cli import jsonresult, streams
-from sshrender.errors import limit_reached
+from sshrender import commandstart, gctuning, lastresort, startlimits
+from sshrender.errors import UserError, limit_reached
+
+try:
+    from sshrender.cli import jsonresult, streams
+except (ImportError, MemoryError, OSError) as failed:  # a limit leaves no room even for these
+    os._exit(lastresort.say_what_is_left(failed))
 
 if TYPE_CHECKING:
     import typer
-
-    from sshrender.errors import UserError
 
 
 COMPLETION = "_SSHRENDER_COMPLETE"
@@ -32,38 +33,40 @@ def main() -> None:
     code = 1
     try:
         commandstart.start()
-        threading.excepthook = _record_of_thread
+        lastresort.watch_threads(_record, _report)
         streams.open_missing()
-        _hurry()
         streams.be_lenient()
-        if jsonresult.is_wanted():
-            streams.raise_on_signals()
-        code = flushed(run())
+        code = flushed(_within_limits())
     except BaseException as error:  # noqa: BLE001 - not even the report of an error was possible
-        code = _say_what_is_left(error)
+        code = lastresort.say_what_is_left(error)
     finally:
         os._exit(code)
 
 
-def _record_of_thread(failed: threading.ExceptHookArgs) -> None:
+def _within_limits() -> int:
+    """Run the command if the limits of this process leave room for it; return its exit code."""
+    try:
+        startlimits.require(_command())
+    except UserError as error:
+        return _report(error)
+    startlimits.limit_reservations()
+    _hurry()
+    if jsonresult.is_wanted():
+        streams.raise_on_signals()
+    return run()
+
+
+def _command() -> str:
+    """Return the first word that is no option: the command, or what takes its place."""
+    words = [word for word in sys.argv[1:] if word != "--json"]
+    return words[0] if words else ""
+
+
+def _record(error: BaseException) -> None:
     """Write an error that a thread did not handle into the log: no traceback reaches the terminal."""
     from sshrender.api import errorlog
 
-    if failed.exc_value is not None:
-        errorlog.record(failed.exc_value)
-
-
-def _say_what_is_left(error: BaseException) -> int:
-    """Print an error with nothing but write(2), and return the exit code.
-
-    There may be no memory, no descriptor and no disk.
-    """
-    limit = limit_reached(error)
-    what = limit.what if limit is not None else f"{type(error).__name__}: {error}"[:400]
-    words = f"sshrender: error: {what}\nhint: the limits: ulimit -a\n"
-    with contextlib.suppress(OSError):
-        os.write(2, words.encode("ascii", "replace"))
-    return 1 if limit is None else limit.code
+    errorlog.record(error)
 
 
 def flushed(code: int) -> int:
@@ -94,8 +97,6 @@ def _hurry() -> None:
 def run() -> int:
     """Run the command of ``sys.argv``; return its exit code. Every error has been reported."""
     import typer
-
-    from sshrender.errors import UserError
 
     app = _app()
     try:
@@ -129,9 +130,9 @@ def run() -> int:
 
 def _app() -> typer.Typer:
     """Return the commands: the one that is called, or all where its name is not that of one."""
-    from sshrender.cli.app import app, with_only
+    from sshrender.cli.app import tree
 
-    return app if COMPLETION in os.environ else with_only(*sys.argv[1:2])
+    return tree() if COMPLETION in os.environ else tree(*sys.argv[1:2])
 
 
 def _report(error: UserError) -> int:
@@ -150,7 +151,7 @@ def _interrupted(number: int) -> int:
 
 def _usage(error: typer.TyperException) -> UserError:
     """Return an error of the command line in the form of all other errors."""
-    from sshrender.errors import ExitCode, UserError
+    from sshrender.errors import ExitCode
 
     what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
     context = getattr(error, "ctx", None)
@@ -166,7 +167,7 @@ def _failed(error: Exception) -> int:
     if limit is not None:  # no more is loaded: that needs a descriptor and memory
         return _report(limit)
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode, UserError
+    from sshrender.errors import ExitCode
 
     return _report(errorlog.of_environment(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
 

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Grid Engine of one node, installed into an overlay of / in name spaces of its own, and a job over it. Nothing
-# stays on this machine: everything ends with this process, which is process 1 of its world.
-# usage: gridengine.sh FOLDER PROGRAM...    FOLDER holds debs/ and many.pdf
+# Grid Engine of one node, installed into an overlay of / in name spaces of its own, and a job over it, of which
+# one pilot is cancelled; then a job that the engine refuses. Nothing stays on this machine: everything ends with
+# this process, which is process 1 of its world.
+# usage: gridengine.sh FOLDER PROGRAM...    FOLDER holds debs/, many.pdf, slow/gs, hosts.toml and refused.toml
 set -u
 cd "$1" || exit 1
 if [ "${2-}" != inside ]; then
@@ -18,6 +19,7 @@ fi
 FOLDER=$1
 shift 2
 mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /dev/shm
 hostname desk
 echo desk > /etc/hostname
 printf '127.0.0.1 localhost\n10.78.0.1 desk\n' > /etc/hosts
@@ -36,6 +38,7 @@ rm /usr/sbin/policy-rc.d
 /etc/init.d/gridengine-master start > master.log 2>&1
 as_manager() { su -s /bin/bash sgeadmin -c "EDITOR=/run/editor SGE_ROOT=$SGE_ROOT SGE_CELL=default $1" >> qconf.log 2>&1; }
 for _ in $(seq 50); do as_manager "qconf -sh" && break; sleep 0.1; done
+touch "$FOLDER/group.time"
 printf 'group_name @allhosts\nhostlist desk\n' > /run/group
 cat > /run/editor <<'X'
 #!/bin/sh
@@ -55,9 +58,19 @@ as_manager "qconf -mconf global" # the user of this test is root
 /etc/init.d/gridengine-exec start > exec.log 2>&1
 for _ in $(seq 100); do qstat -f | grep -q lx-amd64 && break; sleep 0.1; done
 cd "$FOLDER" || exit 1
+delivered() { cat san/many-*/journal.jsonl 2> /dev/null | grep -c '"page_delivered"'; }
 "$@" hosts --hosts hosts.toml --json > hosts.json
-"$@" render --hosts hosts.toml --dpi 40 -o out many.pdf
+PATH=$PWD/slow:$PATH "$@" render --hosts hosts.toml --dpi 40 --encoder ghostscript -o out many.pdf & RENDER=$!
+for _ in $(seq 900); do [ "$(delivered)" -ge 3 ] && break; sleep 0.1; done
+qdel "$(qstat | awk 'NR == 3 { print $1 }').2"
+wait $RENDER
 echo "exit $?"
-for _ in $(seq 100); do [ -z "$(qstat)" ] && break; sleep 0.2; done
-echo "queue $(qstat | wc -l)"
-echo "holders $(grep -lsz '[s]shrender-holder' /proc/[0-9]*/cmdline | wc -l)"
+"$@" hosts --hosts refused.toml --json > refused.json
+echo "hosts $?"
+"$@" render --hosts refused.toml --dpi 30 -o none many.pdf --json > none.json
+echo "refused $?"
+# What a runner writes into memory and temporary folders; the test's own folder is none of them.
+left() { qstat; grep -lsz '[s]shrender-\(holder\|runner\)' /proc/[0-9]*/cmdline; find /dev/shm /run cover/upper -path '*tmp/*' -iname '*sshrender*'; }
+for _ in $(seq 100); do [ -z "$(left 2> /dev/null)" ] && break; sleep 0.2; done
+echo "left $(left 2> /dev/null | wc -l)"
+left 2> /dev/null

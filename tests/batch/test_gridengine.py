@@ -1,9 +1,10 @@
-"""A job over a real Grid Engine of one node, in an overlay of the file system."""
+"""Jobs over a real Grid Engine of one node, in an overlay of the file system."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests import pdfs
+from tests.batch.pooljob import PoolJob, require_plain
 from tests.conftest import PROGRAM
-from tests.lab import requirements
+from tests.lab import requirements, slow
 
 PACKAGES = (
     "gridengine-common",
@@ -23,7 +25,7 @@ PACKAGES = (
     "libmunge2",
     "libhwloc15",
 )
-PAGES = 12
+PAGES = 24
 
 pytestmark = pytest.mark.lab
 
@@ -45,27 +47,52 @@ def folder(home: Path) -> Path:
         pytest.skip(f"Grid Engine's packages cannot be fetched: {fetched.stderr}")
     pdfs.write(home / "many.pdf", pdfs.numbered(PAGES))
     (home / "san").mkdir()
+    (home / "slow").mkdir()
+    (home / "slow" / "gs").write_text(slow.script(0.5))
+    (home / "slow" / "gs").chmod(0o755)
     pool = 'name = "cluster"\nengine = "gridengine"\npilots = 2\nwalltime = "10m"'
-    (home / "hosts.toml").write_text(f'[san]\npath = "{home}/san"\n[[pools]]\n{pool}\n')
+    inventory = f'[san]\npath = "{home}/san"\n[[pools]]\n{pool}\n'
+    (home / "hosts.toml").write_text(inventory)
+    (home / "refused.toml").write_text(f'{inventory}queue = "nope"\n')
     return home
 
 
-def test_a_job_over_grid_engine_alone(folder: Path) -> None:
+def test_a_job_over_grid_engine_loses_a_pilot_and_is_what_plain_ghostscript_makes(
+    folder: Path,
+) -> None:
     world = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--"]
     script = str(Path(__file__).with_name("gridengine.sh"))
     answer = subprocess.run(
         [*world, "bash", script, str(folder), *PROGRAM],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,
         check=False,
     )
     log = answer.stdout + answer.stderr
-    assert {"exit 0", "queue 0", "holders 0"} <= set(answer.stdout.split("\n")), log
+    assert {"exit 0", "left 0"} <= set(answer.stdout.split("\n")), log
     (pool,) = json.loads((folder / "hosts.json").read_text())["pools"]
-    assert (pool["state"], pool["free"]) == ("usable", 4), log
-    (path,) = (folder / "san").glob("many-*/journal.jsonl")
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    delivered = [entry for entry in entries if entry["type"] == "page_delivered"]
-    assert sorted(entry["page"] for entry in delivered) == list(range(1, PAGES + 1))
-    assert {entry["host"] for entry in delivered} <= {"gridengine:1_1", "gridengine:1_2"}
+    assert (pool["state"], pool["free"], pool["reason"]) == ("usable", 4, ""), log
+    first, refused = (PoolJob(path) for path in _by_dpi(folder / "san"))
+    first.require_whole(PAGES)
+    left = {**first.reasons("drained"), **first.reasons("removed")}
+    assert [each for each in left if each.endswith("_2")], log
+    require_plain(folder / "out", folder / "many.pdf", folder / "plain", 40)
+    # A queue that does not exist: `hosts` says so without a submission, and a job after two.
+    (pool,) = json.loads((folder / "refused.json").read_text())["pools"]
+    assert (pool["state"], "unknown queue" in pool["reason"]) == ("refused", True), pool
+    result = json.loads((folder / "none.json").read_text())
+    assert {"hosts 4", "refused 4"} <= set(answer.stdout.split("\n")), log
+    assert "unknown queue" in result["reason"]
+    assert 1 <= len(refused.journal("pilots_requested")) <= 2
+
+
+def _by_dpi(san: Path) -> list[Path]:
+    """Return the folders of the jobs, the finer one first."""
+    folders = sorted(path.parent for path in san.glob("*/job.json"))
+    return sorted(folders, key=lambda each: -_dpi(each))
+
+
+def _dpi(folder: Path) -> int:
+    (found,) = re.findall(r'"dpi": ?(\d+)', (folder / "job.json").read_text())
+    return int(found)

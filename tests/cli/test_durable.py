@@ -15,7 +15,7 @@ from tests import pdfs
 PAGES = 5
 _RECORDED = """
 import os, stat, sys
-from sshrender.job.journal import JournalWriter
+from sshrender.job.journal.journal import JournalWriter
 told = []
 link, fsync, append = os.link, os.fsync, JournalWriter.append
 def keep(*words):

@@ -7,6 +7,7 @@ alone. Starting the program as a shell does costs half a second, and is left to 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pty
 import resource
@@ -24,15 +25,16 @@ from typing import Any
 import pytest
 
 import sshrender.__main__ as program
+from sshrender import lastresort, startlimits
 from sshrender.api import errorlog
 from sshrender.api.documentarguments import require_files
 from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.runner import hostfacts, processlimits
+from sshrender.runner.host import hostfacts, processlimits
 from sshrender.runner.main import Runner
-from sshrender.runner.warmsession import reason_for
+from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.jobcontrol import is_in_background
 from tests import pdfs
@@ -224,18 +226,123 @@ def test_what_is_no_limit_is_not_called_one() -> None:
 
 
 def test_the_last_resort_needs_no_python(capfd: pytest.CaptureFixture[str]) -> None:
-    assert program._say_what_is_left(OSError(errno.EMFILE, "Too many open files")) == ExitCode.USAGE
-    assert program._say_what_is_left(ValueError("ß")) == 1
+    assert lastresort.say_what_is_left(OSError(errno.EMFILE, "Too many open files")) == ExitCode.USAGE
+    assert lastresort.say_what_is_left(ValueError("ß")) == 1
     said = capfd.readouterr().err
     assert "RLIMIT_NOFILE" in said
     assert "ValueError: ?" in said
     assert said.count("hint: ") == 2
 
 
+@pytest.mark.parametrize("dies", ["_bootstrap_inner", "run"])
+def test_a_thread_without_memory_ends_the_command(dies: str) -> None:
+    """Whoever waits for the thread, or for its start, would wait for ever."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(writing, 2)
+        lastresort.watch_threads(lambda _error: None, lambda _limit: 1 // 0)
+        waits = threading.Event()
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        setattr(threading.Thread, dies, fail)
+        threading.Thread(target=waits.set).start()
+        waits.wait()
+        os._exit(99)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == ExitCode.USAGE
+    assert "RLIMIT_AS" in said, "even where the report fails as well"
+    assert "\nhint: " in said
+
+
+class TestFloor:
+    """A limit that is too low for a command is refused before it can abort or hang."""
+
+    CASES = (
+        *(
+            ("RLIMIT_AS", mib << 20, command)
+            for mib in (40, 60, 80, 150)
+            for command in ("submit", "why")
+        ),
+        *(("RLIMIT_AS", mib << 20, command) for mib in (300, 599) for command in ("render", "serve")),
+        *(("RLIMIT_DATA", 100 << 20, command) for command in ("submit", "status")),
+        *(("RLIMIT_STACK", 300 << 10, command) for command in ("render", "status")),
+        ("RLIMIT_NOFILE", 31, "watch"),
+        ("RLIMIT_NOFILE", 11, "status"),
+    )
+
+    @pytest.mark.parametrize(("kind", "value", "command"), CASES)
+    @pytest.mark.parametrize("is_root", [True, False])
+    @pytest.mark.parametrize("is_soft", [True, False])
+    def test_it_names_the_limit_what_is_needed_and_how_to_raise_it(
+        self,
+        kind: str,
+        value: int,
+        command: str,
+        is_root: bool,
+        is_soft: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        number = getattr(resource, kind)
+        raised: list[tuple[int, tuple[int, int]]] = []
+        monkeypatch.setattr(os, "geteuid", lambda: 0 if is_root else 1000)
+        monkeypatch.setattr(
+            resource,
+            "getrlimit",
+            lambda asked: (value, -1 if is_soft else value) if asked == number else (-1, -1),
+        )
+        monkeypatch.setattr(resource, "setrlimit", lambda *limit: raised.append(limit))
+        if kind == "RLIMIT_NOFILE" and is_soft:  # what the hard limit allows is taken
+            startlimits.require(command)
+            assert raised[0][1][0] > value
+            return
+        with pytest.raises(UserError) as caught:
+            startlimits.require(command)
+        assert caught.value.code == ExitCode.USAGE
+        assert kind in caught.value.what
+        assert "this command needs " in caught.value.what
+        expected = "ulimit -S " if is_soft else "ulimit -" if is_root else "in a batch job"
+        assert caught.value.hint.startswith(expected)
+
+    @pytest.mark.parametrize("command", ["render", "status", "", "--version"])
+    def test_usual_limits_are_enough(self, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual = {resource.RLIMIT_STACK: (8 << 20, -1), resource.RLIMIT_NOFILE: (1024, 524288)}
+        monkeypatch.setattr(resource, "getrlimit", lambda kind: usual.get(kind, (-1, -1)))
+        startlimits.require(command)
+
+    @pytest.mark.parametrize("mib", [40, 60, 100])
+    def test_a_submission_neither_hangs_nor_aborts(self, mib: int, home: Path) -> None:
+        """With 60 MiB it waited for ever, with 40 a library ended the process."""
+        pdfs.write(home / "a.pdf", pdfs.numbered(1))
+        limit = f"--as={mib << 20}:{mib << 20}"
+        words = [*PROGRAM, "submit", "a.pdf", "--json"]
+        answer = subprocess.run(["prlimit", limit, *words], capture_output=True, text=True, check=False)
+        assert answer.returncode == ExitCode.USAGE, answer.stderr
+        assert f"(RLIMIT_AS, ulimit -v) is {mib} MiB, and this command needs 600 MiB" in answer.stderr
+        assert json.loads(answer.stdout)["exit_code"] == ExitCode.USAGE
+
+    def test_a_render_works_with_what_is_asked_for(self, home: Path) -> None:
+        pdfs.write(home / "a.pdf", pdfs.numbered(2))
+        limits = [
+            f"--as={startlimits.MIN_MEMORY}",
+            f"--nofile={startlimits.MIN_FILES}",
+            "--stack=524288",
+        ]
+        words = [*PROGRAM, "render", "a.pdf", "-r", "20"]
+        answer = subprocess.run(
+            ["prlimit", *limits, *words], capture_output=True, text=True, check=False
+        )
+        assert answer.returncode == 0, answer.stderr
+
+
 def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
     error = ValueError("of a thread")
-    program._record_of_thread(threading.ExceptHookArgs((ValueError, error, None, None)))
+    program._record(error)
     assert "of a thread" in (home / "log").read_text()
 
 

@@ -16,11 +16,11 @@ import pytest
 
 import sshrender as package
 from sshrender.core.snapshot import HostView, Snapshot
-from sshrender.job import drains
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.queue import drains
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.storage import processidentity
 from sshrender.views import output

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from sshrender.config.settings import resolve
-from sshrender.job import jobattributes, requests
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.queue import requests
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 from tests.lab.prepared import Prepared

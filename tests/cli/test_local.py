@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job.journalformat import SCHEMA
+from sshrender.job.journal.journalformat import SCHEMA
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 from tests.cli.conftest import Paced

@@ -13,7 +13,7 @@ from sshrender.cli import man
 from sshrender.cli.app import app
 from sshrender.config.inventory import HostEntry
 from sshrender.errors import ExitCode
-from sshrender.job.journalentries import TYPES
+from sshrender.job.journal.journalentries import TYPES
 from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]

@@ -14,14 +14,15 @@ import pytest
 
 from sshrender.api import documentarguments, jobchanges, jobs, removal
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, outputfolder
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalformat import SCHEMA, stamped
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalformat import SCHEMA, stamped
 from sshrender.job.leasefiles import LeaseFiles
-from sshrender.job.requestoperations import Operation
+from sshrender.job.output import outputfolder
+from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.storage import files
 from tests import pdfs

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from sshrender.runner import hostfacts
+from sshrender.runner.host import hostfacts
 from tests import pdfs
 from tests.conftest import Run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job.journalformat import SCHEMA
+from sshrender.job.journal.journalformat import SCHEMA
 from tests import pdfs
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -64,7 +64,7 @@ _BROKEN = {
     "mail": "import sshrender.coordinator.notification as n\nn.mail = lambda *a: 1 / 0",
     "on_done": "import sshrender.coordinator.notification as n\nn.run = lambda *a: 1 / 0",
     "overview": "import sshrender.coordinator.overviewdata as o\no.write = lambda *a: 1 / 0",
-    "manifest": "import sshrender.job.manifest as m\nm.save = lambda *a: 1 / 0",
+    "manifest": "import sshrender.job.output.manifest as m\nm.save = lambda *a: 1 / 0",
     "view": "import sshrender.views.plain as p\np.PlainView.snapshot = lambda *a: 1 / 0",
     "entry": "import sshrender.views.plain as p\np.PlainView.entry = lambda *a: 1 / 0",
     "summary": "import sshrender.views.reporter as r\nr.lines = lambda *a: 1 / 0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sshrender.api.jobtable import JobTable
-from sshrender.job.requestoperations import Operation
+from sshrender.job.queue.requestoperations import Operation
 from tests import pdfs
 from tests.conftest import Run
 

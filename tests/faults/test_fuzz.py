@@ -26,9 +26,10 @@ from sshrender.config.units import parse_duration, parse_size
 from sshrender.document import pagelist
 from sshrender.document.facts import read_password
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import history, lease
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
+from sshrender.job.journal import history
+from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings, load_spec
 from sshrender.storage import processidentity
 from sshrender.transports import framing, knownhosts, messages, payload, sshconfig

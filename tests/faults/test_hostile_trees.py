@@ -183,7 +183,7 @@ def _under(limit: str, most: int, *words: str) -> list[str]:
         ("RLIMIT_AS", 1500 << 20, 0, ""),
         ("RLIMIT_FSIZE", 64 << 20, 0, ""),
         ("RLIMIT_AS", 200 << 20, 2, "RLIMIT_AS, ulimit -v"),
-        ("RLIMIT_NOFILE", 31, 4, "RLIMIT_NOFILE, ulimit -n is 31, and a renderer needs 32"),
+        ("RLIMIT_NOFILE", 31, 2, "(RLIMIT_NOFILE, ulimit -n) is 31, and this command needs 32"),
     ],
 )
 def test_a_hard_limit_of_the_machine_is_kept_or_named(

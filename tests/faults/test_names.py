@@ -22,7 +22,7 @@ from rich.console import Console
 from sshrender.config import inventory
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.renderers import ghostscript
 from sshrender.transports import payload

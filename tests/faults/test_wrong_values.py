@@ -17,9 +17,10 @@ from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Host
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import history, lease
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
+from sshrender.job.journal import history
+from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name, load_spec
 from sshrender.transports import knownhosts, messages, ssh, sshconfig
 from sshrender.transports.interface import ConnectFailed

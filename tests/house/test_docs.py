@@ -16,8 +16,8 @@ from sshrender.cli.app import app
 from sshrender.errors import ExitCode
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.leasefiles import Claim
-from sshrender.job.outputrecord import Contents, Record
-from sshrender.job.requests import Request
+from sshrender.job.output.outputrecord import Contents, Record
+from sshrender.job.queue.requests import Request
 from sshrender.job.spec import JobSpec
 from sshrender.transports.interface import Refusal
 from tests.house.source import ROOT, SOURCE

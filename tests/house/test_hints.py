@@ -129,7 +129,12 @@ STARTS = {
     "Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
     "copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
     "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
-    "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
+    "ulimit -S -{option} hard",
+    "ulimit -{option} {_USUAL.get(option, 'unlimited')}",
+    (
+        "in a batch job, request more; elsewhere the administrator sets the hard limit"
+        " (/etc/security/limits.conf): ulimit -H -{option}"
+    ),
     "ssh MACHINE sshrender key show | sshrender key import",
     "{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
     "htpasswd -B -c {shlex.quote(str(file))} NAME",

@@ -12,11 +12,13 @@ from typing import Any
 
 from PIL import Image
 
-from sshrender.job import history, jobattributes, jobstatus
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
-from sshrender.job.publish import page_name
+from sshrender.job.journal import history
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.output.publish import page_name
 from sshrender.job.spec import load_spec
+from sshrender.job.status import jobstatus
 from tests import pdfs
 from tests.entries import entries_of, lines_of
 from tests.lab.coordinators import Machine, submitted

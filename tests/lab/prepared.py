@@ -199,7 +199,17 @@ def _load() -> None:
     for name in _LATER:
         importlib.import_module(name)
     for module in _modules(sshrender.__path__):
-        importlib.import_module(module)
+        for found in vars(importlib.import_module(module)).values():
+            _complete(found)
+
+
+def _complete(found: object) -> None:
+    """Make what a class makes of itself when it is first used, once for all commands."""
+    from pydantic import BaseModel
+
+    if isinstance(found, type):
+        if issubclass(found, BaseModel) and found is not BaseModel:
+            found.model_rebuild()
 
 
 def _modules(path: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from sshrender.runner import sandbox
+from sshrender.runner.host import sandbox
 from tests.lab.namespaces import TOOL_PATH, tool
 
 PROGRAMS = {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import processlimits, sandbox, scratch
+from sshrender.runner.host import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.requirements import require_sandbox

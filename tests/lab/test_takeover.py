@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sshrender.job.publish import page_name
+from sshrender.job.output.publish import page_name
 from tests import pdfs
 from tests.entries import lines_of
 from tests.lab.coordinators import Coordinator, Machine, in_flight, submitted, wait_until
@@ -247,6 +247,6 @@ def _rendered_at_once(deliveries: list[Entry]) -> float:
 
 
 def _holds_with(priority: int, sockets: str) -> bool:
-    """Return whether a slot is held with this priority (runner/slotlocks.py has the names)."""
+    """Return whether a slot is held with this priority (runner/slots/slotlocks.py has the names)."""
     words = [line.split()[-1].split("-") for line in sockets.splitlines() if "-holds-" in line]
     return any(word[-2] == str(priority) for word in words)

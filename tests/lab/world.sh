@@ -29,9 +29,11 @@ fi
 mount --bind "$san" /mnt/san
 [ ! -f /etc/hosts ] || mount --bind "$hosts" /etc/hosts
 
+# An address of its own: a bridge takes the lowest one of its ports otherwise, so that it changes when a host
+# is switched on again, and the other hosts send to the old one for half a minute.
 ip -batch - <<END
 link set lo up
-link add lab0 type bridge
+link add lab0 address 02:4c:41:42:ff:ff type bridge
 addr add $address/24 dev lab0
 link set lab0 up
 END

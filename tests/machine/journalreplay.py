@@ -15,7 +15,7 @@ from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FailureKind, HostState, PageState
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.views import jobmodel
 
 IN_JOB_MODEL = {
@@ -31,7 +31,7 @@ IN_JOB_MODEL = {
 
 
 class ScheduledReplay:
-    """A scheduler that is in the state that a journal tells of. See Replay (job/replay.py)."""
+    """A scheduler that is in the state that a journal tells of. See Replay (job/journal/replay.py)."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.workers import verifier
 from sshrender.core.events import PagesReady
-from sshrender.job.jobstatus import of as report_of
+from sshrender.job.status.jobstatus import of as report_of
 from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
 

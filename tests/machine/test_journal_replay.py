@@ -16,10 +16,10 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.policy import Policy
 from sshrender.core.states import FailureKind
-from sshrender.job import journalentries as je
-from sshrender.job.history import History, PageRecord
-from sshrender.job.journal import read_journal
-from sshrender.job.replay import replay
+from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.history import History, PageRecord
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.replay import replay
 from sshrender.views.interface import View
 from sshrender.views.jobmodel import JobModel
 from tests.entries import entries_of

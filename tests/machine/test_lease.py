@@ -33,10 +33,10 @@ from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.core.states import JobEnd
-from sshrender.job import history
 from sshrender.job import lease as leases
-from sshrender.job.history import PageRecord
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal import history
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.lease import BEAT_SECONDS, LEASE_SECONDS, Lease, LeaseHeld, LeaseLost
 from sshrender.job.leasefiles import Claim
 from tests.entries import entry

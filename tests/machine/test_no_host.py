@@ -13,7 +13,7 @@ from sshrender.core import events as ev
 from sshrender.core.nohosttimeout import NoHostTimeout
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import HostState, JobEnd
-from sshrender.job.drains import Drain
+from sshrender.job.queue.drains import Drain
 
 POLICY = Policy()
 

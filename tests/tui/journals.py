@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from sshrender.job.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
-from sshrender.job.requestoperations import Operation
+from sshrender.job.journal.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
+from sshrender.job.queue.requestoperations import Operation
 from sshrender.views.dashboard.source import HostLine, JobFacts, JobLine, JobList, JobView, Listed
 from tests.entries import entry
 

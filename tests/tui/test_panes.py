@@ -11,7 +11,7 @@ import pytest
 from textual._compositor import CompositorUpdate
 from textual.pilot import Pilot
 
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard import keyhints
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.imagescreen import PageImageScreen, part

@@ -14,7 +14,7 @@ from pypdf import PdfReader
 
 from sshrender.job.assembly.assemble import KINDS, assemble, can_hold
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
+from sshrender.job.journal.history import PageRecord
 from sshrender.job.lease import LeaseLost
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
@@ -156,7 +156,7 @@ import hashlib, sys
 from pathlib import Path
 from sshrender.job.assembly.assemble import assemble
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
+from sshrender.job.journal.history import PageRecord
 job = JobFolder(Path(sys.argv[1]))
 data = (job.pages / "page-0001.png").read_bytes()
 size, digest = len(data), hashlib.sha256(data).hexdigest()

@@ -10,12 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sshrender.api import jobprocess, queue
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.queue import JobStarter
@@ -60,7 +62,8 @@ class _Starter(JobStarter):
     def __init__(self, san: Path, *, wants_json: bool = False) -> None:
         settings = replace(resolve({}, None).settings, on_done=("tell",))
         self.said: list[str] = []
-        super().__init__(san, settings, None, self.said.append, wants_json=wants_json)
+        passwords = DocumentPasswords()
+        super().__init__(san, settings, None, self.said.append, passwords, wants_json=wants_json)
 
 
 class TestHeld:
@@ -166,7 +169,7 @@ def _ended(starter: _Starter, code: int, *, prints: str = "") -> JobProcess:
     words = [sys.executable, "-c", f"import sys; print({prints!r}); sys.exit({code})"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.wait(30)
-    made = JobProcess(process, "job", starter.said.append, starter.take)
+    made = JobProcess(process, "job", starter.said.append, partial(starter.take, "job"))
     assert made.ended() == code
     return made
 

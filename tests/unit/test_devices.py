@@ -11,7 +11,7 @@ import pytest
 from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import DEVICES, Device, colour_space
-from sshrender.runner.warmsession import Session
+from sshrender.runner.rendering.warmsession import Session
 from tests import pdfs
 
 DPI = 36

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sshrender.renderers.ghostscript import Setup
-from sshrender.runner import diagnosticsearch
-from sshrender.runner.diagnosticsearch import DiagnosticWindow
-from sshrender.runner.taskqueue import Task
+from sshrender.runner.rendering import diagnosticsearch
+from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
+from sshrender.runner.slots.taskqueue import Task
 
 SETUP = Setup("gs", "png16m", "150", "a.pdf", "work", "page.%d", (), "")
 COMPLAINT = "   **** Error: Page drawing error occurred."
@@ -125,12 +125,17 @@ def test_the_first_windows_end_early_where_opening_is_quick(
     session: Any = Opens(tmp_path, odd=0)
     window = DiagnosticWindow(wire, str(tmp_path), 60.0, lambda _setup: session)
     window.open(session)
-    ended, size = [], 0
+    ended, size, alone = [], 0, 0
     for page in range(1, 20):
+        is_last = window.ends_with_next()
+        alone += is_last
         window.add(Task(f"1.{page}", page, "a.pdf", page, f"work/p{page}"), 0.1)
         size += 1
+        assert is_last or not window.is_due()
         if window.is_due():
             ended.append(size)
             window.close(session)
             size = 0
     assert ended == sizes
+    # A page is queued ahead of each other one, also where the window is open for hundreds of pages.
+    assert alone == len(sizes)

@@ -18,9 +18,9 @@ from sshrender.job.verification.pagefile import PageFile
 from sshrender.renderers import ghostscript
 from sshrender.renderers.encoders import deflate, difference, isal, raster, thumbnail
 from sshrender.renderers.encoders.rows import RowEncoder, Span
-from sshrender.runner import pageencoder, stripes
-from sshrender.runner.pageencoder import EncodingFailed, PageEncoder
-from sshrender.runner.rendererinterface import RasterFile
+from sshrender.runner.rendering import pageencoder, stripes
+from sshrender.runner.rendering.pageencoder import EncodingFailed, PageEncoder
+from sshrender.runner.rendering.rendererinterface import RasterFile
 
 MODES = {"P4": "1", "P5": "L", "P6": "RGB", "P7": "RGBA"}
 

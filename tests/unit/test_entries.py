@@ -14,21 +14,14 @@ from hypothesis import strategies as st
 from sshrender.coordinator import overviewdata
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.errors import ExitCode
-from sshrender.job import (
-    accounting,
-    history,
-    jobstatus,
-    journal,
-    journalchecks,
-    journalentries,
-    journalformat,
-    queueoperations,
-)
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalTail, OldJournal, read_journal
-from sshrender.job.journalformat import SCHEMA, as_fields, as_line, parse_line
-from sshrender.job.replay import replay
+from sshrender.job.journal import history, journal, journalchecks, journalentries, journalformat
+from sshrender.job.journal.journal import JournalTail, OldJournal, read_journal
+from sshrender.job.journal.journalformat import SCHEMA, as_fields, as_line, parse_line
+from sshrender.job.journal.replay import replay
+from sshrender.job.queue import queueoperations
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
+from sshrender.job.status import accounting, jobstatus
 from sshrender.views import joblist, jobmodel, pagehistory, plain
 from sshrender.views import overview as sheet
 from sshrender.views.dashboard import details, headline, tables

@@ -15,15 +15,17 @@ import pytest
 from sshrender.coordinator import jobrun
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.errors import UserError
-from sshrender.job import fencedfiles, jobattributes, lease, manifest, publish, queueoperations
+from sshrender.job import fencedfiles, jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import JournalTail, JournalWriter
-from sshrender.job.journalformat import as_fields
+from sshrender.job.journal.journal import JournalTail, JournalWriter
+from sshrender.job.journal.journalformat import as_fields
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.output import manifest, publish
+from sshrender.job.queue import queueoperations
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from tests.entries import entry, lines_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job import drains
+from sshrender.job.queue import drains
 from sshrender.storage.files import read_plain, write_whole
 
 

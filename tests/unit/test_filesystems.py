@@ -17,13 +17,14 @@ from sshrender.api.storageconditions import check_storage, in_words
 from sshrender.config import keyfile
 from sshrender.coordinator.hosts import hostcheck
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import fencedfiles, lease, outputstore, publish
+from sshrender.job import fencedfiles, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.nonce import Nonce
-from sshrender.runner import jobfolder
+from sshrender.job.output import outputstore, publish
+from sshrender.runner.host import jobfolder
 from sshrender.storage import files, newfiles, primitives
 
 REFUSALS = ("EPERM", "EOPNOTSUPP", "ENOSYS")

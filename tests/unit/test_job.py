@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.job import fencedfiles, history, lease, publish
+from sshrender.job import fencedfiles, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord, keep_present
-from sshrender.job.journal import JournalWriter, read_journal
-from sshrender.job.journalentries import JournalEntry
-from sshrender.job.journalformat import stamped
+from sshrender.job.journal import history
+from sshrender.job.journal.history import PageRecord, keep_present
+from sshrender.job.journal.journal import JournalWriter, read_journal
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.journalformat import stamped
 from sshrender.job.leasefiles import Claim, LeaseFiles
+from sshrender.job.output import publish
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.storage.files import rename
 from tests.entries import entry, fields_of

@@ -11,8 +11,8 @@ import pytest
 
 from sshrender.api import removal
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import publish
 from sshrender.job.folder import JobFolder
+from sshrender.job.output import publish
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from sshrender.coordinator.hosts.loadsampler import MIN_CHANGE, SAMPLE_INTERVAL,
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core.policy import HostPlan
 from sshrender.core.records import Host
-from sshrender.job import lease, thumbnails
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalTail, JournalWriter
-from sshrender.job.journalentries import UnknownEntry
-from sshrender.job.journalformat import SCHEMA
+from sshrender.job.journal.journal import JournalTail, JournalWriter
+from sshrender.job.journal.journalentries import UnknownEntry
+from sshrender.job.journal.journalformat import SCHEMA
+from sshrender.job.output import thumbnails
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.views import jobmodel
 from sshrender.views.dashboard import terminalgraphics

@@ -25,7 +25,7 @@ from sshrender.errors import ExitCode
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
+from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.storage import hangguard
 from sshrender.storage.primitives import HangDetector
 from tests import signed

@@ -16,15 +16,16 @@ from sshrender.config import inventory
 from sshrender.config.inventory import HostTable
 from sshrender.document import staging
 from sshrender.errors import UserError
-from sshrender.job import drains, lease
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.queue import drains
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
-from sshrender.runner import diagnosticsearch
-from sshrender.runner.taskqueue import Task
-from sshrender.runner.warmsession import Answer, Session
+from sshrender.runner.rendering import diagnosticsearch
+from sshrender.runner.rendering.warmsession import Answer, Session
+from sshrender.runner.slots.taskqueue import Task
 from sshrender.runner.wire import Wire
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.views.joblines import changed
@@ -245,7 +246,7 @@ def test_a_slot_reports_that_it_opens_a_document_anew_if_that_takes_long(
 ) -> None:
     clock = iter(range(1000))
     fake = SimpleNamespace(monotonic=lambda: next(clock) * seconds)
-    monkeypatch.setattr("sshrender.runner.diagnosticsearch.time", fake)
+    monkeypatch.setattr("sshrender.runner.rendering.diagnosticsearch.time", fake)
     sent, session = _Sent(), cast("Session", _Opened())
     window = diagnosticsearch.DiagnosticWindow(
         cast("Wire", sent), str(tmp_path), 60.0, lambda _: session

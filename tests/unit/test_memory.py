@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.runner import memorylimits
-from sshrender.runner.memorylimits import Guard
+from sshrender.runner.host import memorylimits
+from sshrender.runner.host.memorylimits import Guard
 
 GB = 1 << 30
 

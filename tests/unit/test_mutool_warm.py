@@ -22,14 +22,16 @@ from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memorylimits, slotlocks, wire
-from sshrender.runner.pageencoder import PageEncoder
-from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
-from sshrender.runner.rendererinterface import RasterFile
-from sshrender.runner.slot import Slot
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.runner import wire
+from sshrender.runner.host import memorylimits
+from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
+from sshrender.runner.rendering.pageencoder import PageEncoder
+from sshrender.runner.rendering.rendererinterface import RasterFile
+from sshrender.runner.rendering.slot import Slot
+from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from tests import pdfs
 
 DPI = "97.5"

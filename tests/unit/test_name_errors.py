@@ -42,14 +42,16 @@ from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, NameTrouble,
 from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode
-from sshrender.job import jobstatus, lease, publish
-from sshrender.job import journalentries as je
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
-from sshrender.job.journal import JournalWriter, read_journal
-from sshrender.job.journalformat import timestamp
+from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.journal.journal import JournalWriter, read_journal
+from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.leasefiles import Claim
+from sshrender.job.output import publish
 from sshrender.job.spec import load_spec
+from sshrender.job.status import jobstatus
 from sshrender.job.verification.verify import Expected
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage import primitives

@@ -16,13 +16,14 @@ import pytest
 
 from sshrender.coordinator.workers.verificationresults import OutputGone
 from sshrender.errors import ExitCode, NeedsUser, UserError
-from sshrender.job import lease, outputclaim, outputfolder, outputrecord, outputstore, publish
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.outputclaim import OutputClaim, OutputLost
-from sshrender.job.outputrecord import Contents, Record
-from sshrender.job.outputrules import Delivery
-from sshrender.job.outputstore import Stored
+from sshrender.job.output import outputclaim, outputfolder, outputrecord, outputstore, publish
+from sshrender.job.output.outputclaim import OutputClaim, OutputLost
+from sshrender.job.output.outputrecord import Contents, Record
+from sshrender.job.output.outputrules import Delivery
+from sshrender.job.output.outputstore import Stored
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings, job_name
 from tests.machine.conversations import Host, run
 

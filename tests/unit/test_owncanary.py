@@ -14,7 +14,7 @@ from sshrender.coordinator.workers import localcanary
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined, difference
-from sshrender.runner import fingerprint, hostfacts, processlimits
+from sshrender.runner.host import fingerprint, hostfacts, processlimits
 
 
 def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:

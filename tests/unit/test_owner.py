@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.runner import scratch
+from sshrender.runner.host import scratch
 from sshrender.storage import processidentity
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces")
@@ -22,7 +22,7 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 HOLD_FOLDER = """
 import sys
-from sshrender.runner import scratch
+from sshrender.runner.host import scratch
 print(scratch.make(), flush=True)
 sys.stdin.read()
 """

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sshrender.job import publish, thumbnails
 from sshrender.job.assembly.assemble import assemble
 from sshrender.job.assembly.pagereader import AssemblyFailed, PageChanged
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.output import publish, thumbnails
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.storage.files import write_whole
 

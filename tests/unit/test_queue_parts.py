@@ -15,11 +15,13 @@ from sshrender.cli import reporting
 from sshrender.config.settings import job_settings, resolve
 from sshrender.coordinator import notification
 from sshrender.errors import UserError
-from sshrender.job import accounting, jobattributes, outputfolder
-from sshrender.job.accounting import Account
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.output import outputfolder
+from sshrender.job.status import accounting
+from sshrender.job.status.accounting import Account
 from tests.entries import entry, fields_of, parsed
 
 

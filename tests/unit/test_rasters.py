@@ -16,22 +16,16 @@ import pytest
 from sshrender.renderers import ghostscript
 from sshrender.renderers.encoders import thumbnail
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
-from sshrender.runner import (
-    localworkspace,
-    memorylimits,
-    pageencoder,
-    processlimits,
-    rasterfolders,
-    slotlocks,
-    warmrenderer,
-)
-from sshrender.runner.finalizer import Finalizer
-from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
-from sshrender.runner.rendererinterface import RasterFile, RenderedFile
-from sshrender.runner.slot import Slot
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.warmsession import Answer, Session
+from sshrender.runner.host import localworkspace, memorylimits, processlimits, rasterfolders
+from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
+from sshrender.runner.rendering import pageencoder, warmrenderer
+from sshrender.runner.rendering.finalizer import Finalizer
+from sshrender.runner.rendering.rendererinterface import RasterFile, RenderedFile
+from sshrender.runner.rendering.slot import Slot
+from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.warmsession import Answer, Session
+from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.runner.wire import Wire
 from tests import pdfs
 from tests.plain import page_content

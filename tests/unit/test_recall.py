@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from sshrender.coordinator import pagerestoration
-from sshrender.job import publish
-from sshrender.job.history import PageRecord
-from sshrender.job.outputclaim import OutputClaim
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.output import publish
+from sshrender.job.output.outputclaim import OutputClaim
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import Expected
 from sshrender.renderers.devices import DEVICES

@@ -20,12 +20,13 @@ from sshrender.api.jobs import current_user
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, event_of
 from sshrender.core import events as ev
-from sshrender.job import jobattributes, lease, queueoperations, requests
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.lease import LeaseLost
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.queue import queueoperations, requests
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 from sshrender.storage import files
 from tests import signed
 from tests.entries import lines_of
@@ -139,7 +140,7 @@ def test_a_file_that_cannot_be_read_stops_no_request(
             raise PermissionError(13, "Permission denied", str(path))
         return read(path, most)
 
-    monkeypatch.setattr("sshrender.job.requests.read_plain", refuses)
+    monkeypatch.setattr("sshrender.job.queue.requests.read_plain", refuses)
     assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
     assert list(folder.requests.iterdir()) == []
 

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import loadmeasurement, memorylimits, processes, processlimits, scratch, wire
-from sshrender.runner.loadmeasurement import LoadMeter
-from sshrender.runner.oneshot import OneShot, ProcessLimits
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.runner import wire
+from sshrender.runner.host import loadmeasurement, memorylimits, processes, processlimits, scratch
+from sshrender.runner.host.loadmeasurement import LoadMeter
+from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
+from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
 
 SOURCE = Path(payload.__file__).parents[1]

@@ -24,12 +24,13 @@ from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, RequestsRefused
 from sshrender.document import facts
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, queueoperations, requests, signature, spec
+from sshrender.job import jobattributes, signature, spec
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import MAX_HANDLED, Attributes
-from sshrender.job.queuescanner import QueueScanner
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.queue import queueoperations, requests
+from sshrender.job.queue.queuescanner import QueueScanner
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 from sshrender.job.signature import Purpose, Unsigned
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.views import joblist

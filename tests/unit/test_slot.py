@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import diagnosticsearch, memorylimits, slotlocks, thumbnailbudget, warmrenderer
-from sshrender.runner.slot import Slot
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.thumbnailbudget import CREDIT, SHARE, ThumbnailBudget
-from sshrender.runner.warmsession import Answer, Session, SessionEnded
+from sshrender.runner.host import memorylimits
+from sshrender.runner.rendering import diagnosticsearch, thumbnailbudget, warmrenderer
+from sshrender.runner.rendering.slot import Slot
+from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.thumbnailbudget import CREDIT, SHARE, ThumbnailBudget
+from sshrender.runner.rendering.warmsession import Answer, Session, SessionEnded
+from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.runner.wire import CRASHED, Wire
 from tests import pdfs
 

@@ -16,8 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.runner import fairshare, slotlocks, socketlocks
-from sshrender.runner.fairshare import MIN_HOLD_TIME, STARVATION_TIMEOUT, TIME_SLICE, SlotHolder, Waiter
+from sshrender.runner.slots import fairshare, slotlocks, socketlocks
+from sshrender.runner.slots.fairshare import (
+    MIN_HOLD_TIME,
+    STARVATION_TIMEOUT,
+    TIME_SLICE,
+    SlotHolder,
+    Waiter,
+)
 
 NOW = 1000.0
 
@@ -284,7 +290,7 @@ class TestSlotLocks:
 def _hold_elsewhere(namespace: str, before: str = "") -> subprocess.Popen[bytes]:
     """Start another process that holds the only slot."""
     code = (
-        f"import os, sys, time; from sshrender.runner import slotlocks; {before}"
+        f"import os, sys, time; from sshrender.runner.slots import slotlocks; {before}"
         "locks = slotlocks.SlotLocks(1, slotlocks.JobShare('x'), sys.argv[1]); locks.acquire();"
         "print('holds', flush=True); time.sleep(60)"
     )

@@ -20,16 +20,17 @@ from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState
 from sshrender.document import facts
 from sshrender.errors import UserError
-from sshrender.job import accounting, jobstatus, lease, spec
+from sshrender.job import lease, spec
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.jobstatus import JobReport
-from sshrender.job.journal import RESERVE, JournalWriter, read_journal
-from sshrender.job.journalentries import RunEnded
+from sshrender.job.journal.journal import RESERVE, JournalWriter, read_journal
+from sshrender.job.journal.journalentries import RunEnded
 from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
-from sshrender.runner import jobfolder
+from sshrender.job.status import accounting, jobstatus
+from sshrender.job.status.jobstatus import JobReport
 from sshrender.runner import main as runner_main
+from sshrender.runner.host import jobfolder
 from sshrender.transports.interface import LinkClosed
 from sshrender.views import hostwords, joblist, plain, progressboard, summary
 from sshrender.views.dashboard import headline

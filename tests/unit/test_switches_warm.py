@@ -19,7 +19,7 @@ from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript, switches
 from sshrender.renderers.appearance import ghostscript_switches, page_box, resolution
 from sshrender.renderers.devices import DEVICES, thumbnail_device
-from sshrender.runner.warmsession import Session
+from sshrender.runner.rendering.warmsession import Session
 from tests import pdfs
 
 ICC = Path("/usr/share/color/icc/ghostscript/a98.icc")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job import accounting, drains, userfolders
-from sshrender.job.accounting import Account
+from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
+from sshrender.job.queue import drains
+from sshrender.job.status import accounting
+from sshrender.job.status.accounting import Account
 from sshrender.storage import files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: folders of other users")
@@ -111,7 +113,7 @@ def _opened_by(reader: drains.DrainReader) -> list[str]:
         return files.read_plain(path, most)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sshrender.job.drains.read_plain", read)
+        patch.setattr("sshrender.job.queue.drains.read_plain", read)
         reader.read()
     return opened
 

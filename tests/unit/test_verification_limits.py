@@ -41,9 +41,9 @@ from sshrender.coordinator.workers.verificationresults import (
 )
 from sshrender.coordinator.workers.verifier import MAX_THREADS, Verifier
 from sshrender.core import events as ev
-from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.lease import LeaseLost
+from sshrender.job.output import publish
 from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.journalentries import HostStateChanged, PageSuspected
+from sshrender.job.journal.journalentries import HostStateChanged, PageSuspected
 from sshrender.views import plain, progressboard, summary
 from sshrender.views.hostwords import word
 from sshrender.views.jsonl import JsonLinesView

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sshrender.api.webaccess import session_key
+from sshrender.api.web.webaccess import session_key
 from sshrender.web.identity import SESSION, Authenticator
 from sshrender.web.server import Server, listen
 from sshrender.web.settings import Auth, Limits, ServeSettings

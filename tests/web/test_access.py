@@ -12,7 +12,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from sshrender.api import webaccess
+from sshrender.api.web import webaccess
 from sshrender.errors import UserError
 from sshrender.web import server, settings
 from sshrender.web.app import endpoints

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api import pagearchive
-from sshrender.api.pagearchive import Member, PageArchive
-from sshrender.api.pagefiles import PageChanged
+from sshrender.api.web import pagearchive
+from sshrender.api.web.pagearchive import Member, PageArchive
+from sshrender.api.web.pagefiles import PageChanged
 
 
 def _members(folder: Path) -> list[Member]:

@@ -269,7 +269,7 @@ def test_a_user_who_acts_is_named_in_this_thread_alone(san: Path, home: Path) ->
 def test_an_uploaded_job_is_sandboxed_unless_the_administrator_says_otherwise(
     san: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sshrender.api.webjobs import WebOptions, context_for
+    from sshrender.api.web.webjobs import WebOptions, context_for
 
     plain = context_for({"san": str(san)}, None, WebOptions())
     assert plain.settings.sandbox == "bwrap"

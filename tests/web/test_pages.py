@@ -10,6 +10,7 @@ import subprocess
 import uuid
 import zipfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ WIDTHS = (390, 1024, 1920)
 DROP = (Path(__file__).parent / "drop.js").read_text()
 
 FAULTS = (Path(__file__).parent / "faults.js").read_text()
+
+
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+RUN_AXE = """axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map(
+    (rule) => [rule.id, rule.help, ...rule.nodes.slice(0, 3).map((node) => node.html.slice(0, 120))]))"""
+
+
+def violations(browser: Browser) -> list[list[str]]:
+    """Return what axe-core finds on a page: rules with the elements that break them."""
+    browser.run(f"{AXE}; 0")
+    found: list[list[str]] = browser.run(RUN_AXE)
+    return found
 
 
 class Page:
@@ -166,6 +179,37 @@ def test_every_page_can_be_read_and_used_by_all(browser: Browser, client: Client
         for width in WIDTHS:
             page.open(path, condition, width)
             assert (user, path, width, browser.run(FAULTS)) == (user, path, width, [])
+        assert (user, path, violations(browser)) == (user, path, [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_opens_on_the_pages_can_be_read_and_used_by_all(
+    browser: Browser, client: Client, scheme: str
+) -> None:
+    """Uploads in each state, questions, messages and the large page, as axe-core judges them."""
+    browser.scheme(scheme)
+    page = Page(browser, client, "olga")
+    page.open("")
+    browser.run(DROP.replace("@DATA@", base64.b64encode(pdfs.build(pdfs.numbered(2))).decode()))
+    browser.wait_for("document.querySelector('.upload p')?.textContent.includes('2 pages')")
+    browser.run(DROP.replace("@DATA@", base64.b64encode(b"<html>").decode()).replace("Herbst", "2"))
+    browser.wait_for("[...document.querySelectorAll('.upload .problem')].some((each) => !each.hidden)")
+    assert violations(browser) == []
+    for button in ("1", "2"):
+        browser.run("document.querySelector('.upload:first-child .buttons button:last-child').click()")
+        browser.wait_for(f"document.querySelectorAll('.upload').length === {2 - int(button)}")
+    page.open(f"jobs/{_job(client)}/")
+    browser.run("document.querySelector('#pages .page').click()")
+    browser.wait_for("document.getElementById('viewer').open")
+    assert violations(browser) == []
+    browser.press("Escape")
+    press = "[...document.querySelectorAll('#actions button')].find((each) => each.textContent === '{}')"
+    for button in ("Link for a colleague", "Delete"):
+        browser.run(f"{press.format(button)}.click()")
+        browser.wait_for("document.querySelector('dialog.ask')?.open")
+        assert violations(browser) == []
+        browser.press("Escape")
+        browser.wait_for("!document.querySelector('dialog.ask')")
 
 
 def test_a_large_document_stays_fluid_and_its_map_is_there_at_once(

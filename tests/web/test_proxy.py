@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,65 +11,11 @@ import pytest
 
 from tests import pdfs
 from tests.views.chromium import chromium
+from tests.web.proxies import NGINX, nginx
 from tests.web.serving import Client, serving
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 BUILT = "document.documentElement?.dataset.built === 'yes'"
 DROP = (Path(__file__).parent / "drop.js").read_text()
-
-CONFIGURATION = """
-daemon off;
-pid {folder}/pid;
-error_log {folder}/errors;
-events {{ worker_connections 64; }}
-http {{
-    access_log {folder}/access;
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/proxied;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    upstream servers {{ {servers} }}
-    server {{
-        listen 127.0.0.1:{port};
-        location /render/ {{
-            proxy_pass http://servers;
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-            client_max_body_size 1m;
-            proxy_next_upstream error timeout http_502 non_idempotent;
-        }}
-    }}
-}}
-"""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _nginx(folder: Path, ports: list[int]) -> Iterator[int]:
-    assert NGINX is not None
-    port = _free_port()
-    servers = " ".join(f"server 127.0.0.1:{each} max_fails=1;" for each in ports)
-    file = folder / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
-    process = subprocess.Popen([NGINX, "-c", str(file), "-p", str(folder)], stderr=subprocess.DEVNULL)
-    try:
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.mark.skipif(NGINX is None, reason="install nginx first: apt install nginx-light")
@@ -89,7 +29,7 @@ def test_an_upload_goes_in_smaller_parts_and_another_server_continues(tmp_path: 
         stack.callback(first_ends.close)
         clients: list[Client] = [first_ends.enter_context(serving(san, base_path="/render"))]
         clients.append(stack.enter_context(serving(san, base_path="/render")))
-        port = stack.enter_context(_nginx(tmp_path, [client.port for client in clients]))
+        port = stack.enter_context(nginx(tmp_path, [client.port for client in clients]))
         base = f"http://127.0.0.1:{port}/render/"
         name, _, value = clients[0]._cookies().partition("=")
         browser.call("Network.enable")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api import uploads
-from sshrender.api.uploads import PartWriter, Quota, UploadError
+from sshrender.api.web import uploads
+from sshrender.api.web.uploads import PartWriter, Quota, UploadError
 from tests import pdfs
 from tests.web.serving import Client, serving
 

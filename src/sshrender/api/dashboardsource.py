@@ -14,13 +14,13 @@ from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory
 from sshrender.document import pagelist
 from sshrender.errors import UserError
-from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalTail
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journal import JournalTail
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.lease import Observer, in_words
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request, ask
+from sshrender.job.output import thumbnails
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request, ask
 from sshrender.job.spec import JobSpec
 from sshrender.storage.files import read_plain
 from sshrender.views.dashboard.source import JobFacts

@@ -16,7 +16,7 @@ from sshrender.config import times
 from sshrender.core import jobqueue
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
-from sshrender.job.journalformat import timestamp
+from sshrender.job.journal.journalformat import timestamp
 
 
 def start_time(text: str | None) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from sshrender.api.jobs import current_user, on_san
 from sshrender.errors import UserError
-from sshrender.job import jobattributes, jobstatus, lease, queueoperations
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
-from sshrender.job.journalentries import RunEnded
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.journalentries import RunEnded
+from sshrender.job.queue import queueoperations
 from sshrender.job.spec import load_spec
+from sshrender.job.status import jobstatus
 
 
 def record_end_by_hand(folders: Iterable[Path]) -> list[str]:

@@ -11,8 +11,8 @@ from sshrender.api.jobreports import job_report, why_not_runnable
 from sshrender.core.states import FailureKind
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.jobstatus import HostShare, JobReport
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.status.jobstatus import HostShare, JobReport
 from sshrender.views import hostwords, joblist, jobproblems, pagehistory
 from sshrender.views.jobproblems import Problem
 from sshrender.views.text import clean, count

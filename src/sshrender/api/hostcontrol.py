@@ -12,15 +12,14 @@ from sshrender.api.jobs import all_jobs, current_user, find_job, on_san, read_or
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory
 from sshrender.config.settings import Settings
-from sshrender.coordinator.jobopening import require_san
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import drains
-from sshrender.job.drains import Drain
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.lease import Observer
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request, ask
+from sshrender.job.queue import drains
+from sshrender.job.queue.drains import Drain
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request, ask
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_pages
 from sshrender.storage import files
@@ -104,7 +103,7 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
             f"sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
         )
     for number in numbers:
-        # One request for each page, because a request names one page (job/requests.py).
+        # One request for each page, because a request names one page (job/queue/requests.py).
         on_san(san, partial(_send_request, found, Operation.MOVE, host=host, page=number))
     return spec.name
 

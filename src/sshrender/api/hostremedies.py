@@ -213,6 +213,17 @@ def _login(problem: Problem) -> list[Remedy]:
     return steps
 
 
+def _limits(problem: Problem) -> list[Remedy]:
+    return [
+        Remedy("try", problem.there("ulimit -a")),
+        Remedy(
+            "note",
+            "its administrator sets them: /etc/security/limits.conf, limits.d beside it, a start-up file"
+            " of the shell, or systemd's LimitAS= and the like",
+        ),
+    ]
+
+
 def _python(problem: Problem) -> list[Remedy]:
     wanted = problem.host.python if problem.host is not None else "python3"
     if problem.report.python:  # it is there, and too old
@@ -316,6 +327,7 @@ _BY_REFUSAL: Mapping[str, _Find] = {
     Refusal.UNREACHABLE.value: _unreachable,
     Refusal.HOST_KEY.value: _host_key,
     Refusal.AUTHENTICATION.value: _login,
+    Refusal.LIMITS.value: _limits,
     Refusal.NO_PYTHON.value: _python,
     Refusal.NO_GHOSTSCRIPT.value: _ghostscript,
     Refusal.NO_SANDBOX.value: _sandbox,

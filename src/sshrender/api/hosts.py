@@ -13,12 +13,12 @@ from sshrender.api.storageconditions import Condition, check_storage
 from sshrender.config.paths import find_inventory
 from sshrender.coordinator.hosts.hostcheck import HostReport, compare
 from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
-from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.outcome import no_host_code
 from sshrender.coordinator.pilots.poolcheck import USABLE, PoolCheck, check_pools
 from sshrender.coordinator.workers.requestpoller import drained_event
-from sshrender.job import drains
-from sshrender.job.drains import Drain
+from sshrender.job.folder import require_san
+from sshrender.job.queue import drains
+from sshrender.job.queue.drains import Drain
 
 
 @dataclass(frozen=True, slots=True)

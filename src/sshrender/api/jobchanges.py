@@ -1,7 +1,7 @@
 """Changes that users request of jobs: hold, release, cancel, resubmit, alter, retry.
 
 A running job is changed by its coordinator, any other by this process under the job's lease
-(job/queueoperations.py).
+(job/queue/queueoperations.py).
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from sshrender.api.jobs import create_marker, current_user, find_job, on_san
 from sshrender.api.runcontext import output_of
 from sshrender.coordinator.jobopening import claim_output
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, jobstatus, outputfolder, queueoperations
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import read_journal
+from sshrender.job.journal.journal import read_journal
 from sshrender.job.lease import Observer
-from sshrender.job.outputrules import Delivery
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request, ask
+from sshrender.job.output import outputfolder
+from sshrender.job.output.outputrules import Delivery
+from sshrender.job.queue import queueoperations
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.job.status import jobstatus
 from sshrender.storage import files
 
 ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]

@@ -25,6 +25,7 @@ class JobOrder:
 
     ``options``: by setting, as a user would type them. ``known_dead``: a lease that the dispatcher has
     seen unchanged for long enough (job/lease.py, take). ``parent``: the dispatcher's process id.
+    ``password``: the document's, where the dispatcher has it in its memory.
     """
 
     folder: str
@@ -33,6 +34,7 @@ class JobOrder:
     config: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     wants_summary: bool = False
+    password: str | None = field(default=None, repr=False)
 
     def encode(self) -> bytes:
         """Return the order as JSON."""
@@ -54,6 +56,7 @@ class JobOrder:
         _require(order.config, (str, type(None)))
         _require(order.options, dict)
         _require(order.wants_summary, bool)
+        _require(order.password, (str, type(None)))
         return order
 
 

@@ -17,17 +17,17 @@ from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_re
 from sshrender.api.runfiles import on_folder
 from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
-from sshrender.coordinator import embeddedoverview, overviewdata
-from sshrender.coordinator.jobopening import require_san
 from sshrender.errors import UserError
-from sshrender.job import jobattributes, jobstatus, lease, outputfolder
-from sshrender.job.accounting import Account
-from sshrender.job.folder import JobFolder
-from sshrender.job.jobstatus import JobReport
-from sshrender.job.journal import MAX_BYTES, read_journal
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job import jobattributes, lease
+from sshrender.job.folder import JobFolder, require_san
+from sshrender.job.journal.journal import MAX_BYTES, read_journal
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
+from sshrender.job.output import outputfolder
 from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.job.status import jobstatus
+from sshrender.job.status.accounting import Account
+from sshrender.job.status.jobstatus import JobReport
 from sshrender.views import jobstats
 from sshrender.views.rate import JournalRate
 
@@ -102,6 +102,8 @@ def add_accounts(san: Path, rows: list[dict[str, Any]]) -> None:
 
 def write_overview(san: Path, named: str) -> Path:
     """Write the HTML overview of a job; return its path. Raises UserError."""
+    # Only an overview needs what the coordinator knows; a list of jobs is to start fast.
+    from sshrender.coordinator import overviewdata
 
     def work() -> Path:
         folder, spec = find_job(san, named)
@@ -117,6 +119,8 @@ def write_overview_to_mail(san: Path, named: str, target: Path | None = None) ->
     Without ``target`` it is written next to the pages. If another user signed the job, or this machine
     does not see its output folder, it is written into the current folder.
     """
+    from sshrender.coordinator import embeddedoverview
+
     found = job_report(san, named)
     holder = on_san(san, lambda: lease.holders([found.folder.lease])[found.folder.lease])
     document = found.report.spec.document.name

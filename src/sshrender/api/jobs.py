@@ -64,15 +64,18 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
     A folder that hangs raises, too; it does not block the caller. ``until``: the deadline, on the
     monotonic clock.
     """
-    from sshrender.coordinator.jobopening import deadline_passed
-    from sshrender.coordinator.storageerrors import storage_error
     from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 
     try:
         return guarded_call(san, work, until)
     except DeadlinePassed:
+        # Here and below: what words an error is loaded when there is one.
+        from sshrender.coordinator.jobopening import deadline_passed
+
         raise deadline_passed() from None
     except OSError as error:
+        from sshrender.coordinator.storageerrors import storage_error
+
         raise storage_error(error, san) from None
 
 
@@ -129,12 +132,12 @@ def own_san() -> Path:
 
 
 def create_marker(output: Path) -> str:
-    """Create the marker by which other machines recognise an output folder (job/outputfolder.py).
+    """Create the marker by which other machines recognise an output folder (job/output/outputfolder.py).
 
     Return its content. Raises UserError.
     """
     from sshrender.coordinator.storageerrors import output_error
-    from sshrender.job import outputfolder
+    from sshrender.job.output import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     try:
@@ -145,7 +148,7 @@ def create_marker(output: Path) -> str:
 
 def remove_marker(output: Path, marker: str) -> None:
     """Remove that marker, if there is one. Never raises OSError."""
-    from sshrender.job import outputfolder
+    from sshrender.job.output import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     if marker:

@@ -19,17 +19,18 @@ from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
-from sshrender.coordinator.jobopening import require_san
 from sshrender.document import pagelist
-from sshrender.job import drains, jobattributes, jobstatus
-from sshrender.job.folder import JobFolder
+from sshrender.job import jobattributes
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import MAX_BYTES, JournalTail, read_journal
-from sshrender.job.journalentries import PoolReported
+from sshrender.job.journal.journal import MAX_BYTES, JournalTail, read_journal
+from sshrender.job.journal.journalentries import PoolReported
 from sshrender.job.lease import Observer
 from sshrender.job.leasefiles import Claim
-from sshrender.job.requestoperations import Operation
+from sshrender.job.queue import drains
+from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import JobSpec, load_spec
+from sshrender.job.status import jobstatus
 from sshrender.utf8 import writable
 from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed, PoolLine
 from sshrender.views.jobmodel import HostRow, JobModel

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender import commandstart, gctuning
+from sshrender import commandstart, gctuning, lastresort, startlimits
 from sshrender.api.jobmessages import MAX_ORDER_BYTES, JobEnd, JobOrder
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def main() -> None:
     gctuning.load()
     # Before anything may be printed: what is left on descriptor 1 would follow the result.
     results = _take_stdout()
+    startlimits.limit_reservations()
+    lastresort.watch_threads(_record, lambda limit: _write_end(results, _failed(limit, [])))
     # Bounded: a dispatcher of ours writes less, and anything else is no order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
     # The parent is compared after prctl(2): a parent that ended before that sends no signal.
@@ -43,12 +45,24 @@ def main() -> None:
     except KeyboardInterrupt:
         # As a shell reports a process that SIGINT has ended.
         end = JobEnd(128 + signal.SIGINT)
-    with contextlib.suppress(OSError), os.fdopen(results, "wb") as pipe:  # the dispatcher may be gone
-        pipe.write(end.encode())
+    _write_end(results, end)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     # Threads may be left that wait for a dead host or a hanging folder: they must not delay the end.
     os._exit(end.exit_code)
+
+
+def _write_end(results: int, end: JobEnd) -> int:
+    """Write how the job ended; return the exit code."""
+    with contextlib.suppress(OSError), os.fdopen(results, "wb") as pipe:  # the dispatcher may be gone
+        pipe.write(end.encode())
+    return end.exit_code
+
+
+def _record(error: BaseException) -> None:
+    from sshrender.api import errorlog
+
+    errorlog.record(error)
 
 
 def _take_stdout() -> int:
@@ -108,6 +122,7 @@ def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
     # The job's own folder decides: the configuration may name another shared folder.
     options = {"san": found.folder.path.parent, **order.options}
     context = RunContext.start(options, config, listener_for, job=found.attributes.wishes)
+    context.password = order.password
     resumption = resumption_of(context, found, is_from_queue=True, known_dead=order.known_dead)
     return context.resume(resumption)
 

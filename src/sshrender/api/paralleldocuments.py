@@ -1,7 +1,7 @@
 """Renders several documents in one command: a process for each, at the same time on the same hosts.
 
 Each process runs its own job as if it were alone; a host divides its slots among them
-(runner/slotlocks.py). This process starts them, forwards signals and collects their summaries.
+(runner/slots/slotlocks.py). This process starts them, forwards signals and collects their summaries.
 """
 
 from __future__ import annotations

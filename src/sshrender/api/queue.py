@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sshrender.api import jobprocess
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
-from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.job import jobattributes, lease, queueoperations
-from sshrender.job.folder import JobFolder
+from sshrender.job import jobattributes, lease
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import MAX_CHARS, Request
+from sshrender.job.queue import queueoperations
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import MAX_CHARS, Request
 
 T = TypeVar("T")
 
@@ -62,14 +63,21 @@ class QueueRun:
         max_jobs: int = MAX_CONCURRENT_JOBS,
         is_once: bool = False,
         wants_summaries: bool = False,
+        passwords: DocumentPasswords | None = None,
     ) -> None:
-        """``say`` prints each line about a job; it is called from any thread. Raises UserError."""
+        """``say`` prints each line about a job; it is called from any thread. Raises UserError.
+
+        ``passwords``: of documents whose jobs only this process can run.
+        """
         self._folder = san_folder(settings)
         # The user's own folder is made on demand; a shared one must exist already.
         if self._folder == state_folder():
             own_san()
         on_san(self._folder, lambda: require_san(self._folder))
-        self._runner = JobStarter(self._folder, settings, config, say, wants_json=wants_summaries)
+        self._passwords = passwords or DocumentPasswords()
+        self._runner = JobStarter(
+            self._folder, settings, config, say, self._passwords, wants_json=wants_summaries
+        )
         self._dispatcher = QueueDispatcher(
             self._folder,
             self._runner.start,
@@ -78,6 +86,7 @@ class QueueRun:
             say,
             at_once=max_jobs,
             is_once=is_once,
+            is_for_us=lambda name: self._passwords.may_run(self._folder, name),
         )
 
     def stop(self, number: int) -> None:
@@ -114,10 +123,12 @@ class JobStarter:
         settings: Settings,
         config: Path | None,
         say: Callable[[str], None],
+        passwords: DocumentPasswords,
         *,
         wants_json: bool,
     ) -> None:
         self._san = san
+        self._passwords = passwords
         self._settings = settings
         self._config = config
         self._say = say
@@ -132,7 +143,8 @@ class JobStarter:
         log_file = self._settings.log_file
         if log_file is not None:  # the log of defects is found without the settings
             environment["SSHRENDER_LOG_FILE"] = str(log_file)
-        return jobprocess.start(order, job.name, self._say, self.take, environment)
+        take = partial(self.take, job.name)
+        return jobprocess.start(order, job.name, self._say, take, environment)
 
     def _order(self, job: Entry) -> JobOrder:
         settings = self._settings
@@ -155,10 +167,14 @@ class JobStarter:
             config=None if self._config is None else str(self._config),
             options=options,
             wants_summary=self._wants_json,
+            password=self._passwords.of(job.name),
         )
 
-    def take(self, end: JobEnd) -> None:
+    def take(self, name: str, end: JobEnd) -> None:
         """Keep the summary of a job; there is none if another process had that job."""
+        # Failed pages may be tried again, and need it then.
+        if end.exit_code == ExitCode.OK:
+            self._passwords.forget(name)
         # Exit code LEASE: the job's summary belongs to the process that has it.
         if end.summary is not None and end.exit_code != ExitCode.LEASE:
             self.summaries.append(end.summary)
@@ -213,7 +229,7 @@ class JobStarter:
             notification.mail(to, summary, lines, self._say)
 
     def _request(self, op: Operation, reason: str) -> Request:
-        # Bounded like every text of a request (job/requests.py).
+        # Bounded like every text of a request (job/queue/requests.py).
         return Request(op, f"coordinate ({current_user()})", note=reason[:MAX_CHARS])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:

@@ -18,12 +18,14 @@ from sshrender.api.jobreports import read_jobs
 from sshrender.api.jobs import all_jobs, find_job, on_san
 from sshrender.api.usagetotals import account_of
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import accounting, fencedfiles, jobattributes, lease, outputfolder
+from sshrender.job import fencedfiles, jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.jobstatus import JobReport
 from sshrender.job.lease import Lease
+from sshrender.job.output import outputfolder
 from sshrender.job.spec import JobSpec
+from sshrender.job.status import accounting
+from sshrender.job.status.jobstatus import JobReport
 from sshrender.storage import files
 
 Report = JobReport

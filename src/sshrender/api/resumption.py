@@ -11,9 +11,10 @@ from sshrender.api.jobs import deadline_of, find_job, on_san, san_folder
 from sshrender.api.runcontext import Resumption, RunContext
 from sshrender.config.settings import resolve
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, outputfolder
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.output import outputfolder
 from sshrender.job.spec import JobSpec, load_signed_spec
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from sshrender import startlimits
 from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
@@ -33,13 +34,13 @@ from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
-from sshrender.document import readlimits
 from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import outputfolder, requests
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.output import outputfolder
+from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
 from sshrender.renderers.devices import DEVICES
 
@@ -87,6 +88,8 @@ class RunContext:
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
     """Called with a document's file name and what is being done to open its job."""
+    password: str | None = field(default=None, repr=False)
+    """The document's password, where it is in no file."""
 
     @property
     def settings(self) -> Settings:
@@ -109,7 +112,7 @@ class RunContext:
         """
         # Before the first thread: threading.Thread.start() never returns where the new thread dies of
         # MemoryError before it reports that it runs.
-        readlimits.require_memory()
+        startlimits.require_memory()
         resolved = resolve(dict(typed), config, job=job)
         settings = resolved.settings
         listener = listener_for(settings)
@@ -342,7 +345,9 @@ class RunContext:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         # Read once and kept in memory; it is in no file of the job.
-        password = read_password(settings.password_file) if settings.password_file else None
+        password = self.password
+        if password is None and settings.password_file:
+            password = read_password(settings.password_file)
         # A job of the queue: only its submitter decides, not this machine's settings.
         may_replace = settings.overwrite and not fields.get("is_from_queue")
         names = {host.plan.name for host in self.hosts}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.interface import View
 
 

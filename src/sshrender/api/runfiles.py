@@ -79,7 +79,7 @@ def on_folder(folder: Path, work: Callable[[], Path]) -> Path:
 
 
 def _stats(plan: JobPlan) -> dict[str, Any]:
-    from sshrender.job.journal import read_journal
+    from sshrender.job.journal.journal import read_journal
 
     def read() -> dict[str, Any]:
         # The journal is read from the file: the run keeps only what it needs itself.

@@ -21,8 +21,8 @@ from sshrender.api.resumption import find_unfinished, resumption_of
 from sshrender.api.runcontext import RunContext
 from sshrender.api.runevents import DeliveredPage, EntryView, Listener, SilentListener
 from sshrender.config.settings import Settings, resolve
-from sshrender.job.jobstatus import JobReport
-from sshrender.job.journalentries import JournalEntry, PageDelivered
+from sshrender.job.journal.journalentries import JournalEntry, PageDelivered
+from sshrender.job.status.jobstatus import JobReport
 from sshrender.views.interface import View
 
 Options = Mapping[str, Any]

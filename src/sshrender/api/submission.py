@@ -21,12 +21,13 @@ from sshrender.coordinator.storageerrors import output_error
 from sshrender.document.facts import check_file
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, queueoperations
-from sshrender.job.history import sizes
+from sshrender.job import jobattributes
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journalformat import timestamp
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.journal.history import sizes
+from sshrender.job.journal.journalformat import timestamp
+from sshrender.job.queue import queueoperations
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 from sshrender.storage.hangguard import guarded_call
 
 

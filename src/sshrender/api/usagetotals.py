@@ -10,10 +10,11 @@ from pathlib import Path
 
 from sshrender.api.jobs import all_jobs, on_san, read_or_record
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import accounting, jobattributes
-from sshrender.job.accounting import KEYS, Account, summed
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.status import accounting
+from sshrender.job.status.accounting import KEYS, Account, summed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,84 @@
-"""The tree of commands."""
+"""The tree of commands. A command's module is imported when the command is called, or all are listed."""
 
 from __future__ import annotations
 
-import copy
+import importlib
 import os
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import sshrender
-from sshrender.cli import (
-    clean,
-    config,
-    coordinate,
-    drain,
-    helptext,
-    hosts,
-    init,
-    jobchanges,
-    jsonresult,
-    key,
-    man,
-    overview,
-    render,
-    resume,
-    serve,
-    status,
-    submit,
-    usagereport,
-    watch,
-)
+from sshrender.cli import helptext, jsonresult
 from sshrender.views import output
 
-app = typer.Typer(
-    name="sshrender",
-    # Our own group lays out the help (helptext.py).
-    cls=helptext.Group,
-    help="Render large PDFs on the idle machines of a network, with nothing but ssh.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    # A traceback goes to the log of defects (api/errorlog.py), not to the terminal.
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_MODULES = {
+    # The order is that of the list in ``--help``: what is used every day comes first.
+    "render": "render",
+    "resume": "resume",
+    "submit": "submit",
+    "coordinate": "coordinate",
+    "hold": "jobchanges",
+    "release": "jobchanges",
+    "cancel": "jobchanges",
+    "resubmit": "jobchanges",
+    "alter": "jobchanges",
+    "clean": "clean",
+    "report": "usagereport",
+    "init": "init",
+    "hosts": "hosts",
+    "status": "status",
+    "why": "status",
+    "overview": "overview",
+    "watch": "watch",
+    "serve": "serve",
+    "drain": "drain",
+    "undrain": "drain",
+    "move": "drain",
+    "man": "man",
+}
+"""The module of each command, in which a function has the command's name."""
+
+_GROUPS = ("config", "key")
+"""Modules whose ``app`` is a group of commands of the same name."""
+
+
+def tree(word: str = "") -> typer.Typer:
+    """Return the tree with this command alone: typer builds each command before it calls one.
+
+    Of any other word the whole tree, which says what commands there are.
+    """
+    made = typer.Typer(
+        name="sshrender",
+        # Our own group lays out the help (helptext.py).
+        cls=helptext.Group,
+        help="Render large PDFs on the idle machines of a network, with nothing but ssh.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        # A traceback goes to the log of defects (api/errorlog.py), not to the terminal.
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_main)
+    names = [*_MODULES, *_GROUPS]
+    for name in [word] if word in names else names:
+        if name in _GROUPS:
+            made.add_typer(_module(name).app, name=name, cls=helptext.Group)
+        else:
+            made.command(name, cls=helptext.Command)(getattr(_module(_MODULES[name]), name))
+    return made
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"sshrender.cli.{name}")
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``app``, the whole tree, made when it is first used (PEP 562)."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = made = tree()
+    return made
 
 
 def _version(value: bool) -> None:
@@ -55,7 +90,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -66,47 +100,3 @@ def _main(
 ) -> None:
     if json_:  # what the command itself reads; its own parser comes later
         os.environ["SSHRENDER_JSON"] = "1"
-
-
-def _add(name: str, command: Callable[..., None]) -> None:
-    app.command(name, cls=helptext.Command)(command)
-
-
-def with_only(word: str = "") -> typer.Typer:
-    """Return the tree with this command alone: typer builds each command before it calls one.
-
-    Of any other word the whole tree, which says what commands there are.
-    """
-    kept = [command for command in app.registered_commands if command.name == word]
-    if not kept:
-        return app
-    narrowed = copy.copy(app)
-    narrowed.registered_commands, narrowed.registered_groups = kept, []
-    return narrowed
-
-
-# The order is that of the list in ``--help``: what is used every day comes first.
-_add("render", render.render)
-_add("resume", resume.resume)
-_add("submit", submit.submit)
-_add("coordinate", coordinate.coordinate)
-_add("hold", jobchanges.hold)
-_add("release", jobchanges.release)
-_add("cancel", jobchanges.cancel)
-_add("resubmit", jobchanges.resubmit)
-_add("alter", jobchanges.alter)
-_add("clean", clean.clean)
-_add("report", usagereport.report)
-_add("init", init.init)
-_add("hosts", hosts.hosts)
-_add("status", status.status)
-_add("why", status.why)
-_add("overview", overview.overview)
-_add("watch", watch.watch)
-_add("serve", serve.serve)
-_add("drain", drain.drain)
-_add("undrain", drain.undrain)
-_add("move", drain.move)
-_add("man", man.man)
-app.add_typer(config.app, name="config", cls=helptext.Group)
-app.add_typer(key.app, name="key", cls=helptext.Group)

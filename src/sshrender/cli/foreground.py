@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from sshrender import gctuning
 from sshrender.api import errorlog
 from sshrender.cli import dashboard, jsonresult, repeatedoptions
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views import output
 
 if TYPE_CHECKING:

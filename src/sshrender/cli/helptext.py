@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from sshrender.cli import values
 from sshrender.config.declared import Panel
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ _MARKUP = re.compile(r"(?<!\\)\[(?=[a-z#/@])")
 
 
 class Command(TyperCommand):
-    """A command with this layout."""
+    """A command with this layout, whose values are read without pydantic."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options and arguments into the context; return what is left."""
+        values.read_plainly(self.params)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""

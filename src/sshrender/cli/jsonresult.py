@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from sshrender.cli import repeatedoptions, streams
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output, summary
+from sshrender.views import output
 
 SCHEMA = 1
 """Version of every object that a command prints."""
@@ -83,6 +83,10 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
     result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
     # A failure without an error of its own, as a job with failed pages, gets one in words.
     if code and "error" not in result:
+        from sshrender.views import (
+            summary,  # it knows all journal entries, which most commands do not need
+        )
+
         result["error"], result["hint"] = summary.failure(result)
     if "hint" in result:
         result["hint"] = repeatedoptions.complete(str(result["hint"]))

@@ -98,12 +98,14 @@ def serve(
 
 def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
     """Return the settings of the server. Raises UserError."""
+    from sshrender.api.documentpasswords import DocumentPasswords
     from sshrender.api.jobs import san_folder
     from sshrender.api.queue import QueueRun
     from sshrender.config.settings import resolve
     from sshrender.web import settings as web
 
     given, typed = context.params, options.typed(context)
+    passwords = DocumentPasswords() if given["coordinate"] else None
     resolved = resolve(typed, config).settings
     host, port = web.address_of(given["bind"])
     kind, file = web.auth_of(given["auth"])
@@ -122,7 +124,10 @@ def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
         operators=frozenset(given["operator"] or ()),
         viewers=frozenset(given["viewer"] or ()),
         # The queue is started by the server, when its port is bound.
-        make_queue=(lambda note: QueueRun(resolved, config, note)) if given["coordinate"] else None,
+        make_queue=(lambda note: QueueRun(resolved, config, note, passwords=passwords))
+        if passwords is not None
+        else None,
+        passwords=passwords,
         # Options as texts, because each job's context resolves them anew.
         typed={key: str(value) for key, value in typed.items()},
         config=config,

@@ -131,7 +131,7 @@ class _Viewer:
 def _follow(source: JobSource, san: Path, verbose: int, stream: TextIO | None = None) -> None:
     """Print the journal as plain lines until the job ends; if it is not running, print it once."""
     from sshrender.api.jobs import on_san
-    from sshrender.job.journalentries import PageSent
+    from sshrender.job.journal.journalentries import PageSent
     from sshrender.views.pagehistory import lines, tell
 
     has_ended = False

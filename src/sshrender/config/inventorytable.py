@@ -10,7 +10,8 @@ from sshrender.config.units import refuse_nul
 class Table(BaseModel):
     """A table of the file: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # defer_build: a command that reads none builds none.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
     # For every field, before its own check: a NUL ends the name of a file in the kernel.
     _refuse_nul = field_validator("*", mode="before")(refuse_nul)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
@@ -11,7 +12,13 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 """A label of a domain. "_" is allowed: private names may contain it (RFC 2181, section 11)."""
 
 _DOMAIN = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f.:]+\]|\[IPv6:[0-9A-Fa-f.:]+\])"
-_ADDRESS = re.compile(rf"{_LOCAL}(@{_DOMAIN})?")
+
+
+@functools.cache
+def _address() -> re.Pattern[str]:
+    # Not at import: it takes 3 ms, and few commands have an address to check.
+    return re.compile(rf"{_LOCAL}(@{_DOMAIN})?")
+
 
 MAX_LENGTH = 900
 """A line of a message has at most 998 characters (RFC 5322, 2.1.1)."""
@@ -30,7 +37,7 @@ def in_ascii(text: str) -> str | None:
     words = [_in_ascii(word.strip(" ")) for word in text.split(",")]
     joined = ", ".join(words)
     # The length is that of the whole field, after IDNA has made names longer.
-    is_good = all(_ADDRESS.fullmatch(word) for word in words) and len(joined) <= MAX_LENGTH
+    is_good = all(_address().fullmatch(word) for word in words) and len(joined) <= MAX_LENGTH
     return joined if is_good else None
 
 

@@ -68,7 +68,8 @@ Words = Annotated[list[str], Field(min_length=1)]
 class RecipeSettings(BaseModel):
     """The keys of ``[recipes.NAME]``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # defer_build: a command that reads none builds none.
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
     _refuse_nul = field_validator("extension", "shell", mode="before")(refuse_nul)
 
     command: Words | None = Field(None, description="program and arguments, with fields in braces")

@@ -15,7 +15,7 @@ from typing import Any
 
 from sshrender.coordinator import overviewdata
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
+from sshrender.job.journal.journal import read_journal
 from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import JobSpec, safe_stem
 from sshrender.storage.files import read_plain, write_whole

@@ -29,8 +29,8 @@ from sshrender.coordinator.workers.requestpoller import RequestReceived, Request
 from sshrender.core import events as ev
 from sshrender.core.records import Host
 from sshrender.core.states import FailureKind
-from sshrender.job import journalentries as je
-from sshrender.job import queueoperations
+from sshrender.job.journal import journalentries as je
+from sshrender.job.queue import queueoperations
 from sshrender.transports.interface import Refusal
 from sshrender.utf8 import writable
 

@@ -21,11 +21,12 @@ from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.job import journalentries as je
-from sshrender.job import lease, manifest, outputfolder
+from sshrender.job import lease
 from sshrender.job.fieldpatterns import MAX_TEXT
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journalformat import timestamp
+from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.journalformat import timestamp
+from sshrender.job.output import manifest, outputfolder
 from sshrender.utf8 import writable
 from sshrender.views.interface import View
 

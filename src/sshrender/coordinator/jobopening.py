@@ -19,13 +19,14 @@ from sshrender.coordinator.storageerrors import output_error, storage_error
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import documentidentity, jobattributes, outputclaim, profiles
-from sshrender.job.folder import JobFolder
-from sshrender.job.history import History
-from sshrender.job.journalformat import timestamp
+from sshrender.job import documentidentity, jobattributes, profiles
+from sshrender.job.folder import JobFolder, require_san
+from sshrender.job.journal.history import History
+from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
-from sshrender.job.outputclaim import OutputClaim
-from sshrender.job.outputrules import Delivery
+from sshrender.job.output import outputclaim
+from sshrender.job.output.outputclaim import OutputClaim
+from sshrender.job.output.outputrules import Delivery
 from sshrender.job.spec import (
     DocumentRecord,
     JobSpec,
@@ -70,17 +71,6 @@ def deadline_passed() -> UserError:
         "the deadline passed before the first page was rendered",
         "run the same command again with a longer --deadline",
     )
-
-
-def require_san(san: Path) -> None:
-    """Raise UserError if the shared folder does not exist."""
-    if not san.is_dir():
-        raise UserError(
-            ExitCode.STORAGE,
-            f"the shared folder {san} does not exist",
-            "mount it, or name another folder with --san DIR;"
-            f" if it is new: mkdir -p {shlex.quote(str(san))}",
-        )
 
 
 @dataclass(slots=True)

@@ -13,12 +13,12 @@ from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
 from sshrender.job import documentidentity, profiles
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import History
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.outputclaim import OutputClaim
-from sshrender.job.outputrules import By, Delivery
+from sshrender.job.journal.history import History
+from sshrender.job.output.outputclaim import OutputClaim
+from sshrender.job.output.outputrules import By, Delivery
+from sshrender.job.output.publish import page_name
 from sshrender.job.profiles import Profile
-from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.job.verification.verify import Expected
 from sshrender.renderers import switches

@@ -31,8 +31,10 @@ from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import drains, lease, outputclaim, outputfolder, queueoperations
+from sshrender.job import lease
 from sshrender.job.nonce import Nonce
+from sshrender.job.output import outputclaim, outputfolder
+from sshrender.job.queue import drains, queueoperations
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.interface import View
 

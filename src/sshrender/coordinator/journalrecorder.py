@@ -15,10 +15,10 @@ from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.records import Attempt, Page
 from sshrender.core.states import FailureKind, PageState
-from sshrender.job import journalentries as je
-from sshrender.job.history import PageRecord
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalformat import stamped
+from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.history import PageRecord
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalformat import stamped
 from sshrender.transports import messages as msg
 from sshrender.views.interface import View
 

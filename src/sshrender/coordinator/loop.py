@@ -27,7 +27,7 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.errors import limit_reached
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.utf8 import writable
 
 TICK = 0.25

@@ -7,14 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sshrender.job import history, jobattributes, jobstatus, thumbnails
+from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.jobstatus import HostShare, JobReport
-from sshrender.job.journal import read_journal
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal import history
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.replay import replay
 from sshrender.job.leasefiles import Claim
-from sshrender.job.replay import replay
+from sshrender.job.output import thumbnails
 from sshrender.job.spec import JobSpec
+from sshrender.job.status import jobstatus
+from sshrender.job.status.jobstatus import HostShare, JobReport
 from sshrender.renderers.devices import DEVICES
 from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.storage.files import write_whole

@@ -16,9 +16,10 @@ from pathlib import Path
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.writefailure import OutputFailed, classify, is_of_one_name
-from sshrender.job import history, journal, publish
-from sshrender.job.history import History, PageRecord
-from sshrender.job.journalformat import stamped
+from sshrender.job.journal import history, journal
+from sshrender.job.journal.history import History, PageRecord
+from sshrender.job.journal.journalformat import stamped
+from sshrender.job.output import publish
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import PageImage, open_page

@@ -16,7 +16,7 @@ from typing import Protocol
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
+from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
 from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean
@@ -88,6 +88,7 @@ class QueueDispatcher:
 
     ``start`` starts the process of a job; it raises OSError if this machine cannot. ``put_aside`` holds
     a job that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
+    ``is_for_us``: whether this dispatcher may start a job; others are left to others.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class QueueDispatcher:
         *,
         at_once: int,
         is_once: bool,
+        is_for_us: Callable[[str], bool] = lambda _name: True,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
@@ -113,6 +115,7 @@ class QueueDispatcher:
         self._say = say
         self._at_once = at_once
         self._is_once = is_once
+        self._is_for_us = is_for_us
         self._clock, self._wall, self._pause = clock, wall, pause
         self._working: dict[str, _Task] = {}
         self._failures: dict[str, _Failure] = {}
@@ -196,7 +199,7 @@ class QueueDispatcher:
                 self._try_later(name, "its process has ended, but the job is still queued")
 
     def _may_start(self, name: str) -> bool:
-        if name in self._working or name in self._done_with:
+        if name in self._working or name in self._done_with or not self._is_for_us(name):
             return False
         return name not in self._failures or self._clock() >= self._failures[name].until
 

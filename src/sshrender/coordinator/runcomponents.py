@@ -36,10 +36,10 @@ from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.coordinator.workers.verifier import Verifier
 from sshrender.core import events as ev
 from sshrender.core.scheduler import RunStart, Scheduler
-from sshrender.job.drains import Drain
 from sshrender.job.folder import BATCH, WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
+from sshrender.job.queue.drains import Drain
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
 from sshrender.transports.batch.arrayfolder import ArrayFolder

@@ -9,11 +9,11 @@ from sshrender.coordinator.jobplan import RenderRequest
 from sshrender.document import facts, pagelist, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
-from sshrender.job import history
-from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
-from sshrender.job.outputrules import Delivery
-from sshrender.job.publish import page_name
+from sshrender.job.folder import JobFolder, require_san
+from sshrender.job.journal import history
+from sshrender.job.journal.journal import read_journal
+from sshrender.job.output.outputrules import Delivery
+from sshrender.job.output.publish import page_name
 from sshrender.job.spec import JobSpec, RenderSettings, load_spec
 from sshrender.renderers.appearance import page_box
 from sshrender.renderers.devices import DEVICES
@@ -44,7 +44,7 @@ class DryRun:
 
 def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
     """Read the document and what earlier runs left; write nothing. Raises UserError or OSError."""
-    jobopening.require_san(request.san)
+    require_san(request.san)
     size = facts.check_file(request.source).bytes
     reading.begin(request.source, request.password, page_box(request.appearance, request.options))
     known = reading.facts()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.workers.writefailure import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.job.journal import OldJournal
+from sshrender.job.journal.journal import OldJournal
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name that a file has which cannot be replaced."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sshrender.renderers import canary
-from sshrender.runner import processlimits
+from sshrender.runner.host import processlimits
 
 PROGRAM = "gs"
 MEMORY = 1 << 30

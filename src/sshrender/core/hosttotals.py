@@ -14,7 +14,7 @@ from sshrender.core.records import Host
 from sshrender.core.states import HostState
 
 SLOT_LOCK_WAIT = 5.0
-"""Seconds that a job waits for a slot lock behind another job of its rank (runner/slotlocks.py)."""
+"""Seconds that a job waits for a slot lock behind another job of its rank (the runner's slotlocks)."""
 
 _UNIT = 2.0**32
 """Whole numbers of the sums are multiples of 1 / _UNIT."""

@@ -229,8 +229,8 @@ class HostTransitions:
         """Count a host's failed access while the storage works here; refuse the host after several."""
         host.storage_failures += 1
         if host.storage_failures >= self._run.policy.storage_failures and host.state in _CONNECTED:
-            # The runner's own words (runner/jobfolder.py, runner/warmrenderer.py): FailureKind.STORAGE
-            # stands for reading and for writing.
+            # The runner's own words (its jobfolder.py and warmrenderer.py): FailureKind.STORAGE stands
+            # for reading and for writing.
             cannot_read = reason.startswith("cannot read ")
             self._refuse(
                 host, _NO_SAN, reason if cannot_read else f"cannot write to the shared folder: {reason}"

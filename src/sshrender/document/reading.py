@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.document import pagelist, readlimits, workeranswers
+from sshrender import startlimits
+from sshrender.document import pagelist, workeranswers
 from sshrender.document.boxes import Box
 from sshrender.document.facts import DocumentFacts, PasswordError
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
@@ -68,7 +69,7 @@ class Reading:
         Raises UserError: this process may not have the memory for that.
         """
         # Before the process is started: it would fail with less clear words.
-        readlimits.require_memory()
+        startlimits.require_memory()
         self._worker.ask("read", cpu=CPU_TIMEOUT, path=str(path.absolute()), password=password, box=box)
         threading.Thread(target=self._work, daemon=True, name="document").start()
 

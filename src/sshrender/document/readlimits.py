@@ -8,13 +8,6 @@ from __future__ import annotations
 
 import resource
 
-from sshrender.errors import ExitCode, UserError
-
-MIN_MEMORY = 600 << 20
-"""Bytes of address space below which no job is begun. With 512 MiB the coordinator of one host has no
-room for its threads, each of which maps a stack of 8 MiB and an arena of 64; with 540 it has (measured).
-"""
-
 MAX_MEMORY = {"read": 1 << 30, "split": 3 << 30, "cut": 3 << 30}
 """Bytes of address space for each operation. Reading 100,000 pages takes 64 MiB of memory (measured), as
 files are read piece by piece; a part is built in memory, and may be the whole document."""
@@ -28,15 +21,3 @@ def lower(kind: int, wanted: int) -> int:
     # Soft and hard: a process cannot raise it again.
     resource.setrlimit(kind, (limit, limit))
     return limit
-
-
-def require_memory() -> None:
-    """Raise UserError where this process, and so its children, may not have the memory to read a PDF."""
-    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if allowed != resource.RLIM_INFINITY and allowed < MIN_MEMORY:
-        raise UserError(
-            ExitCode.USAGE,
-            f"the limit on address space (RLIMIT_AS, ulimit -v) is {allowed >> 20} MiB, and this"
-            f" program needs {MIN_MEMORY >> 20} MiB",
-            "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
-        )

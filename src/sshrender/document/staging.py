@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from sshrender.document.facts import Stamp, changed_meanwhile, open_document
 from sshrender.document.stagingowner import Owner
@@ -23,11 +23,17 @@ from sshrender.storage.files import open_plain, rename, status_of_new, sync_fold
 from sshrender.storage.newfiles import file_mode, set_mode
 from sshrender.storage.primitives import write_all
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 Progress = Callable[[int], None] | None
 """Is called with the number of bytes that were read so far, if it is given."""
 
 PREFIX = ".staging-"
 _BLOCK = 1 << 20
+_STORED_AT_ONCE = 64 << 20
+"""Bytes after which the disk or the server is asked to store what was written."""
+
 _FICLONE = 0x40049409
 """ioctl_ficlone(2)."""
 
@@ -155,17 +161,71 @@ def _read(
     Of a file that grows at most ``most`` bytes, and a block, are read.
     """
     hasher, read = hashlib.sha256(), 0
-    while block := file.read(_BLOCK):
-        hasher.update(block)
-        read += len(block)
-        # A file that grows while it is read would have no end.
-        if most is not None and read > most:
-            break
+    with contextlib.ExitStack() as stack:
+        write = None
         if copy is not None:
-            write_all(copy.fileno(), block)
-        if progress is not None:
-            progress(read)
+            write = stack.enter_context(_Writer(copy.fileno()))
+        while block := file.read(_BLOCK):
+            # Digested while it is written: hashlib and write(2) both let other threads run.
+            if write is not None:
+                write(block)
+            hasher.update(block)
+            read += len(block)
+            # A file that grows while it is read would have no end.
+            if most is not None and read > most:
+                break
+            if progress is not None:
+                progress(read)
     return hasher.hexdigest()
+
+
+class _Writer:
+    """Writes blocks in a thread, and has the disk or the server store them in another.
+
+    Most of what is written is stored by the time all of it is: the fsync at the end waits for the rest
+    alone. A context manager, whose end waits until all is written. Errors are raised by the next call
+    or by the end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # most processes copy no document
+
+        self._descriptor = descriptor
+        self._threads = ThreadPoolExecutor(2)
+        self._writing: Future[None] | None = None
+        self._storing: Future[None] | None = None
+        self._written = 0
+
+    def __call__(self, block: bytes) -> None:
+        """Write a block when the one before is written. Raises OSError."""
+        if self._writing is not None:
+            self._writing.result()
+        self._written += len(block)
+        if self._written >= _STORED_AT_ONCE and (self._storing is None or self._storing.done()):
+            self._written = 0
+            self._wait_for_storing()
+            self._storing = self._threads.submit(os.fdatasync, self._descriptor)
+        self._writing = self._threads.submit(write_all, self._descriptor, block)
+
+    def _wait_for_storing(self) -> None:
+        # Its error is told here and nowhere else: the kernel reports one to the first who asks.
+        if self._storing is not None:
+            self._storing.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown()
+        if kind is None:
+            if self._writing is not None:
+                self._writing.result()
+            self._wait_for_storing()
 
 
 def clear_stale(folder: Path) -> None:

@@ -187,3 +187,14 @@ def _no_workspace(folder: Path) -> UserError:
         " set it aside, then run the same command again",
         f"mv {name} {aside}",
     )
+
+
+def require_san(san: Path) -> None:
+    """Raise UserError if the shared folder does not exist."""
+    if not san.is_dir():
+        raise UserError(
+            ExitCode.STORAGE,
+            f"the shared folder {san} does not exist",
+            "mount it, or name another folder with --san DIR;"
+            f" if it is new: mkdir -p {shlex.quote(str(san))}",
+        )

@@ -55,7 +55,8 @@ class Attributes(BaseModel):
     ``job``: the id of the job (spec.py).
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    # defer_build: a command that reads none builds none.
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", strict=True)
 
     schema_: Literal[1] = 1
     owner: Text = ""

@@ -46,7 +46,10 @@ PixelCount = Annotated[int, Field(ge=1, le=65_000)]
 
 class _Frozen(BaseModel):
     # forbid: an unknown field may change how pages look. Attributes ignore them.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # defer_build: a command that reads none builds none.
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", strict=True, allow_inf_nan=False
+    )
 
 
 class DocumentRecord(_Frozen):

@@ -90,7 +90,7 @@ def command(program: str) -> List[str]:
         "-sDEVICE=ppmraw",
         "-r%d" % DPI,
         "-sOutputFile=canary.ppm",
-        # Relative names: the command runs in a folder of its own (runner/fingerprint.py).
+        # Relative names: the command runs in a folder of its own (runner/host/fingerprint.py).
         "canary.pdf",
     ]
 

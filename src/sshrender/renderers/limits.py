@@ -10,4 +10,4 @@ FILE_TO_MEMORY = 4
 page must not fill the shared folder."""
 
 NO_SANDBOX, BWRAP = "none", "bwrap"
-"""The settings of ``sandbox``: none, and bubblewrap (runner/sandbox.py)."""
+"""The settings of ``sandbox``: none, and bubblewrap (runner/host/sandbox.py)."""

@@ -19,7 +19,8 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 from sshrender.renderers import ghostscript, mutool
 from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import (
+from sshrender.runner import wire
+from sshrender.runner.host import (
     fingerprint,
     hostfacts,
     jobfolder,
@@ -30,15 +31,13 @@ from sshrender.runner import (
     rasterfolders,
     sandbox,
     scratch,
-    slot,
-    slotlocks,
-    stripes,
-    warmsession,
-    wire,
+    threadwatch,
 )
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.runner.rendering import slot, stripes, warmsession
+from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.storage import primitives
 
 HEARTBEAT_INTERVAL = 1.0
@@ -148,8 +147,7 @@ class Runner:
         try:
             self._gather(slots)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into a message
-            reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
-            self._wire.post("trouble", reason=reason)
+            threadwatch.report(self._wire, error)
 
     def _gather(self, slots: int) -> None:
         """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
@@ -197,6 +195,11 @@ class Runner:
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
         """Answer the handshake, start the slots, and send heartbeats until the runner ends."""
+        # First of all: what follows would fail of it with another reason.
+        too_low = processlimits.too_low()
+        if too_low is not None:
+            self._wire.post("trouble", reason=too_low, limit=True)
+            return
         # A dead file server blocks this thread here, and no other.
         san = self._check_folder(request)
         scratch.clear_dead()
@@ -205,10 +208,6 @@ class Runner:
         # Facts are gathered since hello; a slow Ghostscript or canary delays the answer here.
         self._has_facts.wait()
         is_wanted = request.get("slots") != 0  # 0: the host is only checked
-        too_low = processlimits.too_low()
-        if too_low is not None:
-            self._wire.post("trouble", reason=too_low)
-            return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         self._gather_mutool_facts()
         missing = self._missing_recipes()
@@ -468,7 +467,14 @@ def main(marker: str, silence: float) -> NoReturn:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN if is_held else lambda *_: die())
     # 0 and 1: the streams of the connection. Renderers get neither of them.
-    Runner(wire.Wire(1, marker), silence).serve(0)
+    post = wire.Wire(1, marker)
+    threadwatch.end_after_a_limit(post, die)
+    try:
+        Runner(post, silence).serve(0)
+    except (RuntimeError, MemoryError, OSError) as error:  # where a thread cannot be started
+        if processlimits.reached(error) is not None:
+            threadwatch.report(post, error)
+        raise
 
 
 def _password_bytes(request: Dict[str, Any]) -> Optional[bytes]:

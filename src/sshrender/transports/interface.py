@@ -27,6 +27,8 @@ class Refusal(enum.Enum):
     """The host's key is unknown, or not the one on record."""
     NO_PYTHON = "python"
     """No python3, or one older than 3.7."""
+    LIMITS = "limits"
+    """A resource limit of the host leaves no room for a runner or a renderer."""
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
     NO_SANDBOX = "sandbox"

@@ -12,6 +12,7 @@ from typing import IO
 
 from sshrender.storage.files import open_plain
 from sshrender.transports import childprocess, payload
+from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
     FilesFailed,
@@ -19,6 +20,7 @@ from sshrender.transports.interface import (
     LinkClosed,
     Refusal,
     RunnerSpec,
+    last_words,
 )
 
 
@@ -48,8 +50,9 @@ class LocalTransport:
             # Nothing goes over a network here, so the payload is neither stripped nor well compressed.
             link.write(payload.build(spec.marker, spec.silence, is_far=False), timeout)
         except LinkClosed as closed:
+            words = last_words(link)
             link.close()
-            raise ConnectFailed(Refusal.NO_PYTHON, closed.reason) from None
+            raise failed_start(closed, "this machine", python, words) from None
         return link
 
     def command_line(self, python: str, label: str) -> list[str]:

@@ -44,10 +44,10 @@ MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/diagnostics.py to a few tens of KiB."""
 
 MAX_GROUPS = 100
-"""Folders of fonts in one message; runner/fingerprint.py sends no more."""
+"""Folders of fonts in one message; runner/host/fingerprint.py sends no more."""
 
 MAX_THUMBNAIL = 128 * 1024
-"""Bytes of one thumbnail; a runner sends less (runner/thumbnailbudget.py)."""
+"""Bytes of one thumbnail; a runner sends less (runner/rendering/thumbnailbudget.py)."""
 
 MAX_CORES = 1024
 """Cores and slots that one host is credited with; larger numbers are cut to this."""
@@ -72,7 +72,7 @@ _KINDS = frozenset(
 """The kinds of failure that a host may report; other kinds are determined by the coordinator."""
 
 
-# The name that the runner gives to the file (runner/jobfolder.py). No separator, so it cannot leave
+# The name that the runner gives to the file (runner/host/jobfolder.py). No separator, so it cannot leave
 # ``work/``.
 _LEFT = re.compile(r"\.probe\.[0-9a-z.-]{1,100}")
 
@@ -232,9 +232,13 @@ class Inspected(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The runner met an error that concerns the host as a whole, or a request that it cannot read."""
+    """The runner met an error that concerns the host as a whole, or a request that it cannot read.
+
+    ``is_limit``: a resource limit of the host is the cause.
+    """
 
     reason: str
+    is_limit: bool = False
 
 
 class Bye(NamedTuple):
@@ -428,6 +432,6 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "thumbnail": _thumbnail,
     "noted": lambda f: Noted(texts(f, "diagnostics")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),
-    "trouble": lambda f: Trouble(text(f, "reason")),
+    "trouble": lambda f: Trouble(text(f, "reason"), f.get("limit") is True),
     "bye": lambda _f: Bye(),
 }

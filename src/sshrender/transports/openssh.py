@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from sshrender.transports import childprocess, opensshclient, payload
+from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
     Link,
@@ -49,8 +50,7 @@ class OpensshTransport:
             # What the shell printed is in the link, so it is read before the link is closed.
             words = last_words(link)
             link.close()
-            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python, words)) from None
+            raise failed_start(closed, self._name, spec.python, words) from None
         except ConnectFailed:
             link.close()
             raise

@@ -23,6 +23,9 @@ _PACKAGES = (
     "sshrender.renderers",
     "sshrender.renderers.encoders",
     "sshrender.runner",
+    "sshrender.runner.host",
+    "sshrender.runner.rendering",
+    "sshrender.runner.slots",
     "sshrender.storage",
 )
 # Every other module of the packages is sent, so a new one needs no entry. Names here save bytes only.

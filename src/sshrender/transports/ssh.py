@@ -13,6 +13,7 @@ import fabric
 import paramiko
 
 from sshrender.transports import knownhosts, payload, sshconfig
+from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
     Link,
@@ -91,10 +92,7 @@ class SshTransport:
             # The exit code of the shell tells that python3 is missing; its text tells why.
             words = last_words(link)
             connection.close()
-            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(
-                refusal, closed.reason_on(self._settings.name, spec.python, words)
-            ) from None
+            raise failed_start(closed, self._settings.name, spec.python, words) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
             raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None

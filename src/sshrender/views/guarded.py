@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sshrender.core.snapshot import Snapshot
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.interface import View
 
 

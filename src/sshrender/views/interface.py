@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from sshrender.core.snapshot import Snapshot
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 
 
 class View(Protocol):

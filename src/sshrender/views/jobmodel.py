@@ -14,9 +14,9 @@ from itertools import islice
 from typing import assert_never
 
 from sshrender.core.states import UNCHARGED
-from sshrender.job import journalentries as je
-from sshrender.job.pause import Pause
-from sshrender.job.requestoperations import Operation, operation_of
+from sshrender.job.journal import journalentries as je
+from sshrender.job.queue.pause import Pause
+from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.views import hostwords
 from sshrender.views.poolreports import PoolReports
 from sshrender.views.problems import ERROR, severity

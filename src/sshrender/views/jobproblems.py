@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge, HostState
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.views.joblist import again
 from sshrender.views.text import clean, count, duration, local_time, page_list
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.views.text import clean, count, duration, size
 
 MAX_SLOWEST = 5

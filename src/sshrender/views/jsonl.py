@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from sshrender.core.snapshot import Snapshot
-from sshrender.job.journalentries import JournalEntry
-from sshrender.job.journalformat import as_fields, timestamp
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.journalformat import as_fields, timestamp
 from sshrender.views import output
 from sshrender.views.plain import progress_line
 from sshrender.views.rate import Rate

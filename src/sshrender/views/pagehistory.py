@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
 from sshrender.core.fingerprint import in_words
-from sshrender.job import journalentries as je
-from sshrender.job.journalformat import as_fields
-from sshrender.job.requestoperations import Operation, operation_of
+from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.journalformat import as_fields
+from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.views.plain import describe
 from sshrender.views.text import clean, count, duration, on_pages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.views.pooltable import queue_in_words
 
 MAX_POOLS = 100

@@ -38,6 +38,8 @@ def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _advice(pool: Mapping[str, Any]) -> Iterator[str]:
     if pool["state"] == "lost":
         yield f"    try: {_TRY[pool['engine']]}"
+    elif pool["state"] == "refused" and pool["version"]:
+        yield "    note: the engine was asked with the pool's queue, options, cores, memory and walltime"
     elif pool["state"] == "refused":
         yield f"    note: {pool['engine']} is not here; via names the host that has its commands"
 

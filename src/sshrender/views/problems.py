@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 
 NOTHING, WARNING, ERROR = 0, 1, 2
 """How severe an entry is. An error needs a person; a warning is something that went wrong on the way."""

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sshrender.core.snapshot import HostView, Snapshot
-from sshrender.job.journalentries import HostStateChanged, JournalEntry
+from sshrender.job.journal.journalentries import HostStateChanged, JournalEntry
 from sshrender.views import hostwords
 from sshrender.views.controlcharacters import Harmless
 from sshrender.views.jobcontrol import is_in_background

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 
 WINDOW = 30.0
 """Seconds that the average covers: long enough to be steady, short enough to show that a host left."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from typing import NamedTuple
 
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 
 # Entries of requests and states also come where there is nothing to do.
 _WORK = (je.PageSent, je.PageDelivered, je.AttemptFailed, je.PageFailed, je.PageSuspected)

@@ -8,7 +8,7 @@ import binascii
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,13 +18,16 @@ from sshrender.web.refusals import Refused
 from sshrender.web.settings import Limits
 
 MAX_JSON = 64 << 10
-_DIGEST = re.compile(r"sha-256=:?([A-Za-z0-9+/=_-]+):?")
+_DIGEST = re.compile(r"sha-256=:?([A-Za-z0-9+/=_-]+?):?")
+MAX_LENGTH_DIGITS = 18
+"""Of a number in a header: int() of a text of any length takes any time."""
 
 
 async def chunks(request: Request, limit: int, limits: Limits) -> AsyncIterator[bytes]:
     """Yield the body. Raises Refused for one that is too large (413) or too slow (408)."""
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    # isdigit() is true for "²", too, which int() refuses.
+    if length.isascii() and length.isdigit() and int(length[-MAX_LENGTH_DIGITS:]) > limit:
         raise _too_large(limit)
     received, began = 0, time.monotonic()
     stream = request.stream()
@@ -58,8 +61,13 @@ def _too_slow() -> Refused:
     return Refused(408, "the body arrives too slowly", "send it again", {"Connection": "close"})
 
 
-async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
-    """Return the object of the body; an empty body is an empty object. Raises Refused."""
+async def read_json(
+    request: Request, limits: Limits, known: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Return the object of the body; an empty body is an empty object. Raises Refused.
+
+    With ``known``, other fields are refused: one that is misspelled would do nothing, unnoticed.
+    """
     data = b"".join([chunk async for chunk in chunks(request, MAX_JSON, limits)])
     if not data.strip():
         return {}
@@ -71,6 +79,10 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
         raise Refused(400, "the body has text that is not Unicode", "send UTF-8 without surrogates")
     if not isinstance(found, dict):
         raise Refused(400, "the body is not a JSON object", 'send one, as {"dpi": 150}')
+    unknown = sorted(found.keys() - set(known)) if known is not None else []
+    if unknown:
+        there = f"there is {', '.join(known)}" if known else "there is none"
+        raise Refused(400, f"{unknown[0][:40]}: not a field of this request; {there}", "leave it out")
     return found
 
 
@@ -93,12 +105,16 @@ async def read_form(request: Request, limits: Limits) -> dict[str, str]:
 
 
 def digest_of(request: Request) -> bytes | None:
-    """Return the SHA-256 of a Content-Digest header (RFC 9530); None without one. Raises Refused."""
-    header = request.headers.get("content-digest", "")
-    found = _DIGEST.search(header)
-    if found is None:
+    """Return the SHA-256 of a Content-Digest header (RFC 9530); None without one. Raises Refused.
+
+    A header without a usable SHA-256 is refused: its sender believes that the body is compared.
+    """
+    header = request.headers.get("content-digest")
+    if header is None:
         return None
-    text = found[1]
+    members = [member.strip() for member in header.split(",")]
+    found = [_DIGEST.fullmatch(member) for member in members if member.startswith("sha-256=")]
+    text = found[0][1] if len(found) == 1 and found[0] is not None else ""
     try:
         value = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

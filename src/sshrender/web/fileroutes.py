@@ -16,9 +16,9 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sshrender.api.jobfeed import JobFeed, PageFile
-from sshrender.api.pagearchive import Member, PageArchive
-from sshrender.api.pagefiles import read_part, read_plain, size_of
+from sshrender.api.web.jobfeed import JobFeed, PageFile
+from sshrender.api.web.pagearchive import Member, PageArchive
+from sshrender.api.web.pagefiles import read_part, read_plain, size_of
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints
 from sshrender.web.sanpool import SanPool

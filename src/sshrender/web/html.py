@@ -118,7 +118,8 @@ def top(shell: Shell) -> str:
             action = f"{escape(shell.root)}logout"
             who += f'<form method="post" action="{action}"><button>Log out</button></form>'
     return (
-        f'<div class="top screen"><a class="brand" href="{escape(shell.root)}">sshrender</a>'
+        '<div class="top screen" role="region" aria-label="sshrender">'
+        f'<a class="brand" href="{escape(shell.root)}">sshrender</a>'
         f'<nav aria-label="Site">{links}</nav><span class="right">{who}'
         '<button type="button" id="theme" hidden></button></span></div>\n'
     )

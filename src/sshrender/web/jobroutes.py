@@ -11,19 +11,36 @@ from typing import Any
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sshrender.api import history, hostcontrol, jobchanges, removal
+from sshrender.api.web.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import pagehistory
 from sshrender.web import bodies
 from sshrender.web.identity import SHARED_SECONDS
 from sshrender.web.people import Role
-from sshrender.web.refusals import Refused
-from sshrender.web.routing import Call, Endpoints
+from sshrender.web.refusals import Refused, no_passwords
+from sshrender.web.routing import Call, Endpoints, number_of
 from sshrender.web.site import COMMENT_INTERVAL, Watched, public
 
 JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
 _JOB = f"{_PATH}/{{name}}"
 MAX_NOTE = 400
-_NOTE = {"type": "object", "properties": {"note": {"type": "string", "maxLength": MAX_NOTE}}}
+_NOTE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"note": {"type": "string", "maxLength": MAX_NOTE}},
+}
+_RETRY = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "pages": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "description": "Failed pages; without it, all of them.",
+        }
+    },
+}
 
 
 @JOBS.add(
@@ -131,19 +148,56 @@ async def sheet(call: Call) -> Response:
 async def problems(call: Call) -> Response:
     """Return the problems of a job."""
     await _watched(call)
-    found = await call.site.pool.run(history.problems_of_job, call.site.san, call.word("name"))
+    found = await call.site.long.run(history.problems_of_job, call.site.san, call.word("name"))
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
 
 
-async def _change(call: Call, change: Callable[[str, str], Any]) -> Response:
-    """Change a job that is the user's own. ``change`` gets its name and the note."""
-    watched = await _watched(call)
-    if not call.person.may_change(watched.feed.owner):
-        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
+@JOBS.add(
+    "GET",
+    f"{_JOB}/why",
+    "The history of a page (?page=N) or of a host (?host=NAME) in this job: each event and its cause",
+    answers={
+        200: "now: its state in words; history: a line for each event",
+        400: "No such page or host",
+    },
+)
+async def why(call: Call) -> Response:
+    """Return the history of a page or a host, as ``sshrender why`` prints it."""
+    watched, query = await _watched(call), call.request.query_params
+    page, host = query.get("page", ""), query.get("host", "")[:200]
+    if bool(page) == bool(host):
+        raise Refused(400, "name a page or a host", "add ?page=7 or ?host=node1")
+    # The whole journal is read, which takes seconds for a large job.
+    if host:
+        found = await call.site.long.run(history.history_of_host, call.site.san, watched.feed.name, host)
+    else:
+        number = number_of(page)
+        found = await call.site.long.run(
+            history.history_of_page, call.site.san, watched.feed.name, number
+        )
+    return JSONResponse(
+        {"job": found.job, "now": found.now, "history": list(pagehistory.lines(found.entries))}
+    )
+
+
+async def _note(call: Call) -> str:
+    """Return the note of a request. Raises Refused."""
+    fields = await bodies.read_json(call.request, call.site.settings.limits, ("note",))
     note = fields.get("note", "")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
         raise Refused(400, f"note is a text of at most {MAX_NOTE} characters", "shorten it")
+    return note
+
+
+async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | None = None) -> Response:
+    """Change a job that is the user's own. ``change`` gets its name and the note.
+
+    ``note``: None to read it from the body.
+    """
+    watched = await _watched(call)
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
+    note = await _note(call) if note is None else note
     changed = await call.site.long.run(change, watched.feed.name, note)
     call.site.forget_list()
     await watched.refresh(0)
@@ -183,22 +237,61 @@ async def cancel(call: Call) -> Response:
 @JOBS.add(
     "POST",
     f"{_JOB}/retry",
-    "Try failed pages again; a finished job goes back into the queue",
+    "Try failed pages again; a finished job goes back into the queue, with all of its failed pages",
     needs=Role.SUBMITTER,
-    answers=_CHANGED,
+    body=_RETRY,
+    answers={**_CHANGED, 400: "A page has not failed"},
 )
 async def retry(call: Call) -> Response:
-    """Try failed pages again."""
+    """Try failed pages again: all, or those that the request names."""
     watched = await _watched(call)
+    fields = await bodies.read_json(call.request, call.site.settings.limits, ("pages",))
     failed = [int(each["page"]) for each in watched.feed.report.failed]
+    chosen = fields.get("pages", failed)
+    if not isinstance(chosen, list) or not all(type(each) is int for each in chosen):
+        raise Refused(400, "pages is a list of numbers", 'send {"pages": [7]}, or {} for all')
+    others = sorted(set(chosen) - set(failed))
+    if others:
+        raise Refused(400, f"page {others[0]} has not failed", "see failed_pages of the job")
     is_running = bool(watched.feed.report.coordinator)
 
     def work(name: str, _note: str) -> Any:
         if is_running:
-            return jobchanges.retry(call.site.san, name, failed)
+            return jobchanges.retry(call.site.san, name, chosen)
         return jobchanges.resubmit(call.site.san, [name])
 
-    return await _change(call, work)
+    return await _change(call, work, note="")
+
+
+@JOBS.add(
+    "POST",
+    f"{_JOB}/password",
+    "Give the password of the document again, as after a restart of the server",
+    needs=Role.SUBMITTER,
+    body={
+        "type": "object",
+        "required": ["password"],
+        "additionalProperties": False,
+        "properties": {"password": {"type": "string", "maxLength": MAX_PASSWORD}},
+    },
+    answers={**_CHANGED, 409: "This server takes no passwords", 422: "The password is wrong"},
+)
+async def password(call: Call) -> Response:
+    """Keep the password of a job's document in memory."""
+    watched, site = await _watched(call), call.site
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
+    fields = await bodies.read_json(call.request, site.settings.limits, ("password",))
+    given = fields.get("password")
+    if not isinstance(given, str) or not 0 < len(given) <= MAX_PASSWORD:
+        raise Refused(400, f"password is a text of at most {MAX_PASSWORD} characters", "send it")
+    if site.settings.passwords is None:
+        raise no_passwords()
+    await site.documents.run(require_password, site.san, watched.feed.folder, given)
+    site.settings.passwords.give(watched.feed.name, given)
+    return JSONResponse(
+        {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": ""}, 202
+    )
 
 
 @JOBS.add(
@@ -267,12 +360,15 @@ async def hosts(call: Call) -> Response:
     )
 
 
-async def _known_host(call: Call) -> str:
+async def _change_host(call: Call, change: Callable[[str], Any]) -> Response:
+    """Call ``change`` with the name of a host that is in the inventory."""
     name = call.word("name")
     listed = await call.site.listed()
     if name not in {host.name for host in listed.hosts}:
         raise Refused(404, f"there is no host {name}", "see the list of hosts")
-    return name
+    await call.site.long.run(change, name)
+    call.site.forget_list()
+    return JSONResponse({"host": name}, 202)
 
 
 @JOBS.add(
@@ -285,12 +381,8 @@ async def _known_host(call: Call) -> str:
 )
 async def drain(call: Call) -> Response:
     """Take a host out of use, for every job."""
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
-    note = str(fields.get("note", ""))[:MAX_NOTE]
-    name = await _known_host(call)
-    await call.site.long.run(hostcontrol.drain, call.site.san, name, note)
-    call.site.forget_list()
-    return JSONResponse({"host": name}, 202)
+    note = await _note(call)
+    return await _change_host(call, lambda name: hostcontrol.drain(call.site.san, name, note))
 
 
 @JOBS.add(
@@ -302,7 +394,4 @@ async def drain(call: Call) -> Response:
 )
 async def undrain(call: Call) -> Response:
     """Put a drained host back into use."""
-    name = await _known_host(call)
-    await call.site.long.run(hostcontrol.undrain, call.site.san, name)
-    call.site.forget_list()
-    return JSONResponse({"host": name}, 202)
+    return await _change_host(call, lambda name: hostcontrol.undrain(call.site.san, name))

@@ -7,9 +7,10 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sshrender.api import webaccess
-from sshrender.api.uploads import DEFAULT_PART, MIN_PART
-from sshrender.api.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
+from sshrender.api.web import webaccess
+from sshrender.api.web.jobfeed import JobFeed
+from sshrender.api.web.uploads import DEFAULT_PART, MIN_PART
+from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
 from sshrender.views import overview
 from sshrender.web import bodies, html
 from sshrender.web.html import Shell, escape
@@ -191,6 +192,7 @@ async def job(call: Call) -> Response:
         "assembled": feed.assembled is not None,
         "status": {**feed.status(), "position": watched.position},
         "untaken": call.site.is_untaken,
+        "locked": _is_locked(call, feed),
     }
     style = html.asset("web.css")
     script = html.asset("common.js") + html.asset("job.js")
@@ -207,6 +209,12 @@ async def job(call: Call) -> Response:
         ),
     )
     return html.response(html.Page(*made))
+
+
+def _is_locked(call: Call, feed: JobFeed) -> bool:
+    """Return whether the document needs a password that this server could use, and does not have."""
+    known = call.site.settings.passwords
+    return feed.spec.document.needs_password and known is not None and known.of(feed.name) is None
 
 
 @PAGES.add("GET", "/hosts", "The hosts, for operators", needs=None)

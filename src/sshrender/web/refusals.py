@@ -7,7 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshrender.api.uploads import UploadError
+from sshrender.api.web.uploads import UploadError
+from sshrender.api.web.webjobs import LockedDocument
 from sshrender.errors import ExitCode, UserError
 from sshrender.web import html
 
@@ -31,16 +32,22 @@ _EXIT_STATUS = {
 
 
 class Refused(Exception):
-    """A request that is refused. ``headers``: further ones of the answer."""
+    """A request that is refused. ``headers``: further ones; ``more``: further fields of the JSON."""
 
     def __init__(
-        self, status: int, what: str, advice: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        what: str,
+        advice: str,
+        headers: dict[str, str] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(what)
         self.status = status
         self.what = what
         self.advice = advice
         self.headers = headers or {}
+        self.more = more or {}
 
 
 def busy() -> Refused:
@@ -55,12 +62,25 @@ def not_found(what: str = "there is no such page") -> Refused:
     return Refused(404, what, "go back to the list of jobs")
 
 
+def no_passwords() -> Refused:
+    """Return the refusal of a password by a server that could not use it."""
+    return Refused(
+        409,
+        "this server takes no passwords: it does not render jobs itself, and nothing on the shared"
+        " folder may keep one",
+        "save the document without protection, or ask for a server with --coordinate",
+    )
+
+
 def of(error: Exception) -> Refused:
     """Return the refusal for an error of the api."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, UploadError):
         return Refused(_UPLOAD_STATUS.get(error.kind, 400), error.what, error.hint)
+    if isinstance(error, LockedDocument):
+        more = {"password": "wrong" if error.is_wrong else "needed"}
+        return Refused(422, error.what, error.hint, None, more)
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
         return Refused(status, error.what, error.hint, {"Retry-After": "5"} if status == 503 else None)
@@ -82,7 +102,7 @@ def answer(request: Request, refused: Refused) -> Response:
         root = html.root_of(request.url.path)
         page = html.message_page(root, refused.status, refused.what, refused.advice)
         return html.response(page, refused.status, refused.headers)
-    body: dict[str, Any] = {"error": refused.what, "hint": refused.advice}
+    body: dict[str, Any] = {"error": refused.what, "hint": refused.advice, **refused.more}
     return JSONResponse(body, refused.status, refused.headers)
 
 

@@ -32,10 +32,15 @@ class Call:
 
     def number(self, name: str) -> int:
         """Return a number of the path. Raises Refused (404)."""
-        text = self.word(name)
-        if not (text.isascii() and text.isdigit() and len(text) <= 9):
-            raise Refused(404, f"{text[:40]} is not a number", "use a number, as in 7")
-        return int(text)
+        return number_of(self.word(name), 404)
+
+
+def number_of(text: str, status: int = 400) -> int:
+    """Return a number that a request names. Raises Refused."""
+    # isdigit() is true for "²", too, which int() refuses.
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise Refused(status, f"{text[:40]} is not a number", "use a number, as in 7")
+    return int(text)
 
 
 Handler = Callable[[Call], Awaitable[Response]]

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import shlex
 import signal
 import socket
+import struct
 import sys
+import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +24,9 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sshrender.api import webaccess
 from sshrender.api.jobs import on_san, own_san, require_readable
 from sshrender.api.queue import QueueRun
+from sshrender.api.web import webaccess
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.app import make_app
 from sshrender.web.guard import Guard
@@ -38,15 +41,51 @@ RESTART_SECONDS = 30.0
 
 
 class Protocol(H11Protocol):
-    """A connection whose headers have to be complete within ``headers_timeout`` seconds."""
+    """A connection whose headers have to be complete within ``headers_timeout`` seconds.
+
+    A client that takes less than ``reading_rate`` bytes a second of an answer, over ``reading_timeout``
+    seconds, is disconnected: asyncio waits for it without end, even where the connection is closed.
+    """
 
     headers_timeout = 10.0
+    reading_timeout = 60.0
+    reading_rate = 1024
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
+    _unread = 0
+    _has_drained = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         super().connection_made(transport)  # type: ignore[arg-type]
         self._arm()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._has_drained = True
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        self._look = self.loop.call_later(self.reading_timeout, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        """Disconnect a client that has taken too little since the last look."""
+        unread = int(self.transport.get_write_buffer_size()) + self._unacknowledged()
+        taken = self._unread - unread
+        is_slow = self._unread and taken < self.reading_rate * self.reading_timeout
+        # A buffer that became empty between both looks was filled anew.
+        if unread and is_slow and not self._has_drained:
+            # Not close(), which waits until all is sent. Without the option the kernel would keep the
+            # rest in its memory, and offer it to the client for minutes (socket(7), SO_LINGER).
+            with contextlib.suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+            self.transport.abort()
+            return
+        self._unread, self._has_drained = unread, False
+        self._look_later()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -56,9 +95,21 @@ class Protocol(H11Protocol):
         elif self._deadline is None:
             self._arm()
 
+    def _unacknowledged(self) -> int:
+        """Return the bytes that the kernel still holds: megabytes, which asyncio takes for sent."""
+        found = bytearray(4)
+        try:
+            # SIOCOUTQ (tcp(7)), which has the number of TIOCOUTQ.
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, found)
+        except OSError:
+            return 0
+        return int.from_bytes(found, sys.byteorder)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._disarm()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
 
     def _arm(self) -> None:
@@ -80,7 +131,12 @@ class Protocol(H11Protocol):
 
 def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
     """Return the protocol of connections with these limits."""
-    return type("LimitedProtocol", (Protocol,), {"headers_timeout": limits.headers})
+    fields = {
+        "headers_timeout": limits.headers,
+        "reading_timeout": limits.reading,
+        "reading_rate": limits.body_rate,
+    }
+    return type("LimitedProtocol", (Protocol,), fields)
 
 
 def listen(settings: ServeSettings) -> socket.socket:

@@ -9,8 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.queue import QueueRun
-from sshrender.api.uploads import Quota
+from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -34,6 +35,8 @@ class Limits:
     """Seconds without a byte of a body, and the time over which ``body_rate`` is measured."""
     body_rate: int = 1024
     """Bytes per second that a body must arrive with."""
+    reading: float = 60.0
+    """Seconds after which a client that takes less than ``body_rate`` of an answer is disconnected."""
     connections: int = 600
     bodies: int = 4
     """Parts of uploads that one user may send at a time."""
@@ -67,6 +70,8 @@ class ServeSettings:
     viewers: frozenset[str] = frozenset()
     make_queue: Callable[[Callable[[str], None]], QueueRun] | None = None
     """Makes the run of the queue that goes on beside the server; None: others run it."""
+    passwords: DocumentPasswords | None = None
+    """Those of uploaded documents; None where no queue runs beside the server, which could use them."""
     typed: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
     hosts_file: Path | None = None

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sshrender.api import jobreports, jobtable, uploads
-from sshrender.api.jobfeed import JobFeed, queue_position
+from sshrender.api import jobreports, jobtable
+from sshrender.api.web import uploads
+from sshrender.api.web.jobfeed import JobFeed, queue_position
 from sshrender.errors import UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
@@ -168,6 +169,8 @@ class Site:
     """Answers and bytes, for the metrics."""
     bodies: Counter[str] = field(default_factory=Counter)
     """Parts that each user is sending."""
+    completing: Counter[str] = field(default_factory=Counter)
+    """Uploads of each user that become jobs at this moment."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
@@ -264,7 +267,7 @@ class Site:
 
     async def tend(self) -> None:
         """Remove what is stale, now and each hour, as long as the server runs."""
-        from sshrender.api import webaccess
+        from sshrender.api.web import webaccess
 
         while True:
             with contextlib.suppress(Refused, OSError, UserError):

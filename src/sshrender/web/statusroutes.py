@@ -12,8 +12,8 @@ from typing import Any
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import sshrender
-from sshrender.api import uploads
 from sshrender.api.jobs import require_readable
+from sshrender.api.web import uploads
 from sshrender.errors import UserError
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused
@@ -138,7 +138,7 @@ def _answers(call: Call) -> list[tuple[dict[str, str], float]]:
     found: list[tuple[dict[str, str], float]] = []
     for key, value in sorted(call.site.counts.items()):
         method, _, status = key.partition(" ")
-        if status.isdigit():
+        if status.isascii() and status.isdigit():
             found.append(({"method": method, "status": status}, value))
     return found
 

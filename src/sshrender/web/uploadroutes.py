@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from sshrender.api import uploads, webjobs
-from sshrender.api.uploads import PartWriter, Upload, UploadError
-from sshrender.api.webjobs import WebOptions
+from sshrender.api.runcontext import RunContext
+from sshrender.api.web import uploads, webjobs
+from sshrender.api.web.uploads import PartWriter, Upload, UploadError
+from sshrender.api.web.webjobs import WebOptions
 from sshrender.web import bodies
 from sshrender.web.people import Role
-from sshrender.web.refusals import Refused
+from sshrender.web.refusals import Refused, no_passwords
 from sshrender.web.routing import Call, Endpoints
 
 UPLOADS = Endpoints()
@@ -44,6 +46,11 @@ _OPTIONS = {
             "type": "boolean",
             "default": False,
             "description": "Also make one PDF of all pages.",
+        },
+        "password": {
+            "type": "string",
+            "maxLength": webjobs.MAX_PASSWORD,
+            "description": "Opens the document; kept in the memory of a server that coordinates.",
         },
     },
 }
@@ -83,13 +90,15 @@ def _as_json(upload: Upload, **more: Any) -> dict[str, Any]:
 )
 async def begin(call: Call) -> Response:
     """Begin an upload."""
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    known = ("name", "size", "part_size")
+    fields = await bodies.read_json(call.request, call.site.settings.limits, known)
     name, size = fields.get("name"), fields.get("size")
     part_size = fields.get("part_size", uploads.DEFAULT_PART)
     if (
         not isinstance(name, str)
         or isinstance(size, bool)
         or not isinstance(size, int)
+        or isinstance(part_size, bool)
         or not isinstance(part_size, int)
     ):
         raise Refused(
@@ -212,9 +221,12 @@ async def _await_parts(call: Call, upload: Upload) -> None:
 async def _options(call: Call) -> WebOptions:
     fields = await bodies.read_json(call.request, call.site.settings.limits)
     try:
-        return WebOptions.of(fields)
+        options = WebOptions.of(fields)
     except ValueError as error:
         raise Refused(400, str(error), "see /api/v1/openapi.json") from None
+    if options.password and call.site.settings.passwords is None:
+        raise no_passwords()
+    return options
 
 
 @UPLOADS.add(
@@ -239,7 +251,16 @@ async def inspect(call: Call) -> Response:
 def _inspect(call: Call, upload: Upload, options: WebOptions) -> webjobs.DocumentCheck:
     settings = call.site.settings
     document = uploads.assemble(settings.san, upload)
-    return webjobs.inspect(webjobs.context_for(settings.typed, settings.config, options), document)
+    return _look_at(call, webjobs.context_for(settings.typed, settings.config, options), document)
+
+
+def _look_at(call: Call, context: RunContext, document: Path) -> webjobs.DocumentCheck:
+    try:
+        return webjobs.inspect(context, document)
+    except webjobs.LockedDocument as error:
+        if call.site.settings.passwords is None:
+            raise Refused(422, error.what, no_passwords().advice) from None
+        raise
 
 
 @UPLOADS.add(
@@ -262,9 +283,13 @@ async def complete(call: Call) -> Response:
     job = await site.pool.run(uploads.job_of, site.san, upload)
     if job is None:
         await _require_few_jobs(call)
-        # Not ended with the connection: a proxy may give up before a large document is read.
-        await _await_parts(call, upload)
-        job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
+        site.completing[call.person.by] += 1
+        try:
+            await _await_parts(call, upload)
+            # Not ended with the connection: a proxy may give up before a large document is read.
+            job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
+        finally:
+            site.completing[call.person.by] -= 1
         site.forget_list()
     return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{quote(job, safe='')}"})
 
@@ -277,7 +302,8 @@ async def _require_few_jobs(call: Call) -> None:
         for line in lines
         if line.owner == call.person.by and line.state in ("queued", "held", "running", "paused")
     ]
-    if len(own) >= limit:
+    # Those that become jobs at this moment are in no list yet.
+    if len(own) + call.site.completing[call.person.by] >= limit:
         raise Refused(
             429,
             f"{len(own)} of your jobs are not finished; no user may have more",
@@ -289,7 +315,9 @@ def _complete(call: Call, upload: Upload, options: WebOptions) -> str:
     settings = call.site.settings
     document = uploads.assemble(settings.san, upload)
     context = webjobs.context_for(settings.typed, settings.config, options)
-    webjobs.inspect(context, document)
+    _look_at(call, context, document)
     submitted = webjobs.submit_upload(context, document, call.person.by)
+    if options.password and settings.passwords is not None:
+        settings.passwords.give(submitted.job, options.password)
     uploads.complete(settings.san, upload, submitted.job)
     return submitted.job

@@ -9,7 +9,7 @@ from tests.faults.night import Morning, Night
 
 WORK = "for i in 1 2 3; do nice -n 19 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!; done"
 YIELD_TIMEOUT = 8.0
-"""Seconds: a heartbeat, the smoothing of scans (runner/loadmeasurement.py), and the grace of a page."""
+"""Seconds: a heartbeat, the smoothing of scans (loadmeasurement.py), and the grace of a page."""
 
 
 def _work(night: Night) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from sshrender.coordinator.hosts.writers import ElasticPool, Pinger
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.transports.framing import MessageReader, encode
+from sshrender.transports.hostlimits import limit_in
 from sshrender.transports.interface import (
     ConnectFailed,
     HostFiles,
@@ -42,8 +43,8 @@ MAX_UNHANDLED = 500
 """Messages of one host that may wait in the loop's inbox."""
 
 HANDSHAKE_TIMEOUT = 60.0
-"""Seconds for the handshake: ``gs --version`` may take 20 (runner/hostfacts.py) and the canary 30
-(runner/fingerprint.py), which also waits for a slot lock (runner/slotlocks.py)."""
+"""Seconds for the handshake: ``gs --version`` may take 20 (runner/host/hostfacts.py) and the canary 30
+(runner/host/fingerprint.py), which also waits for a slot lock (runner/slots/slotlocks.py)."""
 
 # Shared by all runs of this process: what counts is how many connections the machine makes.
 _handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
@@ -173,8 +174,8 @@ class HostConnection:
                         raise ProtocolError("it sent a second hello")
                     has_completed_handshake = True
                 # Trouble may come instead of a hello: the runner cannot start its work.
-                elif not has_completed_handshake and not isinstance(message, Trouble):
-                    raise ProtocolError("it sent a message about pages before its hello")
+                elif not has_completed_handshake:
+                    _require_trouble(message)
                 self._post_message(message)
             if not has_completed_handshake:
                 self._require_hello(connected_at)
@@ -257,7 +258,10 @@ class HostConnection:
 
     def _report_end(self, closed: LinkClosed) -> None:
         """Report the end of the connection, if the other thread has not done so."""
-        if closed.has_no_program:  # what its shell printed says the same, in its own words
+        limit = "" if self._has_spoken else limit_in(self._reader.noise)
+        if limit:
+            self._report_failure(Refusal.LIMITS, limit)
+        elif closed.has_no_program:  # what its shell printed says the same, in its own words
             reason = closed.reason_on(self.host, self.setup.python)
             self._report_failure(Refusal.NO_PYTHON, reason)
         elif closed.status is not None and not self._has_spoken:
@@ -278,3 +282,11 @@ class HostConnection:
     def _with_noise(self, reason: str) -> str:
         """Add what the host printed last, which often explains it (no python3, a failing profile)."""
         return f"{reason}: {self._reader.noise[-1]}" if self._reader.noise else reason
+
+
+def _require_trouble(message: Message) -> None:
+    """Raise ProtocolError for any other message before the hello, and ConnectFailed after a limit."""
+    if not isinstance(message, Trouble):
+        raise ProtocolError("it sent a message about pages before its hello")
+    if message.is_limit:
+        raise ConnectFailed(Refusal.LIMITS, message.reason)

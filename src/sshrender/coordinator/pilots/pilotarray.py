@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sshrender.transports.batch.arrayfolder import ArrayFolder
-from sshrender.transports.batch.engines.interface import ArrayHandle, Element
+from sshrender.transports.batch.engines.interface import ArrayHandle, Element, ElementState
 from sshrender.transports.batch.filelink import FileTransport
+
+MAX_ABSENT = 2
+"""Queries that do not list an element that never spoke, after which it has ended."""
+
+_QUEUED = (ElementState.WAITING, ElementState.HELD)
 
 
 @dataclass(slots=True)
@@ -27,6 +33,40 @@ class Pilot:
     def is_waiting(self) -> bool:
         """Return whether it is in the queue, as far as is known."""
         return not self.is_live and not self.has_ended
+
+    def note_element(self, element: Element | None) -> None:
+        """Take in what a query says of it; None: it is not listed."""
+        self.element = element
+        # Preempted, or its node failed: the engine has queued it again, and it may start again.
+        if self.has_ended and element is not None and element.state in _QUEUED:
+            self.has_ended = False
+            self.absent = self.running_unheard = 0
+
+    def fault(self) -> str:
+        """Return why it will not report, after one more query; empty while it may."""
+        element = self.element
+        if element is None:
+            self.absent += 1
+            return "a pilot left the queue before it reported" if self.absent >= MAX_ABSENT else ""
+        self.absent = 0
+        if element.is_stuck:
+            return element.reason
+        if element.state in _QUEUED:
+            self.running_unheard = 0
+        if element.state is ElementState.RUNNING:
+            self.running_unheard += 1
+            if self.running_unheard > MAX_ABSENT:
+                return f"a pilot on {element.node} started and did not report"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class SilentPilot:
+    """A pilot that will not report. ``is_listed``: the engine still has it, so it is to be cancelled."""
+
+    index: int
+    reason: str
+    is_listed: bool
 
 
 @dataclass(slots=True)
@@ -50,6 +90,34 @@ class PilotArray:
     def waiting(self) -> list[int]:
         """Return the indexes of those that wait."""
         return [index for index, pilot in self.pilots.items() if pilot.is_waiting]
+
+    def unneeded(self) -> list[int]:
+        """Return the indexes of those to cancel at the end: they wait, or may be queued again."""
+        # An engine queues a pilot again that it has preempted, or whose node has failed. One that runs
+        # ends by itself when it finds the tombstone.
+        return [index for index, pilot in self.pilots.items() if not pilot.is_live]
+
+    def match(self, elements: Iterable[Element]) -> list[SilentPilot]:
+        """Take in what a query has listed; return the pilots that are given up."""
+        mine = [
+            each
+            for each in elements
+            # By name as well: an engine that lost the answer has no number here.
+            if each.name == self.handle.name or (self.number and self.number == digits(each.array))
+        ]
+        if mine and not self.handle.array:  # the answer to its submission was lost
+            self.handle = ArrayHandle(self.handle.name, mine[0].array)
+        # An element that ended may still be listed for a while.
+        by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
+        silent = []
+        for index, pilot in self.pilots.items():
+            pilot.note_element(by_index.get(index))
+            if pilot.is_waiting and (reason := pilot.fault()):
+                pilot.has_ended = True
+                silent.append(SilentPilot(index, reason, pilot.element is not None))
+        # Only when the engine lists none of it either: an element that it lists may still start.
+        self.is_over = not mine and all(pilot.has_ended for pilot in self.pilots.values())
+        return silent
 
 
 def digits(array: str) -> str:

@@ -18,7 +18,7 @@ from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, HostState, PageState
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport

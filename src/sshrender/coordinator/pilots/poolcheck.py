@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sshrender.coordinator.pilots.pool import NAME_PREFIX, PoolSetup
 from sshrender.transports.batch.engines.interface import (
+    ArrayRequest,
     Element,
     ElementState,
     EngineUnavailable,
@@ -65,11 +66,15 @@ def _check(pool: PoolSetup) -> PoolCheck:
     usable = [node for node in nodes if node.is_usable]
     pilots = _pilots(pool)
     waiting = [each for each in pilots if each.state in (ElementState.WAITING, ElementState.HELD)]
+    reason = _refusal(pool)
+    state = REFUSED if reason else USABLE
+    if not usable and not reason:
+        state, reason = LOST, "no node takes jobs now"
     return PoolCheck(
         name=pool.name,
         engine=engine.name,
-        state=USABLE if usable else LOST,
-        reason=_why(waiting) if usable else "no node takes jobs now",
+        state=state,
+        reason=reason or _why(waiting),
         version=version,
         nodes=dict(Counter(node.state for node in nodes)),
         free=sum(node.free for node in usable),
@@ -99,6 +104,30 @@ def _why(waiting: Sequence[Element]) -> str:
     why += [f"expected to start {start}"] if start else []
     words = "; ".join(each for each in why if each)
     return f"{len(waiting)} waiting in the queue" + (f": {words}" if words else "")
+
+
+def _refusal(pool: PoolSetup) -> str:
+    """Return why the engine would refuse a pilot; empty where it would not, or cannot say."""
+    request = ArrayRequest(
+        name=f"{NAME_PREFIX}check",
+        count=1,
+        cores=pool.cores,
+        walltime=pool.walltime,
+        memory=pool.memory,
+        queue=pool.queue,
+        options=pool.options,
+        script="#!/bin/sh\n",
+    )
+    command = pool.engine.verify(request)
+    if command is None:
+        return ""
+    try:
+        pool.engine.verified(pool.call(command))
+    except SubmissionRefused as refused:
+        return f"{pool.engine.name} would refuse a pilot: {refused.reason}"
+    except EngineUnavailable:
+        pass  # it answered a moment ago
+    return ""
 
 
 def _failed(pool: PoolSetup, state: str, reason: str, version: str = "") -> PoolCheck:

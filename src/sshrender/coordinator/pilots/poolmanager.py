@@ -20,7 +20,7 @@ from typing import Any
 from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import NAME_PREFIX, Backoff, Demand, PoolReport, PoolSetup, wanted
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
@@ -28,7 +28,6 @@ from sshrender.transports.batch.engines.interface import (
     ArrayRequest,
     Command,
     Element,
-    ElementState,
     EngineUnavailable,
     SubmissionRefused,
 )
@@ -49,9 +48,6 @@ CANCEL_INTERVAL = 15.0
 
 WRITTEN_TIMEOUT = 30.0
 """Seconds in which the journal must have the name of an array before it is submitted."""
-
-MAX_ABSENT = 2
-"""Queries that do not list an element that never spoke, after which it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +170,11 @@ class PoolManager:
         for array in self._arrays:
             # The engine may take the submission after this command: the tombstone and the open entry in
             # the journal stay. A thread that still runs then cancels it (_submit).
+            unneeded = array.unneeded()
             if array.is_submitting:
-                self._cancel(array, array.waiting())
+                self._cancel(array, unneeded)
                 continue
-            # Running ones end by themselves: they find the tombstone within seconds.
-            if array.is_over or not array.waiting() or self._cancel(array, array.waiting()):
+            if array.is_over or not unneeded or self._cancel(array, unneeded):
                 # A folder that is gone is a tombstone, too.
                 shutil.rmtree(array.folder.path, ignore_errors=True)
                 yield je.PilotsEnded(pool=self.setup.name, name=array.handle.name)
@@ -206,14 +202,22 @@ class PoolManager:
             if array.is_over:
                 continue
             for note in array.folder.notes(array.pilots):
-                self._take(array, array.pilots[note.index], note)
+                self._take(array, note)
 
-    def _take(self, array: PilotArray, pilot: Pilot, note: PilotNote) -> None:
+    def _take(self, array: PilotArray, note: PilotNote) -> None:
+        pilot = array.pilots[note.index]
         if note.kind == "started":
             if pilot.is_live:  # it was run again; the end of its first start was not reported
                 self._post(PilotEnded(pilot.host, "the batch system runs it again"))
             pilot.token, pilot.is_live, pilot.has_ended = note.token, True, False
             self._backoff.spoke()
+            # The engine has queued it again, and another one has taken its place meanwhile.
+            if sum(each.is_live for known in self._arrays for each in known.pilots.values()) > (
+                self.setup.pilots
+            ):
+                pilot.is_live, pilot.has_ended = False, True
+                self._cancel(array, [note.index])
+                return
             # Slurm's step needs the number of the job, which its holder reports.
             element = note.job or f"{array.number}.{note.index}"
             carrier = carriers.carrier(self.setup, pilot.transport, note, element)
@@ -255,41 +259,13 @@ class PoolManager:
         self._hold_waiting()
 
     def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
-        mine = [
-            each
-            for each in elements
-            # By name as well: an engine that lost the answer has no number here.
-            if each.name == array.handle.name or (array.number and array.number == digits(each.array))
-        ]
-        if mine and not array.handle.array:  # the answer to its submission was lost
-            array.handle = ArrayHandle(array.handle.name, mine[0].array)
-        # An element that ended may still be listed for a while.
-        by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
-        for index, pilot in array.pilots.items():
-            pilot.element = by_index.get(index)
-            if pilot.is_waiting:
-                self._judge_waiting(array, index, pilot, now)
-        # Only when the engine lists none of it either: an element that it lists may still start.
-        array.is_over = not mine and all(pilot.has_ended for pilot in array.pilots.values())
+        for silent in array.match(elements):
+            self._note_silent(silent.reason, now)
+            if silent.is_listed:
+                self._cancel(array, [silent.index])
         if array.is_over:
             array.folder.bury()
             self._post(EntryRequested(je.PilotsEnded(pool=self.setup.name, name=array.handle.name)))
-
-    def _judge_waiting(self, array: PilotArray, index: int, pilot: Pilot, now: float) -> None:
-        """Decide whether a pilot that has not spoken may still do so."""
-        if pilot.element is None:
-            pilot.absent += 1
-            if pilot.absent >= MAX_ABSENT:
-                pilot.has_ended = True
-                self._note_silent("a pilot left the queue before it reported", now)
-            return
-        pilot.absent = 0
-        if pilot.element.state is ElementState.RUNNING:
-            pilot.running_unheard += 1
-            if pilot.running_unheard > MAX_ABSENT:
-                pilot.has_ended = True
-                self._note_silent(f"a pilot on {pilot.element.node} started and did not report", now)
-                self._cancel(array, [index])
 
     def _note_silent(self, reason: str, now: float) -> None:
         self._reason = reason

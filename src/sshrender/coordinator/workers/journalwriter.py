@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from sshrender.coordinator.workers.writefailure import NameTrouble
 from sshrender.core.policy import NAME_WAIT
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journal import JournalWriter
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.lease import LeaseLost
 
 BATCH_INTERVAL = 0.05

@@ -18,7 +18,7 @@ from pathlib import Path
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.renderers import canary
-from sshrender.runner import hostfacts, processlimits
+from sshrender.runner.host import hostfacts, processlimits
 
 PROGRAM = "gs"
 TIME_LIMIT = canary.TIMEOUT

@@ -18,8 +18,8 @@ from typing import Any
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.writefailure import SAN, NameTrouble
 from sshrender.core import events as ev
-from sshrender.job import publish
 from sshrender.job.lease import LeaseLost
+from sshrender.job.output import publish
 
 RETRY_INTERVAL = 2.0
 """Seconds between two attempts while the storage fails."""

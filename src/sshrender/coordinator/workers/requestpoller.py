@@ -11,11 +11,11 @@ from typing import assert_never
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.core import events as ev
 from sshrender.errors import UserError
-from sshrender.job import drains, queueoperations, requests
-from sshrender.job.drains import Drain
 from sshrender.job.lease import LeaseLost
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import Request
+from sshrender.job.queue import drains, queueoperations, requests
+from sshrender.job.queue.drains import Drain
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import Request
 
 POLL_INTERVAL = 0.5
 """Seconds between two listings of the requests' folder, which is usually empty."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 
-from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
+from sshrender.job.output import thumbnails
 from sshrender.job.verification.errors import VerificationFailed
 
 MAX_WAITING = 2000

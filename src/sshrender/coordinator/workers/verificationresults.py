@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
-from sshrender.job.outputclaim import OutputClaim
+from sshrender.job.output.outputclaim import OutputClaim
 from sshrender.job.verification.verify import Expected, PageImage
 
 RETRY_INTERVAL = 0.05

@@ -34,11 +34,11 @@ from sshrender.coordinator.workers.verificationresults import (
 )
 from sshrender.coordinator.workers.writefailure import SAN, OutputFailed, classify
 from sshrender.core.policy import NAME_WAIT
-from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
-from sshrender.job.outputclaim import OutputLost
+from sshrender.job.output import publish
+from sshrender.job.output.outputclaim import OutputLost
 from sshrender.job.verification.errors import Unreadable, VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page

@@ -13,7 +13,7 @@ from typing import IO
 from sshrender.job.assembly import archive, pdf, tiff
 from sshrender.job.assembly.pagereader import AssemblyFailed, Sheet
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord
+from sshrender.job.journal.history import PageRecord
 from sshrender.storage.files import read_plain, sync_folder, write_whole
 from sshrender.storage.newfiles import replace
 

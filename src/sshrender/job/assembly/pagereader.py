@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from sshrender.job import publish
+from sshrender.job.output import publish
 from sshrender.storage.files import open_plain
 
 # The files were verified to be pages, and a page may be as large as a memory limit allows: Pillow's

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, Dict, List, Optional, Tuple
 
-from sshrender.renderers.encoders import isal
+from sshrender.renderers.encoders import ISAL, ZLIB, isal
 
 UP = 2
 """The type of PNG's filter Up, the first byte of each row."""
@@ -38,6 +38,11 @@ Ghostscript's size."""
 
 _MAX_REPEATED = 1 << 20
 """Bytes of rows that one prepared block stands for."""
+
+
+def kind() -> str:
+    """Return what compresses pages on this host."""
+    return ISAL if isal.load() is not None else ZLIB
 
 
 class Checksum:

@@ -20,7 +20,7 @@ from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from sshrender.job.journalentries import JournalEntry, RequestHandled
+from sshrender.job.journal.journalentries import JournalEntry, RequestHandled
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import details, headline, tables, terminalgraphics
 from sshrender.views.dashboard.jobscreen import JobScreen

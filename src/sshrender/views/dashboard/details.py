@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from sshrender.core.fingerprint import in_words
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.dashboard.tables import reason_on_node
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow

@@ -15,7 +15,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Static
 
-from sshrender.job.requestoperations import Operation
+from sshrender.job.queue.requestoperations import Operation
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.keyhints import ENDS, Hint

@@ -12,7 +12,7 @@ from heapq import merge
 from itertools import islice
 from typing import NamedTuple
 
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard import tables
 from sshrender.views.dashboard.rowlist import Row
 from sshrender.views.jobmodel import LOG_LENGTH, JobModel

@@ -6,7 +6,7 @@ from functools import partial
 
 from rich.text import Text
 
-from sshrender.job.journalentries import hosts_of, page_of
+from sshrender.job.journal.journalentries import hosts_of, page_of
 from sshrender.views.dashboard import keyhints, tables
 from sshrender.views.dashboard.dialogs import HelpScreen, Question
 from sshrender.views.dashboard.keyline import KeyLine, PaneTabs, Tab

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from textual.app import App
 from textual.notifications import SeverityLevel
 
-from sshrender.job.journalentries import RequestHandled
-from sshrender.job.requestoperations import Operation, operation_of
+from sshrender.job.journal.journalentries import RequestHandled
+from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.rowlist import Listing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sshrender.job.journalentries import JournalEntry
-from sshrender.job.requestoperations import Operation
+from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.queue.requestoperations import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class JobView(Protocol):
         ...
 
     def request(self, op: Operation, **fields: Any) -> None:
-        """Write a request (job/requests.py) for the coordinator. Raises OSError."""
+        """Write a request (job/queue/requests.py) for the coordinator. Raises OSError."""
         ...
 
     def page_image(self, page_file: str, *, large: bool) -> bytes | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.style import Style
 
-from sshrender.job.journalentries import JournalEntry, RequestHandled, RunEnded, RunStarted
+from sshrender.job.journal.journalentries import JournalEntry, RequestHandled, RunEnded, RunStarted
 from sshrender.views import hostwords
 from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import STRAGGLER, Styles

@@ -131,7 +131,8 @@
   // The grid. A frame has time for some dozens of new cells, not for 20,000: of a long sheet, only the rows near
   // the window exist, as many screenfuls before and after it as NEAR says, and STEP rows of those come with each
   // frame. Images, which take longest, wait until less than a row passes in a frame, for CALM milliseconds.
-  // A short sheet exists as a whole.
+  // A short sheet exists as a whole. While each frame passes more than a window, as when the bar at the edge is
+  // dragged, no cells are made: those of one frame would be gone in the next.
   const WHOLE = 400, NEAR = 1.5, STEP = 1, IMAGES = 6, CALM = 100;
   const cells = new Map();
   const waiting = new Map();
@@ -251,15 +252,18 @@
     laySoon();
   }
 
-  let isDue = false;
+  let isDue = false, isRushing = false;
   function laySoon() {
     if (isDue || !isPart()) return;
     isDue = true;
     requestAnimationFrame(() => {
       isDue = false;
-      const { top } = $("pages").getBoundingClientRect();
-      if (Math.abs(top - grid.top) > grid.pitch) calm = performance.now() + CALM;
+      const { top } = $("pages").getBoundingClientRect(), moved = Math.abs(top - grid.top);
+      if (moved > grid.pitch) calm = performance.now() + CALM;
       grid.top = top;
+      const wasRushing = isRushing;
+      isRushing = moved > innerHeight;
+      if (isRushing && wasRushing) { laySoon(); return; }
       const [from, to] = near();
       if (from !== grid.from || Math.min(to, shown.length) !== Math.min(grid.to, shown.length)) lay();
     });
@@ -496,6 +500,7 @@
     for (const [title, tag, lines] of [["Messages from Ghostscript", "ul", page.diagnostics], ["History", "ol", page.history]]) {
       if (lines.length) parts.push(make("h3", { text: title }), make(tag, {}, ...lines.map((text) => make("li", { text }))));
     }
+    parts.push(...(globalThis.overview?.beside?.(page) ?? []));
     parts.push(make("p", { class: "quiet", text: "Arrow keys turn pages, Home and End go to the first and the last page, z shows real pixels, Esc closes." }));
     return parts;
   }

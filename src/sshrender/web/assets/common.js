@@ -17,6 +17,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const PASSWORD_WORDS = "It goes to the server and stays in its memory until the job is done; no file has it. The finished pages are not protected.";
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 function bytes(n) {
@@ -54,7 +55,7 @@ async function call(method, path, body, options = {}) {
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => null);
   if (answer.ok && found !== null) return found;
-  throw new Failure(answer.status, found?.error ?? `the server answered with ${answer.status}`, found?.hint ?? "try again");
+  throw Object.assign(new Failure(answer.status, found?.error ?? `the server answered with ${answer.status}`, found?.hint ?? "try again"), { password: found?.password });
 }
 
 // Read a text to people who use a screen reader. Politely: it waits for what is being read.

@@ -3,7 +3,8 @@
 const known = new Map(JSON.parse(store.get("uploads") ?? "[]").map((each) => [each.id, each]));
 const remember = () => store.set("uploads", JSON.stringify([...known.values()].slice(-50)));
 const sameFile = (one, file) => one.name === file.name && one.size === file.size && one.modified === file.lastModified;
-const AT_ONE_TIME = 2;
+// Small parts, two at a time: a broken line costs no more than one large part.
+const lanes = (partSize) => Math.min(2, Math.max(1, Math.floor(data.part / partSize)));
 
 function options() {
   return { dpi: Number($("dpi").value), device: $("device").value, pages: $("page-list").value.trim(), priority: Number($("priority").value), assemble: $("assemble").checked };
@@ -26,9 +27,12 @@ class Upload {
     this.bar = make("progress", { max: "1", value: "0", "aria-label": `Upload of ${this.name}` });
     this.words = make("p", { class: "quiet" });
     this.problem = make("p", { class: "problem", role: "alert", hidden: true });
+    this.secret = make("input", { type: "password", autocomplete: "off", maxlength: "127", "aria-label": `Password of ${this.name}` });
+    this.lock = make("form", { class: "lock", hidden: true, onsubmit: (event) => { event.preventDefault(); this.inspect(); } },
+      make("label", {}, "Password ", this.secret), make("button", { class: "main", text: "Open" }), make("p", { class: "quiet", text: PASSWORD_WORDS }));
     this.buttons = make("span", { class: "buttons" });
     this.row = make("li", { class: "upload" }, make("div", { class: "line" }, make("b", { class: "name", text: this.name, title: this.name }), make("span", { class: "quiet", text: bytes(this.size) }), this.buttons),
-      this.bar, this.words, this.problem);
+      this.bar, this.words, this.problem, this.lock);
     $("uploads").append(this.row);
     this.show();
   }
@@ -112,7 +116,7 @@ class Upload {
 
   async run() {
     this.is("sending");
-    let wait = 1;
+    let wait = 1, before = 0;
     while (!this.isPaused && !this.isRemoved) {
       try {
         if (!await this.begin()) return;
@@ -126,6 +130,8 @@ class Upload {
         if ([400, 401, 403, 413, 415, 507].includes(error.status) || (error.status === 429 && !this.done.size)) return this.fail(error);
         if (error.status === 404 && this.record) { known.delete(this.id); this.record = undefined; }
         this.is("broken");
+        if (this.done.size > before) wait = 1;
+        before = this.done.size;
         await pause(wait + Math.random());
         wait = Math.min(30, 2 * wait);
       }
@@ -149,12 +155,12 @@ class Upload {
     for (let number = 0; number < this.parts; number++) if (!this.done.has(number)) left.push(number);
     this.control = new AbortController();
     const began = performance.now();
-    let sent = 0;
+    let sent = 0, isBroken = false;
     const one = async () => {
-      while (left.length && !this.control.signal.aborted) {
+      while (left.length && !isBroken && !this.control.signal.aborted) {
         const number = left.shift();
         const part = this.file.slice(number * this.partSize, (number + 1) * this.partSize);
-        await this.put(number, part);
+        try { await this.put(number, part); } catch (error) { isBroken = true; throw error; }
         this.done.add(number);
         sent += part.size;
         this.speed = sent / Math.max(0.2, (performance.now() - began) / 1000);
@@ -162,11 +168,10 @@ class Upload {
       }
     };
     try {
-      await Promise.all(Array.from({ length: AT_ONE_TIME }, one));
-    } catch (error) {
-      this.control.abort();
-      if (this.isPaused) return;
-      throw error;
+      const ends = await Promise.allSettled(Array.from({ length: lanes(this.partSize) }, one));
+      // The other lane has sent its part to the end: that is not sent again.
+      const broken = ends.find((end) => end.status === "rejected");
+      if (broken && !this.isPaused) throw broken.reason;
     } finally {
       this.speed = 0;
     }
@@ -184,11 +189,12 @@ class Upload {
   async inspect() {
     this.is("inspecting");
     try {
-      const found = await call("POST", `api/v1/uploads/${this.id}/inspect`, options());
+      const found = await call("POST", `api/v1/uploads/${this.id}/inspect`, this.options());
       const pages = found.pages === null ? "The hosts will count the pages, because the document is damaged." : count(found.pages, "page");
       const time = found.seconds === null ? "" : `, about ${lasting(found.seconds)} once it starts`;
       this.told = pages + time;
       this.problem.hidden = true;
+      this.lock.hidden = true;
       this.is("ready");
       announce(`${this.name} is uploaded: ${this.told}`);
     } catch (error) {
@@ -196,9 +202,17 @@ class Upload {
       this.problem.textContent = told(error);
       this.problem.hidden = false;
       this.told = "";
+      this.lock.hidden = !error.password;
       this.is(error.status === 422 ? "refused" : "ready");
+      if (error.password) {
+        this.problem.textContent = error.password === "wrong" ? "This password does not open the document." : "This document needs a password.";
+        this.secret.focus();
+        this.secret.select();
+      }
     }
   }
+
+  options() { return { ...options(), ...(this.secret.value ? { password: this.secret.value } : {}) }; }
 
   async submit() {
     if (!$("options").reportValidity()) return;
@@ -206,7 +220,7 @@ class Upload {
     this.is("submitting");
     for (let wait = 1; ; wait = Math.min(30, 2 * wait)) {
       try {
-        return this.finished((await call("POST", `api/v1/uploads/${this.id}/complete`, options())).job);
+        return this.finished((await call("POST", `api/v1/uploads/${this.id}/complete`, this.options())).job);
       } catch (error) {
         if (![0, 502, 503, 504].includes(error.status)) {
           this.problem.textContent = told(error);

@@ -12,6 +12,8 @@ let ended = isOver(standing.state);
 function fraction(counts) { return counts.total ? (counts.done + counts.suspect) / counts.total : 0; }
 function isOver(state) { return ["done", "partial", "failed", "cancelled"].includes(state); }
 
+function isLocked() { return data.locked && ["queued", "held", "partial", "cancelled"].includes(standing.state); }
+
 function show() {
   const counts = standing.counts, state = standing.state;
   $("standing").className = `card ${state}`;
@@ -30,6 +32,10 @@ function show() {
   const isWaiting = state === "queued" && data.untaken;
   $("hint").hidden = !isWaiting;
   if (isWaiting) $("hint").textContent = "No machine takes jobs from the queue at the moment. This job waits until an administrator starts one.";
+  if (isLocked()) {
+    $("hint").hidden = false;
+    $("hint").textContent = "The document has a password, which was only in the memory of a server that has ended. The job waits until it is given again.";
+  }
   const used = standing.hosts.filter((host) => host.word === "working");
   const troubled = standing.hosts.filter((host) => ["lost", "refused", "quarantined"].includes(host.state));
   const names = (hosts) => hosts.slice(0, 6).map((host) => host.name).join(", ") + (hosts.length > 6 ? ` and ${hosts.length - 6} more` : "");
@@ -71,6 +77,7 @@ function paint() {
   });
   const counts = standing.counts;
   map.setAttribute("aria-label", `Map of ${count(counts.total, "page")}: ${counts.done} ready, ${counts.suspect} suspect, ${counts.failed} failed, ${counts.missing} to come`);
+  if (!document.documentElement.dataset.map) performance.mark("map");
   document.documentElement.dataset.map = "yes";
 }
 
@@ -92,10 +99,12 @@ function actions() {
     list.push(["Download as ZIP", download, "main"]);
     if (data.assembled && state === "done") list.push(["Download the PDF", () => { location.href = `${root}${api}/assembled`; }, ""]);
   }
+  list.push(["Why?", whyJob, ""]);
   if (data.own) {
     if (state === "running" || state === "queued" || state === "paused") list.push(["Hold", () => act("hold", "on hold"), ""]);
     if (state === "held") list.push(["Continue", () => act("release", "released"), "main"]);
     if (standing.counts.failed && !["held", "queued"].includes(state)) list.push(["Try failed pages again", () => act("retry", "failed pages are tried again"), ""]);
+    if (isLocked()) list.push(["Give the password", unlock, "main"]);
     if (!isOver(state)) list.push(["Cancel", cancel, "danger"]);
     list.push(["Link for a colleague", share, ""]);
     if (isOver(state)) list.push(["Delete", remove, "danger"]);
@@ -114,6 +123,68 @@ async function act(verb, words, body = {}) {
     notify(found.no_need ? sentence(`${sheet.job} ${found.no_need}`) : sentence(`${sheet.job}: ${words}`));
     if (verb === "retry") watch();
   } catch (error) { notify(told(error), true); }
+}
+
+// Beside a large page: try it again, if it has failed, and all that happened to it.
+overview.beside = (page) => {
+  const list = [];
+  if (page.state === "failed" && data.own && !["held", "queued"].includes(standing.state)) {
+    list.push(["Try this page again", () => act("retry", isOver(standing.state) ? "its failed pages are tried again" : `page ${page.page} is tried again`, isOver(standing.state) ? {} : { pages: [page.page] }), "main"]);
+  }
+  list.push(["Why?", () => why(`page ${page.page}`, `page=${page.page}`), ""]);
+  return [make("div", { class: "buttons" }, ...list.map(([text, action, kind]) => make("button", { type: "button", class: kind, text, onclick: action })))];
+};
+
+// A window with text. Return the element to fill.
+function explain(title) {
+  const body = make("div", { class: "told", tabindex: "0", role: "group", "aria-label": title }, make("p", { class: "quiet", text: "One moment …" }));
+  const dialog = make("dialog", { class: "ask wide", "aria-labelledby": "why-title" }, make("h2", { id: "why-title", text: title }), body,
+    make("div", { class: "buttons" }, make("button", { type: "button", text: "Close", onclick: () => dialog.close() })));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return body;
+}
+
+async function why(what, query) {
+  const body = explain(`Why? ${sentence(what)}`);
+  try {
+    const found = await call("GET", `${api}/why?${query}`);
+    body.replaceChildren(make("p", { text: sentence(found.now) }), make("ol", {}, ...found.history.map((text) => make("li", { text }))));
+    if (!found.history.length) body.append(make("p", { class: "quiet", text: "Nothing has happened to it yet." }));
+  } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
+}
+
+async function whyJob() {
+  const body = explain("Why is the job as it is?");
+  try {
+    const found = await call("GET", `${api}/problems`);
+    const words = found.problems.map((problem) => make("li", { text: problem.words }));
+    const buttons = standing.hosts.map((host) => make("button", { type: "button", text: host.name, "aria-label": `History of ${host.name}`, onclick: () => { body.closest("dialog").close(); why(`host ${host.name}`, `host=${encodeURIComponent(host.name)}`); } }));
+    body.replaceChildren(make("p", { text: sentence(found.headline) }), words.length ? make("ul", {}, ...words) : make("p", { class: "quiet", text: "Nothing is wrong." }));
+    if (buttons.length) body.append(make("h3", { text: "Hosts" }), make("div", { class: "buttons" }, ...buttons));
+  } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
+}
+
+// The server that knew the document's password has ended.
+async function unlock() {
+  const field = make("input", { type: "password", autocomplete: "off", maxlength: "127", id: "password-again" });
+  const problem = make("p", { class: "problem", role: "alert", hidden: true });
+  const give = async () => {
+    try {
+      await call("POST", `${api}/password`, { password: field.value });
+      data.locked = false;
+      dialog.close();
+      notify("The password is known again.");
+      show();
+    } catch (error) { problem.textContent = told(error); problem.hidden = false; field.focus(); }
+  };
+  const dialog = make("dialog", { class: "ask", "aria-labelledby": "lock-title" }, make("h2", { id: "lock-title", text: "Password of the document" }),
+    make("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); give(); } }, make("label", { for: "password-again", text: PASSWORD_WORDS }), field, problem,
+      make("div", { class: "buttons" }, make("button", { type: "button", text: "Back", onclick: () => dialog.close() }), make("button", { class: "main", text: "Send" }))));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 async function cancel() {

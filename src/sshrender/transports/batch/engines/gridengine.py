@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sshrender.transports.batch.engines.answers import text_of, xml_of
 from sshrender.transports.batch.engines.interface import (
@@ -99,10 +100,24 @@ class GridEngine:
             found = _ID.match(line.strip())
             if found is not None:
                 return found[1]
+        raise self._refusal(answer)
+
+    def verify(self, request: ArrayRequest) -> Command:
+        """See Engine. ``-w v`` compares the request with an empty cluster (qsub(1))."""
+        # Free memory is a load value, and no host of an empty cluster has any: "unknown resource (mem_free)".
+        command = self.submit(replace(request, memory=None))
+        return Command((command.words[0], "-w", "v", *command.words[1:]), command.stdin)
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
+        if answer.code:
+            raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> Exception:
         reason = answer.reason.removeprefix("Unable to run job: ")
         if any(text in reason.lower() for text in _AWAY):
-            raise EngineUnavailable(reason)
-        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+            return EngineUnavailable(reason)
+        return SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:  # noqa: ARG002 - it lists all of the user's
         """See Engine."""
@@ -118,9 +133,9 @@ class GridEngine:
             node = text_of(job, "queue_name").partition("@")[2]
             # A job that is no array has no tasks; an array of one element counts from 1.
             for index in indexes_of(text_of(job, "tasks") or "1"):
-                found.append(
-                    Element(array, index, text_of(job, "JB_name"), _state(word), _reason(word), node)
-                )
+                name, is_stuck = text_of(job, "JB_name"), _is_stuck(word)
+                reason = "the engine has put it into the error state (Eqw)" if is_stuck else ""
+                found.append(Element(array, index, name, _state(word), reason, node, is_stuck=is_stuck))
         return found
 
     def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
@@ -172,12 +187,13 @@ def _state(word: str) -> ElementState:
     # held.
     if "d" in word:
         return ElementState.ENDING
-    if "E" in word or "h" in word:
+    if _is_stuck(word) or "h" in word:
         return ElementState.HELD
     if "q" in word or "w" in word:
         return ElementState.WAITING
     return ElementState.RUNNING
 
 
-def _reason(word: str) -> str:
-    return "the engine has put it into the error state (Eqw)" if "E" in word else ""
+def _is_stuck(word: str) -> bool:
+    """Return whether a start has failed: the engine does not try it again until the owner says so."""
+    return "E" in word

@@ -180,6 +180,12 @@ class HtCondor:
         lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
         return answer.code == 0 or (bool(lines) and all(_GONE.match(line) for line in lines))
 
+    def verify(self, request: ArrayRequest) -> None:
+        """See Engine."""
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
+
     def nodes_command(self) -> Command:
         """See Engine."""
         return Command(("condor_status", "-json", "-attributes", "Machine,State,Cpus,TotalSlotCpus"))

@@ -86,7 +86,10 @@ class ArrayRequest:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of an array. ``start``: when the engine expects it to start, in its own words."""
+    """An element of an array. ``start``: when the engine expects it to start, in its own words.
+
+    ``is_stuck``: its start has failed, and the engine keeps it in the queue for its owner to look at.
+    """
 
     array: str
     index: int
@@ -95,6 +98,7 @@ class Element:
     reason: str = ""
     node: str = ""
     start: str = ""
+    is_stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,17 @@ class Engine(Protocol):
 
         ``element``: its id, or what its holder reports as such. None: the engine cannot do that.
         """
+        ...
+
+    def verify(self, request: ArrayRequest) -> Command | None:
+        """Return the command that tells whether an array would be accepted; None: there is none.
+
+        Nothing is submitted.
+        """
+        ...
+
+    def verified(self, answer: Answer) -> None:
+        """Take its answer. Raises SubmissionRefused, or EngineUnavailable."""
         ...
 
     def nodes_command(self) -> Command:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sshrender.transports.batch.engines.interface import (
     Answer,
     ArrayHandle,
+    ArrayRequest,
     Command,
     ElementState,
     EngineUnavailable,
@@ -139,6 +140,12 @@ class PbsEngine:
     def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
         """See Engine: no command of it does that."""
         return None
+
+    def verify(self, request: ArrayRequest) -> None:
+        """See Engine."""
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
 
     def is_done(self, answer: Answer) -> bool:
         """See Engine. One that is on a dead node is not done: only a manager can delete it (qdel -p)."""

@@ -51,6 +51,11 @@ _STATES = {
 # CODES).
 _HELD = frozenset({"JobHeldUser", "JobHeldAdmin"})
 
+_STUCK = "launch fail"
+"""A batch script that could not be started is held: ``launch failed requeued held``, or after several
+starts ``launch failure limit exceeded requeued held``, with underscores in later versions. A slurmd
+that answers later than MessageTimeout (10 s) suffices (seen with 22.05)."""
+
 _SIZE = ("invalid job array specification", "maxsubmitjob", "job violates accounting/qos policy")
 """Refusals that a smaller array may escape: MaxArraySize and limits on submitted jobs."""
 
@@ -110,10 +115,23 @@ class Slurm:
         found = answer.out.strip().partition(";")[0]
         if answer.code == 0 and is_number(found):
             return found
+        raise self._refusal(answer)
+
+    def verify(self, request: ArrayRequest) -> Command:
+        """See Engine."""
+        command = self.submit(request)
+        return Command((command.words[0], "--test-only", *command.words[1:]), command.stdin)
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
+        if answer.code:
+            raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> Exception:
         reason = answer.reason
         if any(text in reason.lower() for text in _AWAY):
-            raise EngineUnavailable(reason)
-        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+            return EngineUnavailable(reason)
+        return SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
@@ -133,7 +151,8 @@ class Slurm:
                 continue
             array, index, word, node, start, name, reason = fields
             state = _STATES.get(word, ElementState.ENDED)
-            if state is ElementState.WAITING and reason in _HELD:
+            is_stuck = reason.lower().replace("_", " ").startswith(_STUCK)
+            if state is ElementState.WAITING and (reason in _HELD or is_stuck):
                 state = ElementState.HELD
             found.append(
                 Element(
@@ -146,6 +165,7 @@ class Slurm:
                     # A running job's %S is its start, which is of no use here; only an expected one is
                     # shown.
                     start="" if start == "N/A" or state is not ElementState.WAITING else start,
+                    is_stuck=is_stuck,
                 )
             )
         return found

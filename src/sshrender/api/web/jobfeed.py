@@ -1,0 +1,247 @@
+"""Follows one job for many watchers: its journal is read once, and each watcher gets what is new to it.
+
+A message carries the byte of the journal up to which it counts. A watcher that names the byte of its
+last message gets all that has changed since, from any machine that reads the journal.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sshrender.api.jobs import job_names, on_san, read_or_record
+from sshrender.coordinator import overviewdata
+from sshrender.document import pagelist
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import jobattributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal.journal import JournalTail
+from sshrender.job.lease import Observer
+from sshrender.job.output import thumbnails
+from sshrender.job.output.outputrules import Delivery
+from sshrender.job.spec import load_spec
+from sshrender.job.status import jobstatus
+from sshrender.renderers.devices import DEVICES
+from sshrender.views import jobproblems
+from sshrender.views.jobmodel import SENT, JobModel
+
+MAX_RECORDS = 500
+"""Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
+
+_PAGE_FILE = re.compile(r"page-(\d{1,9})\.[a-z0-9]+")
+"""As job/output/publish.py names pages."""
+
+TERMINAL = ("done", "partial", "failed", "cancelled")
+
+
+class PageFile(NamedTuple):
+    """A delivered page, for a download."""
+
+    page: int
+    path: Path
+    size: int
+    sha256: str
+
+
+class JobFeed:
+    """One job. The methods may block; one thread calls them at a time. They raise UserError, OSError."""
+
+    def __init__(self, san: Path, name: str) -> None:
+        folder = JobFolder(san / name)
+        spec = on_san(san, lambda: load_spec(folder))
+        if spec is None:
+            raise UserError(ExitCode.USAGE, f"there is no job {name}", "sshrender status")
+        self.name = name
+        self.folder, self.spec = folder, spec
+        self._san = san
+        self._tail = JournalTail(folder.journal)
+        self._observer = Observer(folder.lease)
+        self._follower = jobstatus.Follower(spec)
+        # The list of pages never changes during a job, so it is read once.
+        self._model = JobModel(sorted(self._follower.report(folder, None).requested))
+        # By page: the byte of the journal after which its record was last different.
+        self._changed_at: dict[int, int] = {}
+        self._was_sent: set[int] = set()
+        self._attributes = Attributes()
+        self._stamp: object = None
+        self.report = self._follower.report(folder, None)
+        """The report as of the last update."""
+        self.offset = 0
+        """The bytes of the journal that were read."""
+        # The key under which it was made, and the sheet itself.
+        self._sheet: tuple[object, dict[str, Any]] | None = None
+
+    @property
+    def owner(self) -> str:
+        """The user that submitted the job."""
+        return self._attributes.owner
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job is in a terminal state."""
+        return self.report.state in TERMINAL
+
+    def update(self) -> bool:
+        """Read what is new; return whether anything has changed."""
+        return on_san(self._san, self._update)
+
+    def _update(self) -> bool:
+        # A folder may be removed while it is watched.
+        if not self.folder.spec.is_file():
+            raise UserError(ExitCode.USAGE, f"{self.name} was removed", "sshrender status")
+        has_new = False
+        # new() returns a bounded number of entries, so it is called until there are none.
+        while entries := self._tail.new():
+            has_new = True
+            for entry in entries:
+                self._model.take(entry)
+                self._follower.take(entry)
+        # After the loop: the offset counts only what the model has taken.
+        self.offset = self._tail.offset
+        # A page that was only sent is told as work in progress; its record would change nothing.
+        for number in self._model.changed:
+            if self._model.pages[number].state != SENT or number in self._changed_at:
+                self._changed_at[number] = self.offset
+        self._model.changed.clear()
+        claim = self._observer.holder()
+        found = jobattributes.load_or_none(self.folder) or Attributes()
+        # Besides the journal two things change how a job stands: its lease and its attributes.
+        stamp = (claim is None, found)
+        if has_new or stamp != self._stamp:
+            self._attributes, self._stamp = found, stamp
+            self.report = self._follower.report(self.folder, claim, found)
+            return True
+        return False
+
+    def message(self, since: int) -> dict[str, Any]:
+        """Return what has changed since this byte of the journal; ``offset``: ask from there next."""
+        # Sorted by byte, so the part that is sent is the oldest.
+        changed = sorted((at, number) for number, at in self._changed_at.items() if at > since)
+        chosen = changed[:MAX_RECORDS]
+        offset = self.offset
+        if len(changed) > MAX_RECORDS:
+            # All that changed with the same byte belong together: the next message begins after it.
+            last = chosen[-1][0]
+            chosen = [each for each in changed if each[0] <= last]
+            offset = last
+        return {
+            "offset": offset,
+            **self.status(),
+            "pages": self._records(number for _, number in chosen),
+        }
+
+    def _records(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
+        return [overviewdata.page_of(self._model.pages[number]) for number in numbers]
+
+    def status(self) -> dict[str, Any]:
+        """Return how the job stands, without its pages."""
+        report, model = self.report, self._model
+        # The later of both clocks: the journal's times are of another machine.
+        now = max(model.now, time.time())
+        is_running = report.state == "running"
+        return {
+            "state": report.state,
+            "reason": report.reason,
+            "counts": overviewdata.counts_of(report),
+            "left": model.left(now) if is_running else None,
+            "speed": model.rate.per_second(now) if is_running else None,
+            "seconds": round(model.times.seconds(), 1),
+            "is_coordinated": bool(report.coordinator),
+            "work": sorted(
+                {each.page for host in model.hosts.values() for each in host.flights.values()}
+            ),
+            "hosts": overviewdata.hosts_of(report, model),
+            "updated": report.updated,
+            "runs": report.runs,
+        }
+
+    def sheet(self) -> dict[str, Any]:
+        """Return what the overview shows; ``offset``: the byte of the journal up to which it counts."""
+        # The offset alone is not enough: a lease that ends changes the sheet without a journal entry.
+        key = (self.offset, self._stamp)
+        if self._sheet is None or self._sheet[0] != key:
+            made = on_san(
+                self._san, lambda: overviewdata.sheet_of(self.folder, self.report, self._model)
+            )
+            # Without the output folder: a web user must not see paths of the machine.
+            self._sheet = key, {**made, "output": "", "offset": self.offset}
+        return self._sheet[1]
+
+    def files(self, selection: str = "") -> list[PageFile]:
+        """Return the delivered pages in their order. ``selection``: a page list, empty for all.
+
+        Raises UserError for a wrong list.
+        """
+        pages, chosen = self.folder.pages, None
+        if selection:
+            chosen = set(pagelist.parse(selection, self.spec.document.pages))
+        return [
+            PageFile(number, pages / record.file, record.bytes, record.sha256)
+            for number, record in sorted(self._follower.records.items())
+            # A path from the journal leads nowhere else.
+            if Path(record.file).name == record.file and (chosen is None or number in chosen)
+        ]
+
+    def file(self, number: int) -> PageFile | None:
+        """Return a delivered page; None if it is not delivered."""
+        record = self._follower.record(number)
+        if record is None or Path(record.file).name != record.file:
+            return None
+        return PageFile(number, self.folder.pages / record.file, record.bytes, record.sha256)
+
+    def file_named(self, name: str) -> PageFile | None:
+        """Return the delivered page whose file, or thumbnail, has this name; None if there is none."""
+        found = _PAGE_FILE.fullmatch(name)
+        page = None if found is None else self.file(int(found[1]))
+        return page if page is not None and page.path.stem == Path(name).stem else None
+
+    def thumbnail(self, number: int) -> Path | None:
+        """Return the path of a page's thumbnail, if the page is delivered."""
+        row = self._model.pages.get(number)
+        if row is None or not row.file or Path(row.file).name != row.file:
+            return None
+        return thumbnails.find(self.folder, row.file)
+
+    @property
+    def assembled(self) -> Path | None:
+        """Where the file of all pages is or will be; None if none is wanted."""
+        kind = str(self._attributes.wishes.get("assemble") or "")
+        if not kind:
+            return None
+        delivery = Delivery(self.folder.pages, self.spec, self.folder, assemble=kind)
+        return self.folder.pages / delivery.assembled
+
+    @property
+    def format(self) -> str:
+        """The format of the page files, as png or tiff (renderers/devices.py); empty: unknown."""
+        recipes = [recipe.format for recipe in self.spec.settings.recipes if not recipe.is_built_in]
+        device = DEVICES.get(self.spec.settings.device)
+        return recipes[0] if recipes else "" if device is None else device.format
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Return the problems of the job in words, each with its remedy."""
+        row = {**self.report.as_json(), "unsigned": None}
+        found = jobproblems.of(row, self.report.requested, self.report.missing, list(self._model.log))
+        return [each.as_json() for each in found]
+
+
+def queue_position(san: Path, name: str) -> int | None:
+    """Return the rank of a job in the queue, from 1; None if it is not queued. Raises UserError."""
+
+    def work() -> int | None:
+        ranks: dict[str, tuple[int, str, str]] = {}
+        for each in job_names(san):
+            found = read_or_record(san, each, partial(jobattributes.load, JobFolder(san / each)), {})
+            if found is not None and found.is_queued and not found.over and not found.held:
+                # Higher priority first, then earlier submission; the name makes the order complete.
+                ranks[each] = (-found.priority, found.submitted, each)
+        own = ranks.get(name)
+        # Ranks start at 1: the job itself is counted.
+        return None if own is None else sum(rank <= own for rank in ranks.values())
+
+    return on_san(san, work)

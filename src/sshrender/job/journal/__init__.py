@@ -1,0 +1,1 @@
+"""The journal of a job: its entries, their text, their checks, and what they add up to."""

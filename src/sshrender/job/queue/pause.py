@@ -1,0 +1,44 @@
+"""A pause: of a run while the storage fails, or of a page whose file cannot be written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from sshrender.job.journal.journalentries import PageWaits, StorageFailed
+from sshrender.job.journal.journalformat import timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a run or a page waits, since when, and until when it waits. Times are as in the journal.
+
+    ``until`` is empty where it is not known.
+    """
+
+    reason: str
+    since: str
+    until: str = ""
+
+    @classmethod
+    def of(cls, entry: StorageFailed | PageWaits) -> Pause:
+        """Return the pause that an entry begins."""
+        return cls(entry.reason, entry.time, _until(entry))
+
+    @classmethod
+    def begun(cls, reason: str, since: float, until: float) -> Pause:
+        """Return a pause with times in wall-clock seconds."""
+        return cls(reason, timestamp(since), timestamp(until))
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return its fields as ``status --json`` prints them."""
+        return {**asdict(self), "until": self.until or None}
+
+
+def _until(entry: StorageFailed | PageWaits) -> str:
+    if not entry.waits or not entry.time:
+        return ""
+    try:
+        return timestamp((entry.moment + timedelta(seconds=entry.waits)).timestamp())
+    except (OverflowError, ValueError, OSError):  # another program may have written any number
+        return ""

@@ -1,0 +1,76 @@
+"""Ends a command whose thread died, where the program would wait for that thread for ever.
+
+A thread that dies of MemoryError leaves whoever waits for its results without an end. Where it dies
+before it could say that it runs, even threading.Thread.start() never returns (CPython 3.11). Memory and
+threads are short then, so that nothing orderly can be promised: the process ends, the runners on all
+hosts end with their connections, and the job can be resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from sshrender.errors import ExitCode, limit_reached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sshrender.errors import UserError
+
+
+def watch_threads(record: Callable[[BaseException], object], report: Callable[[UserError], int]) -> None:
+    """Pass what a thread did not handle to ``record``; after a limit, ``report`` it and end the process.
+
+    ``report`` returns the exit code.
+    """
+
+    def of_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is None:
+            return
+        _end_if_limit(failed.exc_value, report)
+        record(failed.exc_value)
+
+    def of_interpreter(failed: sys.UnraisableHookArgs) -> None:
+        thread = getattr(failed.object, "__self__", None)
+        # What CPython calls when Thread._bootstrap raises: the thread's own excepthook was not reached.
+        if isinstance(thread, threading.Thread) and failed.exc_value is not None:
+            _end_if_limit(failed.exc_value, report)
+            record(failed.exc_value)
+        else:
+            sys.__unraisablehook__(failed)
+
+    threading.excepthook = of_thread
+    sys.unraisablehook = of_interpreter
+
+
+def _end_if_limit(error: BaseException, report: Callable[[UserError], int]) -> None:
+    """End this process if a limit is the cause; whatever happens meanwhile."""
+    limit = limit_reached(error)
+    if limit is None:
+        return
+    code = int(limit.code)
+    try:
+        code = report(limit)
+    except BaseException:  # noqa: BLE001 - not even the report was possible
+        write(limit.what, limit.hint)
+    finally:
+        os._exit(code)
+
+
+def say_what_is_left(error: BaseException) -> int:
+    """Print an error that nothing else could report, and return the exit code."""
+    limit = limit_reached(error)
+    what = limit.what if limit is not None else f"{type(error).__name__}: {error}"[:400]
+    write(what, "the limits: ulimit -a")
+    return int(ExitCode.BUG if limit is None else limit.code)
+
+
+def write(what: str, hint: str) -> None:
+    """Print an error with one system call: there may be no memory, no descriptor and no disk."""
+    words = f"sshrender: error: {what}\nhint: {hint}\n"
+    with contextlib.suppress(OSError):
+        os.write(2, words.encode("ascii", "replace"))

@@ -1,0 +1,1 @@
+"""What the runner knows of its host and sets there: facts, load, limits, folders, the sandbox."""

@@ -1,0 +1,125 @@
+"""Limits of the process that runs a command: refused at the start where they are too low for it.
+
+Where memory ends in the middle of an import or of a thread's start, libraries abort (pydantic's core is
+Rust, which ends the process) or wait for ever (threading.Thread.start). So a limit below what a command
+needs is refused before anything large is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+
+from sshrender.errors import ExitCode, UserError
+
+MIB = 1 << 20
+
+MIN_MEMORY = 600 * MIB
+"""Bytes of address space of a command that runs jobs or reads documents. With ``limit_reservations``
+a render on this machine works from 330 MiB on (measured); libraries of other versions may be larger."""
+
+MIN_MEMORY_TO_LOOK = 160 * MIB
+"""Bytes of address space of a command that reads and writes only small files; 100 MiB suffice
+(measured)."""
+
+MIN_DATA, MIN_DATA_TO_LOOK = 320 * MIB, 128 * MIB
+"""The same of RLIMIT_DATA, which counts private writable memory only: 160 and 60 MiB suffice."""
+
+MIN_STACK = 512 << 10
+"""Bytes of the stack. 64 KiB end every command with a signal, 128 KiB suffice (measured)."""
+
+MIN_FILES, MIN_FILES_TO_LOOK = 32, 12
+"""Open files of both kinds of commands: 32 and 10 suffice, for this machine alone (measured)."""
+
+_LOOKING = frozenset(
+    {
+        *("hold", "release", "cancel", "resubmit", "alter", "clean", "report", "init", "status", "why"),
+        *("drain", "undrain", "move", "man", "config", "key", "--help", "-h", "--version"),
+    }
+)
+"""Commands that neither render nor read a document."""
+
+_USUAL = {"s": "8192", "n": "1024"}
+"""What Linux starts with (include/asm-generic/resource.h), of limits that better stay finite."""
+
+_M_ARENA_MAX = -8
+"""The parameter of mallopt(3) for the number of arenas (malloc.h)."""
+
+_THREAD_STACK = 2 * MIB
+"""Bytes of a thread's stack where the limits leave little room or say nothing sensible: what glibc takes
+on x86-64 where RLIMIT_STACK is infinite (ARCH_STACK_DEFAULT_SIZE)."""
+
+_LARGE_STACK = 64 * MIB
+"""A stack above which each thread would take too much of the address space: eight times the default."""
+
+
+def require(command: str) -> None:
+    """Raise UserError where a limit of this process is too low. ``command``: its name, or empty."""
+    is_small = command in _LOOKING or not command
+    for kind, name, option, least in (
+        (resource.RLIMIT_AS, "address space (RLIMIT_AS", "v", (MIN_MEMORY, MIN_MEMORY_TO_LOOK)),
+        (resource.RLIMIT_DATA, "data (RLIMIT_DATA", "d", (MIN_DATA, MIN_DATA_TO_LOOK)),
+        (resource.RLIMIT_STACK, "the stack (RLIMIT_STACK", "s", (MIN_STACK, MIN_STACK)),
+        (resource.RLIMIT_NOFILE, "open files (RLIMIT_NOFILE", "n", (MIN_FILES, MIN_FILES_TO_LOOK)),
+    ):
+        _require(kind, f"{name}, ulimit -{option})", option, least[is_small])
+
+
+def require_memory() -> None:
+    """Raise UserError where this process, and so its children, may not have the memory to read a PDF."""
+    _require(resource.RLIMIT_AS, "address space (RLIMIT_AS, ulimit -v)", "v", MIN_MEMORY)
+
+
+def limit_reservations() -> None:
+    """Let threads reserve less address space, where that is limited. Before the first thread.
+
+    A thread reserves a stack as large as RLIMIT_STACK, and with its first malloc(3) an arena of 64 MiB
+    (glibc, HEAP_MAX_SIZE).
+    """
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    if is_limited or (stack != resource.RLIM_INFINITY and not _THREAD_STACK <= stack <= _LARGE_STACK):
+        threading.stack_size(_THREAD_STACK)
+    if is_limited:
+        import ctypes  # 10 ms, which a command without a limit does not need
+
+        # Another libc than glibc has neither arenas nor this function.
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 1)
+
+
+def _require(kind: int, name: str, option: str, least: int) -> None:
+    soft, hard = resource.getrlimit(kind)
+    if soft == resource.RLIM_INFINITY or soft >= least:
+        return
+    is_enough = hard == resource.RLIM_INFINITY or hard >= least
+    is_size = kind != resource.RLIMIT_NOFILE
+    # Many files are asked for later, too (preconnect.py). Other limits are meant as they are.
+    if not is_size and is_enough:
+        resource.setrlimit(kind, (least, hard))
+        return
+    raise UserError(
+        ExitCode.USAGE,
+        f"the limit on {name} is {_size(soft) if is_size else soft},"
+        f" and this command needs {_size(least) if is_size else least}",
+        _raised(option, is_enough=is_enough),
+    )
+
+
+def _size(number: int) -> str:
+    return f"{number / MIB:.4g} MiB" if number >= MIB else f"{number >> 10} KiB"
+
+
+def _raised(option: str, *, is_enough: bool) -> str:
+    """Return what raises the limit. ``is_enough``: the hard limit allows it."""
+    # "hard" is known to bash, zsh and fish.
+    if is_enough:
+        return f"ulimit -S -{option} hard"
+    if os.geteuid() == 0:  # only root may raise a hard limit (setrlimit(2))
+        return f"ulimit -{option} {_USUAL.get(option, 'unlimited')}"
+    return (
+        "in a batch job, request more; elsewhere the administrator sets the hard limit"
+        f" (/etc/security/limits.conf): ulimit -H -{option}"
+    )
