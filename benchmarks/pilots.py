@@ -2,7 +2,7 @@
 
     python -m benchmarks.pilots [--rounds 3] [--dpi 150] [--json] [PDF]
 
-Needs root and Slurm (tests/batch/slurmfarm.py). The hosts are those of tests/lab, with one core each; the
+Needs root and Slurm (tests/batch/slurmfarm.py). The hosts are those of tests/lab, one core each; the
 ways take turns, so that a noisy minute does not affect one way alone. The time of a way is that of its
 best run, from its first host's start to the end of the run: a pilot's time in the queue is not counted.
 """

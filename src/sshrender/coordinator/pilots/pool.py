@@ -74,6 +74,7 @@ class Backoff:
 
     refused: int = 0
     silent: int = 0
+    useless: int = 0
     _until: float = 0.0
     _pauses: int = 0
 
@@ -94,10 +95,22 @@ class Backoff:
         # The delays are not added up: the later of both pauses counts.
         self._until = max(self._until, now + delay)
 
+    def worked(self) -> None:
+        """Note that a pilot can be used."""
+        self.useless = 0
+
     def note_silent(self, now: float) -> None:
-        """Note a pilot that ended before it spoke."""
+        """Note a pilot that ended before it spoke. One that was preempted did not end."""
         self.silent += 1
-        if self.silent >= MAX_SILENT:
+        self._pause(self.silent, now)
+
+    def note_useless(self, now: float) -> None:
+        """Note a pilot that reported, and was refused as a host: its node lacks what renderers need."""
+        self.useless += 1
+        self._pause(self.useless, now)
+
+    def _pause(self, in_a_row: int, now: float) -> None:
+        if in_a_row >= MAX_SILENT:
             self._pauses += 1
             # The first pause is the third delay of the list: each silent pilot has used up an
             # allocation.
@@ -107,13 +120,14 @@ class Backoff:
         """Return whether a submission may be made now."""
         if now < self._until:
             return False
-        if self.silent >= MAX_SILENT:
-            self.silent = MAX_SILENT - 1  # one more try after the pause
+        # One more try after the pause.
+        self.silent, self.useless = (min(each, MAX_SILENT - 1) for each in (self.silent, self.useless))
         return True
 
     def is_hopeless(self, now: float) -> bool:
         """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
-        return self.refused >= MAX_WAITED_REFUSALS or (self.silent >= MAX_SILENT and now < self._until)
+        is_paused = max(self.silent, self.useless) >= MAX_SILENT and now < self._until
+        return self.refused >= MAX_WAITED_REFUSALS or is_paused
 
 
 def wanted(demand: Demand, pool: PoolSetup) -> int:
