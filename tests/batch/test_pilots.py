@@ -71,7 +71,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
 ) -> None:
     paced(0.5)
     batch.configure(slots=4)
-    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(24)))
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(48)))
     batch.until(lambda: len(batch.jobs("R")) == 2)
     batch.until(lambda: len(batch.journal("page_delivered")) > 3)
     subprocess.run(["qdel", "0[0]"], check=True)
@@ -81,7 +81,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
     assert ended[0]["host"] == "torque:0_0"
     assert "the batch system ended it" in ended[0]["reason"]
     assert _uncharged(batch)
-    assert _each_once(batch, 24)
+    assert _each_once(batch, 48)
     batch.require_empty()
 
 

@@ -23,7 +23,7 @@ from tests.lab.farm import Farm
 from tests.lab.inventory import table
 from tests.lab.prepared import Prepared
 from tests.lab.requirements import require_lab, skip_or_fail
-from tests.lab.slow import pace
+from tests.lab.slow import open_gate_after, pace
 
 TAKE_OVER = 20.0
 """Seconds in which another coordinator has gone on."""
@@ -48,7 +48,7 @@ def slurm(cluster: SlurmFarm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm
     yield cluster
     cluster.require_empty()
     for each in cluster.farm.san.iterdir():
-        shutil.rmtree(each)
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
     for host in cluster.farm.hosts:
         host.exec("rm", "-f", "/usr/local/bin/gs")
     cluster.await_idle()
@@ -194,8 +194,8 @@ def test_where_arrays_have_one_element_each_pilot_is_submitted_alone(
 
 def test_pilots_that_are_cancelled_preempted_or_lost_with_their_node_lose_nothing(desk: Desk) -> None:
     slurm, job = desk.slurm, desk.job
-    pace(desk.farm.hosts, 0.5)
-    process = desk.render(90)
+    open_gate_after(desk.farm.hosts, 0.4, 24, "/mnt/san/go")
+    process = desk.render(60)
     desk.until_delivered(8)
     first, second, third, _ = sorted(slurm.jobs("RUNNING"))
     urgent, lost = slurm.node_of(second), slurm.node_of(third)
@@ -203,13 +203,15 @@ def test_pilots_that_are_cancelled_preempted_or_lost_with_their_node_lose_nothin
     slurm("sbatch", "-p", "urgent", "-w", urgent.name, "-D", "/", "-o", "/dev/null", "--wrap", "sleep 1")
     lost.power_loss()
     slurm("scontrol", "update", f"nodename={lost.name}", "state=down", "reason=lost")
+    desk.until(lambda: len(job.reasons("removed")) >= 2, "two pilots that leave")
+    (desk.farm.san / "go").touch()
     try:
         _, err = process.communicate(timeout=150)
     finally:
         lost.start()
         slurm.start_node(lost)
     assert process.returncode == 0, err
-    job.require_whole(90)
+    job.require_whole(60)
     assert {f"slurm:{each}" for each in (first, second, third)} <= set(job.reasons("removed"))
 
 
