@@ -201,3 +201,18 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
     process.communicate(timeout=90)
     assert _uncharged(batch)
     batch.require_empty()
+
+
+def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repeated(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    text = Path(batch.hosts).read_text()
+    Path(batch.hosts).write_text(f'[defaults]\nghostscript = "/nonexistent/gs"\n{text}')
+    document = pdfs.write(home / "many.pdf", pdfs.numbered(6))
+    answer = sshrender("render", "--hosts", batch.hosts, "--json", "-o", "out", str(document))
+    assert answer.returncode == 7, answer.stderr
+    hosts = json.loads(answer.stdout)["hosts"]
+    assert {host["state"] for host in hosts} == {"refused"}
+    assert all("/nonexistent/gs" in host["reason"] for host in hosts), hosts
+    assert len(batch.calls("qsub")) <= 2
+    batch.require_empty()

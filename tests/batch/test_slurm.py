@@ -163,11 +163,11 @@ def test_a_script_that_fails_at_once_does_not_flood_the_queue(desk: Desk) -> Non
 @pytest.mark.matrix
 def test_pilots_whose_walltime_ends_give_their_pages_back_in_time(desk: Desk) -> None:
     pace(desk.farm.hosts, 1.0)
-    desk.write(walltime="2m")
-    process = desk.render(360)
+    desk.write(walltime="3m")
+    process = desk.render(600)
     _, err = process.communicate(timeout=280)
     assert process.returncode == 0, err
-    desk.job.require_whole(360)
+    desk.job.require_whole(600)
     assert len(desk.job.hosts()) > 4
     assert set(desk.job.reasons("removed").values()) >= {"its allocation ends"}
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sshrender.api.poolaccess import pool_setup
 from sshrender.config import inventory
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, wanted
+from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
 from sshrender.errors import UserError
 from sshrender.runner import holder, pilotlines
 from sshrender.transports.batch import enginecalls, script
@@ -447,6 +448,45 @@ def test_no_more_pilots_than_there_are_pages_for(pages: int, pilots: int, cores:
     assert number <= pilots
     assert (number - 1) * cores < max(1, pages)
     assert number == pilots or number * cores >= pages
+
+
+@given(
+    pages=st.integers(0, 5000),
+    sizes=st.lists(st.tuples(st.integers(1, 50), st.integers(1, 16)), min_size=1, max_size=5),
+)
+def test_pools_share_the_pages_and_have_slots_for_all_of_them(
+    pages: int, sizes: list[tuple[int, int]]
+) -> None:
+    pools = [_pool(Engineless(Answer(0)), pilots=pilots, cores=cores) for pilots, cores in sizes]
+    parts = shares(pages, pools)
+    slots = [wanted(Demand(part), pool) * pool.cores for part, pool in zip(parts, pools, strict=True)]
+    capacities = [pool.pilots * pool.cores for pool in pools]
+    # Enough for all pages, or all that there are; no more than what rounding up adds in each pool.
+    assert sum(slots) >= min(pages, sum(capacities))
+    assert sum(slots) < pages + sum(pool.cores for pool in pools) + len(pools)
+    for part, capacity in zip(parts, capacities, strict=True):
+        assert abs(part - pages * capacity / sum(capacities)) < 1
+
+
+def test_a_pool_that_brings_nothing_leaves_its_pages_to_the_others_and_tries_again() -> None:
+    both = [replace(_pool(Engineless(Answer(0)), pilots=10), name=name) for name in ("a", "b")]
+    assert shares(10, both) == [5, 5]
+    assert shares(10, both, {"b"}) == [10, 5]
+    assert shares(10, both, {"a", "b"}) == [10, 10]
+
+
+def test_pilots_that_cannot_be_used_pause_the_pool_although_they_report() -> None:
+    backoff = Backoff()
+    for _ in range(2):
+        backoff.spoke()
+        backoff.note_useless(0.0)
+    backoff.worked()  # three in a row
+    for _ in range(3):
+        assert backoff.may_submit(0.0)
+        backoff.spoke()
+        backoff.note_useless(0.0)
+    assert not backoff.may_submit(60.0)
+    assert backoff.is_hopeless(60.0)
 
 
 @pytest.mark.parametrize(

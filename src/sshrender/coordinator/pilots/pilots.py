@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pool import Demand, PoolReport
+from sshrender.coordinator.pilots.pool import Demand, PoolReport, shares
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
@@ -100,11 +100,14 @@ class Pilots:
         self._updated_at = now
         counts = scheduler.page_queue.counts
         unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
-        for each in self._managers:
+        setups = [each.setup for each in self._managers]
+        idle = {each.pool for each in self._reports.values() if not each.expected and not each.running}
+        needed = shares(unfinished, setups, idle)
+        for each, pages in zip(self._managers, needed, strict=True):
             # Slurm refuses a submission that names a node it does not know.
             known = self._nodes.get(each.setup.name, set())
             avoid = (self._drained.keys() | self._useless_nodes) & known
-            each.need(Demand(unfinished, bool(scheduler.held), tuple(sorted(avoid))))
+            each.need(Demand(pages, bool(scheduler.held), tuple(sorted(avoid))))
         is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
         events: list[ev.Event] = []
         for name, pilot in list(self._hosts.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
@@ -133,3 +133,19 @@ class Backoff:
 def wanted(demand: Demand, pool: PoolSetup) -> int:
     """Return how many pilots should run or wait: as many as have pages for all of their cores."""
     return min(pool.pilots, math.ceil(demand.pages / pool.cores))
+
+
+def shares(pages: int, pools: Sequence[PoolSetup], idle: Collection[str] = ()) -> list[int]:
+    """Return for how many of the unfinished pages each pool should have slots.
+
+    In proportion to the cores that a pool may have, so that all of them together have no more than
+    there are pages. ``idle``: pools that bring nothing now, by name; the others do not count on them.
+    """
+    capacities = [pool.pilots * pool.cores for pool in pools]
+    working = sum(each for each, pool in zip(capacities, pools, strict=True) if pool.name not in idle)
+    found = []
+    for capacity, pool in zip(capacities, pools, strict=True):
+        # An idle pool keeps its own share: it tries again after its pause.
+        total = working + capacity if pool.name in idle else working
+        found.append(math.ceil(pages * capacity / total))
+    return found
