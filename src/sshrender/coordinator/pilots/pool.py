@@ -84,7 +84,9 @@ class Backoff:
 
     def spoke(self) -> None:
         """Note that a pilot has reported: what becomes of it later is no fault of its script."""
-        self.silent = self._pauses = 0
+        self.silent = 0
+        if not self.useless:
+            self._pauses = 0
 
     def note_refused(self, now: float) -> None:
         """Note a refused submission."""
@@ -97,7 +99,7 @@ class Backoff:
 
     def worked(self) -> None:
         """Note that a pilot can be used."""
-        self.useless = 0
+        self.useless = self._pauses = 0
 
     def note_silent(self, now: float) -> None:
         """Note a pilot that ended before it spoke. One that was preempted did not end."""
