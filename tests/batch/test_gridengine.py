@@ -48,10 +48,12 @@ def folder(home: Path) -> Path:
     pdfs.write(home / "many.pdf", pdfs.numbered(PAGES))
     (home / "san").mkdir()
     (home / "slow").mkdir()
-    (home / "slow" / "gs").write_text(slow.script(0.5))
+    (home / "slow" / "gs").write_text(slow.script(0.2, None, 8, str(home / "go")))
     (home / "slow" / "gs").chmod(0o755)
     pool = 'name = "cluster"\nengine = "gridengine"\npilots = 2\nwalltime = "10m"'
-    inventory = f'[san]\npath = "{home}/san"\n[[pools]]\n{pool}\n'
+    # By its path: the engine's jobs have a PATH of their own.
+    defaults = f'[defaults]\nghostscript = "{home}/slow/gs"'
+    inventory = f'[san]\npath = "{home}/san"\n{defaults}\n[[pools]]\n{pool}\n'
     (home / "hosts.toml").write_text(inventory)
     (home / "refused.toml").write_text(f'{inventory}queue = "nope"\n')
     return home

@@ -75,7 +75,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
 ) -> None:
     paced(0.5)
     batch.configure(slots=4)
-    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(24)))
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(48)))
     batch.until(lambda: len(batch.jobs("R")) == 2)
     batch.until(lambda: len(batch.journal("page_delivered")) > 3)
     subprocess.run(["qdel", "0[0]"], check=True)
@@ -85,7 +85,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
     assert ended[0]["host"] == "torque:0_0"
     assert "the batch system ended it" in ended[0]["reason"]
     assert _uncharged(batch)
-    assert _each_once(batch, 24)
+    assert _each_once(batch, 48)
     batch.require_empty()
 
 
@@ -207,4 +207,19 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
     process.communicate(timeout=90)
     assert _uncharged(batch)
+    batch.require_empty()
+
+
+def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repeated(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    text = Path(batch.hosts).read_text()
+    Path(batch.hosts).write_text(f'[defaults]\nghostscript = "/nonexistent/gs"\n{text}')
+    document = pdfs.write(home / "many.pdf", pdfs.numbered(6))
+    answer = sshrender("render", "--hosts", batch.hosts, "--json", "-o", "out", str(document))
+    assert answer.returncode == 7, answer.stderr
+    hosts = json.loads(answer.stdout)["hosts"]
+    assert {host["state"] for host in hosts} == {"refused"}
+    assert all("/nonexistent/gs" in host["reason"] for host in hosts), hosts
+    assert len(batch.calls("qsub")) <= 2
     batch.require_empty()

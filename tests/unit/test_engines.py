@@ -400,6 +400,15 @@ def test_the_words_of_a_node_s_state(state: str, is_usable: bool, free: int) -> 
     assert (node.is_usable, node.free) == (is_usable, free)
 
 
+@pytest.mark.parametrize(("code", "is_stuck"), [(None, False), (1, False), (15, False), (6, True)])
+def test_a_job_of_htcondor_that_was_held_because_it_failed_is_stuck(
+    code: int | None, is_stuck: bool
+) -> None:
+    job = {**CONDOR[1], "HoldReason": "cannot start"} | ({"HoldReasonCode": code} if code else {})
+    (found,) = engine("htcondor").elements(Answer(0, json.dumps([job])))
+    assert (found.state, found.reason, found.is_stuck) == (ElementState.HELD, "cannot start", is_stuck)
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_commands_in_the_documentation_are_those_that_are_run(name: str, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "batch.md").read_text()
