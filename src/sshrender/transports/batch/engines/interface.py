@@ -59,7 +59,8 @@ class Answer:
 
 
 _PREFIX = re.compile(
-    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel|qhold|qrls|pbsnodes)\w*: )?(?:error: )?",
+    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel|qhold|qrls|pbsnodes)\w*: )?"
+    r"(?:error: )?",
     re.IGNORECASE,
 )
 _USELESS = ("usage:", "exiting.", "try ")
