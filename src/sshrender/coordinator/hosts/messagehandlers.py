@@ -22,6 +22,7 @@ from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
+from sshrender.transports.interface import Refusal
 
 _KINDS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
@@ -148,8 +149,12 @@ class HostMessages:
         return []
 
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
+        reason = self._texts.reason(host, trouble.reason)
+        # Where a limit let it render pages, it may do so again when other processes of its user end.
+        if trouble.is_limit and not self._scheduler.hosts[host].pages_done:
+            return [ev.HostRefused(host, Refusal.LIMITS.value, reason)]
         # Lost, not refused: the host is connected again after a pause.
-        return [ev.HostLost(host, self._texts.reason(host, trouble.reason))]
+        return [ev.HostLost(host, reason)]
 
 
 MESSAGE_HANDLERS: Mapping[type, Callable[[HostMessages, str, Any], list[ev.Event]]] = {
