@@ -85,6 +85,9 @@ TYPED = {
     "file {shlex.quote(str(path))}": SITUATIONS,
     "check the name: ls -l {shlex.quote(str(path.parent))}": SITUATIONS,
     "ls -ld {shlex.quote(str(path))}": SITUATIONS,
+    "this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}": (
+        "tests/cli/test_environment.py"
+    ),
     "raise the limit, and run the same command again; the limits: ulimit -a": SITUATIONS,
     "mv {shlex.quote(str(here))} {shlex.quote(str(aside))}": "tests/cli/test_identity.py",
     "mv {name} {aside}": "tests/cli/test_job_folders.py",

@@ -43,9 +43,18 @@ def storage_error(error: OSError, san: Path) -> UserError:
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
     hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
-    if _is_in_the_way(error, san):
+    # Only after this error: a folder that hangs must not be asked for anything.
+    file = _file_above(san) if error.errno == errno.ENOTDIR else None
+    if file is not None:
+        hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+    elif _is_in_the_way(error, san):
         hint = _way_out(where, error)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
+
+
+def _file_above(folder: Path) -> Path | None:
+    """Return the part of a path that is a file, so that nothing can be below it."""
+    return next((each for each in (folder, *folder.parents) if each.is_file()), None)
 
 
 def _permission(error: OSError, san: Path) -> str:

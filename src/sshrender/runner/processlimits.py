@@ -75,8 +75,8 @@ def reached(error: BaseException) -> Optional[str]:
     if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:
         # It fails for want of address space, too.
         return too_low() or (
-            "a limit of this host is too low: RLIMIT_NPROC, ulimit -u is %d for all processes and threads"
-            " of this user, and a runner needs 16, and 6 for each renderer, beside the others"
+            "a limit of this host is too low: RLIMIT_NPROC, ulimit -u is %d for all processes and"
+            " threads of this user, and a runner needs 16, and 6 for each renderer, beside the others"
             % resource.getrlimit(resource.RLIMIT_NPROC)[0]
         )
     if getattr(error, "errno", 0) == errno.EMFILE:

@@ -23,6 +23,7 @@ from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
 from sshrender.transports.interface import Refusal
+from sshrender.views.text import duration
 
 _KINDS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
@@ -109,6 +110,9 @@ class HostMessages:
         kind = _KINDS[failed.kind]
         if kind is FailureKind.STORAGE and self._host_router.needs_transfer(host):
             kind = FailureKind.HOST  # its own disk, not the shared folder
+        if kind is FailureKind.TIMEOUT:
+            allowed = duration(self._plan.limits.page_timeout)
+            failed = failed._replace(reason=f"{failed.reason} of {allowed}")
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
         if known is None or not may_end_attempt(known, event):
