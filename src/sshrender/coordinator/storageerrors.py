@@ -16,6 +16,7 @@ from pathlib import Path
 from sshrender.coordinator.workers.writefailure import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal import OldJournal
+from sshrender.storage import conditions
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name that a file has which cannot be replaced."""
@@ -26,16 +27,27 @@ _OF_ANOTHER_KIND = frozenset(
 """Errors of a name that a folder, a link or a FIFO has. Others may be the storage's, as of a folder."""
 
 
+_NOT_SUPPORTED = frozenset((errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP))
+"""With these a file system refuses what it cannot do."""
+
+
 def storage_error(error: OSError, san: Path) -> UserError:
     """Return the error for the user of an OSError on the SAN, or of a limit that caused it."""
     limit = limit_reached(error)
     if limit is not None:
         return limit
     where, quoted = named_file(error) or san, shlex.quote(str(san))
+    if error.filename2 and error.errno in _NOT_SUPPORTED and not _is_in_the_way(error, san):
+        # Only renames have a second name: what links would do is done otherwise where there are none.
+        return UserError(
+            ExitCode.STORAGE,
+            f"the shared folder {san}: {conditions.REPLACE.format(why=error.strerror)}",
+            f"see which file system it is: findmnt -T {shlex.quote(str(san))}",
+        )
     hints = {
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
-        errno.EROFS: f"findmnt -T {quoted}",
+        errno.EROFS: f"findmnt -T {shlex.quote(str(san))}",
         errno.EACCES: _permission(error, san),
         errno.EPERM: _permission(error, san),
     }
