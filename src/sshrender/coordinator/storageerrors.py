@@ -47,7 +47,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
     hints = {
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
-        errno.EROFS: f"findmnt -T {shlex.quote(str(san))}",
+        errno.EROFS: f"findmnt -T {quoted}",
         errno.EACCES: _permission(error, san),
         errno.EPERM: _permission(error, san),
     }
