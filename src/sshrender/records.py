@@ -48,8 +48,8 @@ def _made(cls: type, *, frozen: bool = False, slots: bool = False, kw_only: bool
     if frozen and slots:  # else copies and pickles are made with setattr()
         methods |= {"__getstate__": _state, "__setstate__": _set_state}
     for name, method in methods.items():
-        # A class that defines __eq__ has ``__hash__ = None`` in it from Python itself.
-        if name not in own or (name == "__hash__" and made.__dict__[name] is None and frozen):
+        # What the class defines is kept; with __eq__ alone it has a ``__hash__`` of None from Python.
+        if name not in own or (name == "__hash__" and frozen and made.__hash__ is None):
             setattr(made, name, method)
     return made  # type: ignore[no-any-return]  # its class is that of the argument
 
@@ -58,22 +58,22 @@ def _first_init(cls: Any, *, frozen: bool) -> Callable[..., None]:
     """Return an ``__init__`` that replaces itself in the class by the compiled one."""
 
     def __init__(self: Any, /, *args: Any, **values: Any) -> None:  # noqa: N807 - its name in tracebacks
-        complete()
+        replace()
         cls.__init__(self, *args, **values)
 
-    def complete() -> None:
+    def replace() -> None:
         # Two threads may both get here: they compile the same.
         cls.__init__ = _compiled_init(cls, frozen=frozen)
 
-    __init__.complete = complete  # type: ignore[attr-defined]
+    __init__.replace = replace  # type: ignore[attr-defined]
     return __init__
 
 
 def complete(cls: type) -> None:
     """Compile a dataclass now, as a process does from which others are forked that use it."""
-    compiling = getattr(vars(cls).get("__init__"), "complete", None)
-    if compiling is not None:
-        compiling()
+    replace = getattr(vars(cls).get("__init__"), "replace", None)
+    if replace is not None:
+        replace()
 
 
 def _compiled_init(cls: Any, *, frozen: bool) -> Any:

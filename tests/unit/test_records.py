@@ -86,7 +86,7 @@ def _refusal(value: Any, name: str) -> str:
     try:
         setattr(value, name, 5)
     except (AttributeError, TypeError) as error:
-        # A class with slots refuses unknown names in its own words (3.11 fails there: python/cpython#90562).
+        # A class with slots refuses unknown names in its own words (3.11: a TypeError, gh-90562).
         return type(error).__name__ if name == "size" else "refused"
     return "set"
 
@@ -122,7 +122,7 @@ def test_a_frozen_record_survives_being_pickled() -> None:
 
 def test_a_method_of_the_class_itself_is_kept() -> None:
     @ours(frozen=True, slots=True)
-    class Named:
+    class Named:  # noqa: PLW1641 - the decorator makes it
         name: str
 
         def __repr__(self) -> str:
