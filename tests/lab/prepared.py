@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sshrender import records
+from sshrender.transports import payload
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -202,6 +203,7 @@ def _load() -> None:
     for module in _modules(sshrender.__path__):
         for found in vars(importlib.import_module(module)).values():
             _complete(found)
+    payload.build("", 0, payload.Form.COMPILED)  # kept for the runners of all commands
 
 
 def _complete(found: object) -> None:
