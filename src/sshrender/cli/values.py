@@ -38,7 +38,7 @@ class _Plain:
                 return [self._one(each, type_, param, ctx) for each in value]
         if not is_list and annotation in (str, Path):
             return self._one(value, annotation, param, ctx)
-        if param.count and type(value) is int:
+        if getattr(param, "count", False) and type(value) is int:
             return value  # counted by the parser: -vv
         return self._by_typer(value, param, ctx)
 
