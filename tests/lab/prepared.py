@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sshrender.transports import payload
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -201,6 +202,7 @@ def _load() -> None:
     for module in _modules(sshrender.__path__):
         for found in vars(importlib.import_module(module)).values():
             _complete(found)
+    payload.build("", 0, payload.Form.COMPILED)  # kept for the runners of all commands
 
 
 def _complete(found: object) -> None:
