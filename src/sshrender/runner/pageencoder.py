@@ -41,7 +41,9 @@ class PageEncoder:
 
     def __init__(self, helpers: Optional[stripes.Helpers] = None) -> None:
         self._helpers = helpers
+        # Made by the thread that uses them.
         self._rows: Optional[RowEncoder] = None
+        self._thumbnails: Optional[thumbnail.ThumbnailMaker] = None
 
     def encode(self, raster: RasterFile, path: str) -> bytes:
         """Write the PNG file of a raster, and remove the raster. Return its thumbnail, if one is wanted.
@@ -65,11 +67,20 @@ class PageEncoder:
                 raise
             finally:
                 os.close(target)
-            return _thumbnail(descriptor, form) if raster.has_thumbnail else b""
+            return self._thumbnail(descriptor, form) if raster.has_thumbnail else b""
         finally:
             os.close(descriptor)
             # After the thumbnail, which reads it.
             discard(raster)
+
+    def _thumbnail(self, descriptor: int, form: Raster) -> bytes:
+        """Return the thumbnail of a page whose file is written; empty where none can be made."""
+        try:
+            if self._thumbnails is None:
+                self._thumbnails = thumbnail.ThumbnailMaker(isal.load())
+            return self._thumbnails.make(_rows_reader(descriptor), form, THUMBNAIL)
+        except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
+            return b""
 
     def _write(self, target: int, form: Raster, chunks: bytes, read: ReadRows) -> None:
         written = [png.beginning(form, chunks)]
@@ -140,14 +151,6 @@ def discard(raster: RasterFile) -> None:
         os.unlink(raster.path)
 
 
-def _thumbnail(descriptor: int, form: Raster) -> bytes:
-    """Return the thumbnail of a page whose file is written; empty where none can be made."""
-    try:
-        return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
-    except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
-        return b""
-
-
 def _spans(form: Raster) -> List[Span]:
     rows = max(1, stripes.STRIPE // form.row_bytes)
     return [Span(first, min(first + rows, form.height)) for first in range(0, form.height, rows)]
@@ -163,11 +166,11 @@ def _rows_reader(descriptor: int) -> ReadRows:
     read_one = _reader(descriptor)
 
     def read(targets: Sequence[memoryview], offset: int) -> None:
-        length = len(targets[0])
-        if os.preadv(descriptor, targets, offset) != len(targets) * length:
+        if os.preadv(descriptor, targets, offset) != sum(map(len, targets)):
             # The file ends, or a signal came: target by target, until all is read.
-            for number, target in enumerate(targets):
-                read_one(target, offset + number * length)
+            for target in targets:
+                read_one(target, offset)
+                offset += len(target)
 
     return read
 
