@@ -9,14 +9,14 @@ import contextlib
 import functools
 import os
 import threading
-from typing import Iterator, List, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence
 
 from sshrender.renderers.encoders import ISAL, ZLIB, deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import ReadInto, ReadRows, RowEncoder, Span
 from sshrender.renderers.ghostscript import THUMBNAIL
-from sshrender.runner import stripes
+from sshrender.runner import stripes, wire
 from sshrender.runner.rendererinterface import RasterFile
 from sshrender.storage import primitives
 
@@ -28,7 +28,21 @@ CHUNK = 1 << 20
 
 
 class EncodingFailed(Exception):
-    """The raster is not one, or not whole: the page must be rendered again."""
+    """The raster is not one, or not whole: the page must be rendered again. ``kind``: as in wire.py."""
+
+    kind = wire.CRASHED
+
+
+class EncodingStopped(EncodingFailed):
+    """The page was cancelled, or took too long."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+Check = Callable[[], None]
+"""Called for every band of rows, from each thread that encodes; raises EncodingStopped to end it."""
 
 
 def kind() -> str:
@@ -45,10 +59,10 @@ class PageEncoder:
         self._rows: Optional[RowEncoder] = None
         self._thumbnails: Optional[thumbnail.ThumbnailMaker] = None
 
-    def encode(self, raster: RasterFile, path: str) -> bytes:
+    def encode(self, raster: RasterFile, path: str, check: Optional[Check] = None) -> bytes:
         """Write the PNG file of a raster, and remove the raster. Return its thumbnail, if one is wanted.
 
-        Raises EncodingFailed, and OSError where the file cannot be written.
+        Raises EncodingFailed, and OSError where the file cannot be written. No file is left then.
         """
         try:
             descriptor = os.open(raster.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -60,7 +74,7 @@ class PageEncoder:
             # 0o666: the umask decides, as for a file that Ghostscript writes.
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
-                self._write(target, form, raster.chunks, _rows_reader(descriptor))
+                self._write(target, form, raster.chunks, _rows_reader(descriptor, check))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
@@ -162,10 +176,13 @@ def _encode(rows: RowEncoder, form: Raster, read: ReadRows, span: Span) -> strip
     return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
 
 
-def _rows_reader(descriptor: int) -> ReadRows:
+def _rows_reader(descriptor: int, check: Optional[Check] = None) -> ReadRows:
     read_one = _reader(descriptor)
 
     def read(targets: Sequence[memoryview], offset: int) -> None:
+        # Here, as every thread reads a band at a time: some milliseconds of work.
+        if check is not None:
+            check()
         if os.preadv(descriptor, targets, offset) != sum(map(len, targets)):
             # The file ends, or a signal came: target by target, until all is read.
             for target in targets:

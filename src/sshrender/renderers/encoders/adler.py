@@ -14,7 +14,7 @@ import zlib
 from typing import Callable, Optional
 
 Adler = Callable[[bytearray, int, int], int]
-"""``adler(data, size, value)``: the sum ``value`` of what came before, with ``size`` bytes of ``data``."""
+"""``adler(data, size, value)``: the sum with ``size`` bytes of ``data`` after what had ``value``."""
 
 _LIBRARIES = (("libisal.so.2", "isal_adler32"), ("libdeflate.so.0", "libdeflate_adler32"))
 """Both functions have the same form: the sum so far, an address, and a size_t."""
