@@ -3,8 +3,8 @@
     python -m benchmarks.documents [FILE.pdf…] [--pages 100] [--rounds 1] [--quick] [--write]
 
 Each case is a run of ``benchmarks.compare``, all ways in turn, so it needs what that needs: root and
-the hosts of tests/lab. Without files: the Debian Reference, and a document of large images (benchmarks/images.py). With files
-both are measured as well.
+the hosts of tests/lab. Without files: the Debian Reference, and a document of large images
+(benchmarks/images.py). With files both are measured as well.
 """
 
 from __future__ import annotations
