@@ -406,7 +406,7 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
             "by itself " if is_warm else "",
             status,
         )
-    return _REASONS[kind]
+    return REASONS[kind]
 
 
 def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
@@ -423,7 +423,7 @@ _LIMITS: Dict[int, str] = {
 }
 """Signals that the kernel sends when a limit is exceeded (getrlimit(2))."""
 
-_REASONS = {
+REASONS = {
     wire.TIMEOUT: "took longer than the page timeout",
     wire.MEMORY: "used more memory than a page may",
     wire.KILLED: "was cancelled",
