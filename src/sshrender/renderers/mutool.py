@@ -21,6 +21,12 @@ from sshrender.renderers.recipe import Recipe
 
 SCRIPT_NAME = "mutool.js"
 
+COPY_NAME = "decrypted.pdf"
+"""A copy of a document that has a password, for ``mutool draw``: it takes one in its arguments only."""
+
+_CHARACTERS_PER_LINE = 24
+"""Of a password: at most eight bytes each, in a line of at most 255 (mutoolscript.py)."""
+
 _BEGINNING = ["mutool", "draw", "-q"]
 _END = ["-o", "{output}", "{document}", "{page}"]
 
@@ -29,10 +35,14 @@ _MARK = re.compile(r"\(1[0-9]{6} 0 R\)")
 
 
 class Look(NamedTuple):
-    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into."""
+    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into.
+
+    ``colours``: ``gray``; empty: RGB.
+    """
 
     antialias: str = ""
     size: str = ""
+    colours: str = ""
 
 
 def look_of(recipe: Recipe) -> Optional[Look]:
@@ -50,27 +60,29 @@ def look_of(recipe: Recipe) -> Optional[Look]:
         return None
     bits, dpi = found.pop("-A", ""), found.pop("-r", "")
     width, height = found.pop("-w", ""), found.pop("-h", "")
+    colours = found.pop("-c", "")
     # Any other option is left to a run of its own.
-    if found or (bits and re.fullmatch("[0-8]", bits) is None):
+    if found or colours not in ("", "gray") or (bits and re.fullmatch("[0-8]", bits) is None):
         return None
     # A resolution, or both sides of a size in pixels.
     if dpi == "{dpi}" and not width and not height:
-        return Look(bits)
+        return Look(bits, "", colours)
     if not dpi and all(re.fullmatch("[1-9][0-9]{0,5}", side) for side in (width, height)):
-        return Look(bits, "%sx%s" % (width, height))
+        return Look(bits, "%sx%s" % (width, height), colours)
     return None
 
 
 class MutoolDialogue(Dialogue):
-    """See Dialogue. ``recipe``: says which lines make a page suspect."""
+    """See Dialogue. ``recipe``: says which lines make a page suspect. ``password``: of the document."""
 
     name = "mutool"
     # The name gets the number of the page in its writer behind it, which is 1 (mutoolscript.py).
     output_suffix = ".1"
 
-    def __init__(self, look: Look, recipe: Recipe) -> None:
+    def __init__(self, look: Look, recipe: Recipe, password: Optional[str] = None) -> None:
         self._look = look
         self._recipe = recipe
+        self._password = password or ""
 
     def command(self, setup: Setup, scratch: str) -> List[str]:
         """See Dialogue.command. The numbers are in single precision, as MuPDF computes."""
@@ -89,6 +101,8 @@ class MutoolDialogue(Dialogue):
             self._look.antialias,
             repr(dpi),
             *self._places(setup),
+            scratch + "/" + COPY_NAME,
+            self._look.colours,
             # Read by no program: it names the job in the host's process list.
             setup.tag,
         ]
@@ -111,7 +125,7 @@ class MutoolDialogue(Dialogue):
         """See Dialogue.files."""
         return {SCRIPT_NAME: SCRIPT}
 
-    # The command line names the document. One with a password is refused before.
+    # The command line names the document. MuPDF encodes a password itself, so its characters are sent.
     def open_lines(
         self,
         setup: Setup,  # noqa: ARG002
@@ -119,7 +133,10 @@ class MutoolDialogue(Dialogue):
         token: str,
     ) -> List[str]:
         """See Dialogue.open_lines."""
-        return ["open " + token]
+        codes = [str(ord(character)) for character in self._password]
+        starts = range(0, len(codes), _CHARACTERS_PER_LINE)
+        lines = ["password " + ",".join(codes[at : at + _CHARACTERS_PER_LINE]) for at in starts]
+        return [*lines, "open " + token]
 
     def close_lines(self, token: str) -> List[str]:
         """See Dialogue.close_lines."""

@@ -21,6 +21,8 @@ and measured with it:
   leaves its exception handler behind), and not which; the resources tell which it may have.
 - Warnings that repeat are only counted until another one comes. A reference to an object that an empty
   document does not have makes one, which ends the output of a page.
+- A line that the script reads has at most 255 bytes. ``authenticatePassword`` takes characters, and
+  encodes them as the document's encryption has them.
 - Standard output is a buffer of at most 4096 bytes, which nothing flushes but more output.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
@@ -30,6 +32,7 @@ SCRIPT = r"""
 var file = scriptArgs[0], zoom = +scriptArgs[1], size = scriptArgs[2].split("x"), aa = scriptArgs[3];
 var dpi = +scriptArgs[4], files = scriptArgs[5];
 var near = scriptArgs[6], nearLimit = +scriptArgs[7], far = scriptArgs[8], farLimit = +scriptArgs[9];
+var copy = scriptArgs[10], isGrey = scriptArgs[11] === "gray", password = "", hasCopy = false;
 var doc = null, known = {}, used = {}, tiles = {}, wasBroken = false;
 var empty = new PDFDocument(), count = 0, marks = 0, pad = "";
 while (pad.length < 4096) pad += "                                                               \n";
@@ -174,7 +177,7 @@ function hasOtherIntent() {
   var intents = root && root.isDictionary() ? root.get("OutputIntents") : null;
   each(intents, function (one) {
     var profile = one.isDictionary() ? one.get("DestOutputProfile") : null;
-    if (profile && profile.isStream() && +profile.get("N") !== 3) found = true;
+    if (profile && profile.isStream() && (isGrey || +profile.get("N") !== 3)) found = true;
   });
   return found;
 }
@@ -183,6 +186,10 @@ function open() {
   doc = null;
   gc();
   doc = new Document(file);
+  if (doc.needsPassword() && !doc.authenticatePassword(password)) {
+    doc = null;
+    throw "wrong or no password";
+  }
   used = {};
   if (wasBroken !== (doc.isPDF() && doc.wasRepaired())) known = {};
   wasBroken = doc.isPDF() && doc.wasRepaired();
@@ -206,6 +213,7 @@ function isKnown(some, all) {
 
 function render(number) {
   var needed = found(), page, list, what, bounds, scale, area, writer, device, options, n;
+  if (doc === null) open();
   if (doc.isPDF() && doc.wasRepaired() !== wasBroken) open();
   if (doc.isPDF()) {
     try {
@@ -234,10 +242,10 @@ function render(number) {
   bounds = page.bound();
   scale = scaleOf(bounds);
   area = box(bounds, scale);
-  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * 3;
+  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * (isGrey ? 1 : 3);
   var rasters = bytes <= nearLimit ? near : bytes <= farLimit ? far : "";
   if (rasters !== "") {
-    options = "resolution=72,colorspace=rgb";
+    options = "resolution=72,colorspace=" + (isGrey ? "gray" : "rgb");
     if (aa !== "") options += ",graphics=aa" + aa + ",text=aa" + aa;
     writer = new DocumentWriter(rasters + count + ".%d", "pam", options);
     device = writer.beginPage(area);
@@ -247,7 +255,7 @@ function render(number) {
     return rasters === near ? "near" : "far";
   }
   if (aa !== "") return "declined";
-  var pixmap = new Pixmap(DeviceRGB, area, false);
+  var pixmap = new Pixmap(isGrey ? DeviceGray : DeviceRGB, area, false);
   pixmap.clear(255);
   device = new DrawDevice(Identity, pixmap);
   list.run(device, Scale(scale, scale));
@@ -255,6 +263,20 @@ function render(number) {
   pixmap.setResolution(dpi, dpi);
   pixmap.saveAsPNG(files + count + ".1");
   return "file";
+}
+
+function renderOrCopy(number) {
+  var answer = render(number);
+  if (answer === "declined" && password !== "" && !hasCopy) {
+    doc.save(copy, "decrypt");
+    hasCopy = true;
+    open();
+  }
+  return answer;
+}
+
+function addToPassword(codes) {
+  codes.split(",").forEach(function (code) { password += String.fromCharCode(+code); });
 }
 
 function attempt(f, number) {
@@ -268,11 +290,15 @@ function attempt(f, number) {
 
 for (;;) {
   var words = readline().split(" "), answer = "0";
+  if (words[0] === "password") {
+    addToPassword(words[1]);
+    continue;
+  }
   if (words[0] === "open") answer = attempt(open, 0);
   if (words[0] === "close") doc = null;
   if (words[0] === "page") {
     count += 1;
-    answer = count + " " + attempt(render, +words[2]);
+    answer = count + " " + attempt(renderOrCopy, +words[2]);
   }
   gc();
   marks = (marks + 1) % 1000000;

@@ -210,7 +210,7 @@ class Runner:
             self._wire.post("trouble", reason=too_low)
             return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
-        self._gather_mutool_facts()
+        self._gather_mutool_facts(is_checked=not is_wanted)
         missing = self._missing_recipes()
         # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
         # here.
@@ -234,13 +234,16 @@ class Runner:
         # This thread goes on as the one of heartbeats.
         self._send_heartbeats()
 
-    def _gather_mutool_facts(self) -> None:
-        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one."""
+    def _gather_mutool_facts(self, is_checked: bool) -> None:
+        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one.
+
+        Of a host that is only checked, just the version.
+        """
         # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
-        if not any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes):
-            return
-        self._facts["mutool"] = hostfacts.mutool_version()
-        if self._has_canary:
+        is_used = any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes)
+        if is_used or is_checked:
+            self._facts["mutool"] = hostfacts.mutool_version()
+        if is_used and self._has_canary:
             with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
                 self._facts["mutool_canary"] = fingerprint.mutool_digest(self._environ, inherited)
 

@@ -74,13 +74,14 @@ def _mutool(
     look = mutool.look_of(recipe)
     if look is None or not (look.size or mutool.is_resolution(settings.setup.dpi)):
         return None
-    dialogue = mutool.MutoolDialogue(look, recipe)
-    # Ghostscript's own switches, profile and thumbnails mean nothing to MuPDF.
+    dialogue = mutool.MutoolDialogue(look, recipe, settings.password)
+    # Ghostscript's own switches, profile and thumbnails mean nothing to MuPDF; thumbnails are made of
+    # its rasters.
     setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
 
     def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
         return PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
 
     chunks = mutool.resolution_chunk(look, setup.dpi)
-    rasters = Rasters(settings.recipe_rasters, has_thumbnails=False)
-    return WarmProgram(dialogue, setup, make_window, rasters, number, one_shot, chunks)
+    rasters = Rasters(settings.recipe_rasters, bool(settings.setup.thumbnails))
+    return WarmProgram(dialogue, setup, make_window, rasters, number, one_shot, chunks, mutool.COPY_NAME)

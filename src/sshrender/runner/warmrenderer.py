@@ -40,7 +40,8 @@ class WarmProgram(NamedTuple):
     ``make_window`` gets a function that starts a further session, whose document is not open.
     ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
     the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile);
-    None: a Ghostscript finds them out.
+    None: a Ghostscript finds them out. ``copy_name``: the file that a session leaves of a document with
+    a password, in its folder for temporary files, before it declines a page.
     """
 
     dialogue: Dialogue
@@ -50,6 +51,7 @@ class WarmProgram(NamedTuple):
     recipe: Optional[int] = None
     one_shot: Optional[PageRenderer] = None
     chunks: Optional[bytes] = None
+    copy_name: str = ""
 
 
 class WarmRenderer(PageRenderer):
@@ -163,7 +165,7 @@ class WarmRenderer(PageRenderer):
             session, answer = self._seek(task)
             result = self._result(answer)
         if result.is_declined:
-            return self._render_by_one_shot(task)
+            return self._render_by_one_shot(session, task)
         raster = self._rasters.take(session, result, self._make_chunks)
         # Too large, or cut off: the same page again, with a renderer that writes its file itself.
         if raster is None and session.setup.raster is not None and result.is_to_be_encoded:
@@ -191,7 +193,7 @@ class WarmRenderer(PageRenderer):
     def _result(self, answer: Answer) -> PageResult:
         return self._program.dialogue.page_result(answer.value, answer.lines)
 
-    def _render_by_one_shot(self, task: Task) -> RenderedFile:
+    def _render_by_one_shot(self, session: Session, task: Task) -> RenderedFile:
         """Render a page that the warm program declined, with a run of its own.
 
         The page after it may have been queued ahead; no further one is, until the warm program has
@@ -200,10 +202,14 @@ class WarmRenderer(PageRenderer):
         # 0 queues no page ahead (_queue_ahead).
         self._seconds_per_page = 0.0
         assert self._program.one_shot is not None
+        readable = task
+        # Its programs get no password: the session has left a copy that needs none.
+        if self._settings.password is not None:
+            readable = task._replace(file=session.scratch_file(self._program.copy_name))
         with self._lock:
             self._is_one_shot = True
         try:
-            return self._program.one_shot.render(task)
+            return self._program.one_shot.render(readable)._replace(task=task)
         finally:
             with self._lock:
                 self._is_one_shot = False

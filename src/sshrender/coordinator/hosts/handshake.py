@@ -103,7 +103,8 @@ def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:
 
 
 def _has_thumbnails(plan: JobPlan) -> bool:
-    return plan.has_overview and plan.renders_with_ghostscript
+    is_warm = plan.renders_with_ghostscript or uses_mutool(plan.spec.settings.recipes)
+    return plan.has_overview and is_warm
 
 
 def seen_folder(setup: HostSetup, job: str) -> str | None:
