@@ -269,7 +269,11 @@ def test_only_words_that_the_script_can_replace_are_replaced(
 
 
 def _slot(
-    folder: Path, numbers: Sequence[int], recycle_memory: int, password: str | None = None
+    folder: Path,
+    numbers: Sequence[int],
+    recycle_memory: int,
+    password: str | None = None,
+    pages: int = len(PAGES),
 ) -> tuple[Slot, Path]:
     """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
     recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
@@ -282,6 +286,7 @@ def _slot(
         folder=str(folder),
         password=password,
         page_timeout=60.0,
+        pages=pages,
         page_memory=2 << 30,
         recycle_pages=500,
         recycle_memory=recycle_memory,
@@ -378,6 +383,30 @@ def _command_lines() -> set[str]:
             if "mutool" in text:
                 found.add(text)
     return found
+
+
+@pytest.mark.parametrize(("known", "notes"), [(len(PAGES), []), (len(PAGES) - 1, [8])])
+def test_pages_that_only_mutool_finds_are_not_missed_in_silence(
+    folder: Path, document: Path, known: int, notes: list[int]
+) -> None:
+    (folder / "odd.pdf").symlink_to(document)
+    slot, output = _slot(folder, (5,), 1 << 30, pages=known)
+    slot.run()
+    slot._wire.flush()
+    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    lines = [line for each in messages if each["type"] == "noted" for line in each["diagnostics"]]
+    wanted = [f"mutool finds 9 pages in the document, and this job knows of {each}" for each in notes]
+    assert lines == wanted
+
+
+def test_a_wrong_password_is_named(folder: Path, document: Path) -> None:
+    with pikepdf.open(document) as opened:
+        opened.save(folder / "odd.pdf", encryption=_encryption("AES-256", "right"))
+    slot, output = _slot(folder, (5,), 1 << 30, "wrong")
+    slot.run()
+    answer = _answers(slot, output)["1.0"]
+    assert answer["type"] == "failed"
+    assert "error: the document is not open: wrong or no password" in answer["reason"]
 
 
 def test_thumbnails_are_made_of_the_rasters(folder: Path, document: Path) -> None:

@@ -213,7 +213,13 @@ function isKnown(some, all) {
 
 function render(number) {
   var needed = found(), page, list, what, bounds, scale, area, writer, device, options, n;
-  if (doc === null) open();
+  if (doc === null) {
+    try {
+      open();
+    } catch (e) {
+      throw "the document is not open: " + words(e);
+    }
+  }
   if (doc.isPDF() && doc.wasRepaired() !== wasBroken) open();
   if (doc.isPDF()) {
     try {
@@ -279,30 +285,32 @@ function addToPassword(codes) {
   codes.split(",").forEach(function (code) { password += String.fromCharCode(+code); });
 }
 
+function words(e) { return String(e).split(/[\r\n]/)[0].replace(/^Error: /, ""); }
+
 function attempt(f, number) {
   try {
     return f(number);
   } catch (e) {
-    write("error: " + String(e).replace(/[\r\n]+/g, " ") + "\n");
+    write("error: " + words(e) + "\n");
     return "failed";
   }
 }
 
 for (;;) {
-  var words = readline().split(" "), answer = "0";
-  if (words[0] === "password") {
-    addToPassword(words[1]);
+  var line = readline().split(" "), answer = "0";
+  if (line[0] === "password") {
+    addToPassword(line[1]);
     continue;
   }
-  if (words[0] === "open") answer = attempt(open, 0);
-  if (words[0] === "close") doc = null;
-  if (words[0] === "page") {
+  if (line[0] === "open") answer = attempt(open, 0);
+  if (line[0] === "close") doc = null;
+  if (line[0] === "page") {
     count += 1;
-    answer = count + " " + attempt(renderOrCopy, +words[2]);
+    answer = count + " " + attempt(renderOrCopy, +line[2]);
   }
   gc();
   marks = (marks + 1) % 1000000;
   empty.newIndirect(1000000 + marks, 0).length;
-  write("\n" + words[1] + " " + answer + "\n" + pad);
+  write("\n" + line[1] + " " + answer + "\n" + pad);
 }
 """

@@ -344,6 +344,7 @@ class Runner:
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
+            pages=request.get("pages"),
             page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
         # After the others, because rasters depend on the number of slots and on the memory of a page.

@@ -80,7 +80,9 @@ def _mutool(
     setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
 
     def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
-        return PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
+        return PageWindow(
+            parts.post, dialogue, settings.page_timeout, settings.recycle_memory, settings.pages
+        )
 
     chunks = mutool.resolution_chunk(look, setup.dpi)
     rasters = Rasters(settings.recipe_rasters, bool(settings.setup.thumbnails))

@@ -48,6 +48,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         # The runner opens this file at once, before the first page is assigned: that hides the start
         # of Ghostscript.
         "file": place(plan.pages[0], split).file,
+        "pages": None if settings.split else plan.spec.document.pages,
         "options": ghostscript_switches(settings.appearance, settings.sent_options),
         "files": profiles.names(settings.options),
         "profile": settings.output_profile,
