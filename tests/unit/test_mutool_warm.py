@@ -274,6 +274,7 @@ def _slot(
     recycle_memory: int,
     password: str | None = None,
     pages: int = len(PAGES),
+    has_rasters: bool = True,
 ) -> tuple[Slot, Path]:
     """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
     recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
@@ -295,7 +296,7 @@ def _slot(
         slots=1,
         share=slotlocks.JobShare("job"),
         recipes=(recipe,),
-        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30),
+        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30) if has_rasters else None,
     )
     output = folder / "output"
     wire_ = wire.Wire(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), "mark")
@@ -319,13 +320,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("recycle_memory", [1 << 30, 1], ids=["one process", "a process for each page"])
+@pytest.mark.parametrize(
+    ("recycle_memory", "has_rasters"),
+    [(1 << 30, True), (1, True), (1 << 30, False)],
+    ids=["one process", "a process for each page", "without rasters"],
+)
 def test_a_slot_renders_what_is_declined_with_mutool_draw(
-    folder: Path, document: Path, recycle_memory: int
+    folder: Path, document: Path, recycle_memory: int, has_rasters: bool
 ) -> None:
     """Every page looks as mutool draws it, and only the broken one has diagnostics."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, ORDER, recycle_memory)
+    slot, output = _slot(folder, ORDER, recycle_memory, has_rasters=has_rasters)
     slot.run()
     answers = _answers(slot, output)
     plain = {number: _look(_draw(document, number, ["-r", DPI])) for number in set(ORDER)}
@@ -410,13 +415,14 @@ def test_a_wrong_password_is_named(folder: Path, document: Path) -> None:
 
 
 def test_thumbnails_are_made_of_the_rasters(folder: Path, document: Path) -> None:
+    """Also of a page that mutool draw renders."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, (1, 5), 1 << 30)
+    slot, output = _slot(folder, (1, 5, 6), 1 << 30)
     slot.run()
     slot._wire.flush()
     messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
     made = {each["page"]: each["data"] for each in messages if each["type"] == "thumbnail"}
-    assert set(made) == {1, 5}
+    assert set(made) == {1, 5, 6}
     with Image.open(io.BytesIO(base64.b64decode(made[5]))) as small:
         assert small.size == (135, 105)
 

@@ -149,6 +149,10 @@ class MutoolDialogue(Dialogue):
     def page_result(self, value: str, lines: List[str]) -> PageResult:  # noqa: ARG002 - the value says it
         """See Dialogue.page_result."""
         number, kind = value.split()
+        is_declined = kind.startswith("declined")
+        # The place where there is room for the page's raster, which is still to be made.
+        if is_declined:
+            kind = kind[len("declined") :].lstrip("-") or "declined"
         place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
         # Anything else is no answer of our script.
         if place is None and kind not in ("file", "declined", "failed"):
@@ -156,16 +160,25 @@ class MutoolDialogue(Dialogue):
         # Files are numbered from 1, like Ghostscript's.
         return PageResult(
             int(number) - 1,
-            is_rendered=place is not None or kind == "file",
+            is_rendered=not is_declined and (place is not None or kind == "file"),
             place=place,
             is_to_be_encoded=place is not None,
-            is_declined=kind == "declined",
+            is_declined=is_declined,
         )
 
     def warnings(self, lines: List[str]) -> List[str]:
         """See Dialogue.warnings."""
         # The marks end the output of a page and are warnings of our own making.
         return recipes.warnings(self._recipe, (line for line in lines if not _MARK.search(line)))
+
+
+def raster_recipe(recipe: Recipe) -> Recipe:
+    """Return a recipe for the raster of a page, with the pixels of the file that a recipe makes."""
+    words = recipe.steps[0]
+    # PNG files are RGB by default, and PAM files have an alpha channel then (mutool(1), draw).
+    colours = [] if "-c" in words else ["-c", "rgb"]
+    at = len(words) - len(_END)
+    return recipe._replace(steps=[[*words[:at], *colours, "-F", "pam", *words[at:]]])
 
 
 def is_resolution(dpi: str) -> bool:

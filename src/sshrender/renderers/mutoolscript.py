@@ -196,6 +196,20 @@ function open() {
   return doc.countPages();
 }
 
+function placeOf(area) {
+  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * (isGrey ? 1 : 3);
+  return bytes <= nearLimit ? "near" : bytes <= farLimit ? "far" : "";
+}
+
+function declined(number) {
+  try {
+    var bounds = doc.loadPage(number - 1).bound(), place = placeOf(box(bounds, scaleOf(bounds)));
+    return place === "" ? "declined" : "declined-" + place;
+  } catch (e) {
+    return "declined";
+  }
+}
+
 function watch(list) {
   var what = { images: false, tiles: false };
   function image() { what.images = true; }
@@ -248,9 +262,8 @@ function render(number) {
   bounds = page.bound();
   scale = scaleOf(bounds);
   area = box(bounds, scale);
-  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * (isGrey ? 1 : 3);
-  var rasters = bytes <= nearLimit ? near : bytes <= farLimit ? far : "";
-  if (rasters !== "") {
+  var place = placeOf(area), rasters = place === "near" ? near : far;
+  if (place !== "") {
     options = "resolution=72,colorspace=" + (isGrey ? "gray" : "rgb");
     if (aa !== "") options += ",graphics=aa" + aa + ",text=aa" + aa;
     writer = new DocumentWriter(rasters + count + ".%d", "pam", options);
@@ -258,7 +271,7 @@ function render(number) {
     list.run(device, Scale(scale, scale));
     writer.endPage(device);
     writer.close();
-    return rasters === near ? "near" : "far";
+    return place;
   }
   if (aa !== "") return "declined";
   var pixmap = new Pixmap(isGrey ? DeviceGray : DeviceRGB, area, false);
@@ -273,12 +286,13 @@ function render(number) {
 
 function renderOrCopy(number) {
   var answer = render(number);
-  if (answer === "declined" && password !== "" && !hasCopy) {
+  if (answer !== "declined") return answer;
+  if (password !== "" && !hasCopy) {
     doc.save(copy, "decrypt");
     hasCopy = true;
     open();
   }
-  return answer;
+  return declined(number);
 }
 
 function addToPassword(codes) {

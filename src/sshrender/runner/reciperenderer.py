@@ -5,6 +5,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import scratch, wire
 from sshrender.runner.diagnosticsearch import remove_output
 from sshrender.runner.oneshot import OneShot, ProcessLimits
-from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
+from sshrender.runner.rendererinterface import OneShotRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task
@@ -23,8 +24,8 @@ from sshrender.runner.warmrenderer import require_document
 from sshrender.runner.warmsession import SessionEnded
 
 
-class RecipeRenderer(PageRenderer):
-    """Runs one recipe for one slot. See PageRenderer."""
+class RecipeRenderer(OneShotRenderer):
+    """Runs one recipe for one slot. See PageRenderer. ``raster``: the recipe that makes rasters."""
 
     def __init__(
         self,
@@ -33,8 +34,10 @@ class RecipeRenderer(PageRenderer):
         environ: Dict[str, str],
         locks: SlotLocks,
         lock: threading.Lock,
+        raster: Optional[Recipe] = None,
     ) -> None:
         self._recipe = recipe
+        self._raster = raster
         self._settings = settings
         self._environ = environ
         self._locks = locks
@@ -51,7 +54,19 @@ class RecipeRenderer(PageRenderer):
 
     def render(self, task: Task) -> RenderedFile:
         """See PageRenderer.render."""
-        recipe = self._recipe
+        return self._render(self._recipe, task, "")
+
+    def render_raster(self, task: Task, path: str) -> RenderedFile:
+        """See OneShotRenderer.render_raster."""
+        assert self._raster is not None
+        try:
+            return self._render(self._raster, task, path)
+        except SessionEnded:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+    def _render(self, recipe: Recipe, task: Task, path: str) -> RenderedFile:
         require_document(self._settings.folder, task.file)
         folder = scratch.make()
         if folder is None:
@@ -63,7 +78,7 @@ class RecipeRenderer(PageRenderer):
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
-            page = self._one_shot(task, folder, stem)
+            page = self._one_shot(recipe, task, folder, stem, path)
             # kill() reads it under this lock, from the thread that reads requests.
             with self._lock:
                 self._running = page
@@ -87,8 +102,8 @@ class RecipeRenderer(PageRenderer):
             diagnostics=recipes.warnings(recipe, ran.lines),
         )
 
-    def _one_shot(self, task: Task, folder: str, stem: str) -> OneShot:
-        settings, recipe = self._settings, self._recipe
+    def _one_shot(self, recipe: Recipe, task: Task, folder: str, stem: str, path: str) -> OneShot:
+        settings = self._settings
         fields = {
             # Fields of the job come first, so that none of them can replace one of the page.
             **dict(settings.page_fields),
@@ -97,7 +112,7 @@ class RecipeRenderer(PageRenderer):
             "number": str(task.page),
             "dpi": settings.setup.dpi,
             "device": settings.setup.device,
-            "output": "%s.%s" % (stem, recipe.extension),
+            "output": path or "%s.%s" % (stem, recipe.extension),
             "stem": stem,
             "scratch": folder,
             "password_file": os.path.join(folder, "password"),
@@ -115,4 +130,5 @@ class RecipeRenderer(PageRenderer):
             settings.guard,
             settings.is_sandboxed,
             self._locks.descriptors,
+            writable=(os.path.dirname(path),) if path else (),
         )

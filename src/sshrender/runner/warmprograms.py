@@ -17,7 +17,7 @@ from sshrender.runner.diagnosticsearch import DiagnosticWindow
 from sshrender.runner.pagewindow import PageWindow
 from sshrender.runner.rasterrenderer import Rasters
 from sshrender.runner.reciperenderer import RecipeRenderer
-from sshrender.runner.rendererinterface import PageRenderer
+from sshrender.runner.rendererinterface import OneShotRenderer, PageRenderer
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import TaskQueue
@@ -49,7 +49,8 @@ def renderers(parts: SlotParts) -> Dict[Optional[int], PageRenderer]:
 
 
 def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
-    one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock)
+    raster = mutool.raster_recipe(recipe) if mutool.look_of(recipe) is not None else None
+    one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock, raster)
     # None where the recipe's words ask for more than the warm program can do; the run of its own does it
     # then.
     program = _mutool(parts, number, recipe, one_shot)
@@ -67,7 +68,7 @@ def _ghostscript(parts: SlotParts) -> WarmProgram:
 
 
 def _mutool(
-    parts: SlotParts, number: int, recipe: Recipe, one_shot: PageRenderer
+    parts: SlotParts, number: int, recipe: Recipe, one_shot: OneShotRenderer
 ) -> Optional[WarmProgram]:
     """Return the warm MuPDF for a recipe; None if it cannot replace the recipe's words."""
     settings = parts.settings
