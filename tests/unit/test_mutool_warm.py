@@ -414,17 +414,24 @@ def test_a_wrong_password_is_named(folder: Path, document: Path) -> None:
     assert "error: the document is not open: wrong or no password" in answer["reason"]
 
 
-def test_thumbnails_are_made_of_the_rasters(folder: Path, document: Path) -> None:
-    """Also of a page that mutool draw renders."""
+@pytest.mark.parametrize(
+    ("has_rasters", "pages", "size"),
+    [(True, {1, 5, 6}, (135, 105)), (False, {1, 5}, (224, 174))],
+    ids=["of the rasters", "where mutool writes the files"],
+)
+def test_pages_have_thumbnails(
+    folder: Path, document: Path, has_rasters: bool, pages: set[int], size: tuple[int, int]
+) -> None:
+    """With rasters also a page that mutool draw renders."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, (1, 5, 6), 1 << 30)
+    slot, output = _slot(folder, (1, 5, 6), 1 << 30, has_rasters=has_rasters)
     slot.run()
     slot._wire.flush()
     messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
     made = {each["page"]: each["data"] for each in messages if each["type"] == "thumbnail"}
-    assert set(made) == {1, 5, 6}
+    assert set(made) == pages
     with Image.open(io.BytesIO(base64.b64decode(made[5]))) as small:
-        assert small.size == (135, 105)
+        assert small.size == size
 
 
 def test_an_attempt_is_killed_alone(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.dialogue import Dialogue, PageResult
 from sshrender.renderers.encoders.png import chunk
-from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, Setup
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, THUMBNAIL_MARK, Setup
 from sshrender.renderers.mutoolscript import SCRIPT
 from sshrender.renderers.recipe import Recipe
 
@@ -145,6 +145,10 @@ class MutoolDialogue(Dialogue):
     def page_lines(self, number: int, token: str) -> List[str]:
         """See Dialogue.page_lines."""
         return ["page %s %d" % (token, number)]
+
+    def thumbnail_lines(self, number: int, page: int, token: str) -> List[str]:  # noqa: ARG002
+        """See Dialogue.thumbnail_lines. Of the page before, if the script has written its file."""
+        return ["thumbnail %s%s %d" % (token, THUMBNAIL_MARK, page)]
 
     def page_result(self, value: str, lines: List[str]) -> PageResult:  # noqa: ARG002 - the value says it
         """See Dialogue.page_result."""

@@ -33,6 +33,7 @@ var file = scriptArgs[0], zoom = +scriptArgs[1], size = scriptArgs[2].split("x")
 var dpi = +scriptArgs[4], files = scriptArgs[5];
 var near = scriptArgs[6], nearLimit = +scriptArgs[7], far = scriptArgs[8], farLimit = +scriptArgs[9];
 var copy = scriptArgs[10], isGrey = scriptArgs[11] === "gray", password = "", hasCopy = false;
+var folder = copy.replace(/[^\/]*$/, ""), last = null;
 var doc = null, known = {}, used = {}, tiles = {}, wasBroken = false;
 var empty = new PDFDocument(), count = 0, marks = 0, pad = "";
 while (pad.length < 4096) pad += "                                                               \n";
@@ -281,10 +282,26 @@ function render(number) {
   device.close();
   pixmap.setResolution(dpi, dpi);
   pixmap.saveAsPNG(files + count + ".1");
+  last = { list: list, bounds: bounds };
   return "file";
 }
 
+function thumbnail(number) {
+  if (last === null) return;
+  var b = last.bounds, scale = 224 / Math.max(b[2] - b[0], b[3] - b[1]);
+  var area = [0, 1, 2, 3].map(function (n) { return Math.round(b[n] * scale); });
+  area[2] = Math.max(area[2], area[0] + 1);
+  area[3] = Math.max(area[3], area[1] + 1);
+  var pixmap = new Pixmap(isGrey ? DeviceGray : DeviceRGB, area, false);
+  pixmap.clear(255);
+  var device = new DrawDevice(Identity, pixmap);
+  last.list.run(device, Scale(scale, scale));
+  device.close();
+  pixmap.saveAsPNG(folder + "thumbnail." + count);
+}
+
 function renderOrCopy(number) {
+  last = null;
   var answer = render(number);
   if (answer !== "declined") return answer;
   if (password !== "" && !hasCopy) {
@@ -321,6 +338,11 @@ for (;;) {
   if (line[0] === "page") {
     count += 1;
     answer = count + " " + attempt(renderOrCopy, +line[2]);
+  }
+  if (line[0] === "thumbnail") {
+    answer = Date.now();
+    attempt(thumbnail, 0);
+    answer = line[2] + " " + (count - 1) + " " + (Date.now() - answer);
   }
   gc();
   marks = (marks + 1) % 1000000;

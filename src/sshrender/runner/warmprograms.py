@@ -76,9 +76,8 @@ def _mutool(
     if look is None or not (look.size or mutool.is_resolution(settings.setup.dpi)):
         return None
     dialogue = mutool.MutoolDialogue(look, recipe, settings.password)
-    # Ghostscript's own switches, profile and thumbnails mean nothing to MuPDF; thumbnails are made of
-    # its rasters.
-    setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
+    # Ghostscript's own switches and profile mean nothing to MuPDF.
+    setup = settings.setup._replace(options=(), files=(), profile=None)
 
     def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
         return PageWindow(
