@@ -209,9 +209,8 @@ def _complete(found: object) -> None:
     """Make what a class makes of itself when it is first used, once for all commands."""
     from pydantic import BaseModel
 
-    if isinstance(found, type):
-        if issubclass(found, BaseModel) and found is not BaseModel:
-            found.model_rebuild()
+    if isinstance(found, type) and issubclass(found, BaseModel) and found is not BaseModel:
+        found.model_rebuild()
 
 
 def _modules(path: Sequence[str]) -> Iterator[str]:

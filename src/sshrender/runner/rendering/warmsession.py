@@ -173,6 +173,10 @@ class Session:
             raise SessionEnded(wire.CRASHED, "no ICC profile: %s" % error, []) from None
         return folder + "/"
 
+    def scratch_file(self, name: str) -> str:
+        """Return the path of a file in the folder for temporary files; it goes with the session."""
+        return "%s/%s" % (self._scratch, name)
+
     @property
     def is_at_thumbnail(self) -> bool:
         """Whether the next answer that is due is a thumbnail's."""
