@@ -1,10 +1,11 @@
 """Compares pilots of a batch system with hosts that are reached by ssh: the same job over four of each.
 
-    python -m benchmarks.pilots [--rounds 3] [--dpi 150] [--json] [PDF]
+    python -m benchmarks.pilots [--rounds 3] [--dpi 150] [--pace SECONDS] [--json] [PDF]
 
-Needs root and Slurm (tests/batch/slurmfarm.py). The hosts are those of tests/lab, with one core each; the
+Needs root and Slurm (tests/batch/slurmfarm.py). The hosts are those of tests/lab, one core each; the
 ways take turns, so that a noisy minute does not affect one way alone. The time of a way is that of its
-best run, from its first host's start to the end of the run: a pilot's time in the queue is not counted.
+best run, from its first pilot's start to the end: time in the queue is not counted. With ``--pace``
+pages wait instead of computing, which a busy machine affects less.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.batch.pooljob import PoolJob
 from tests.batch.slurmfarm import SlurmFarm
 from tests.lab import Farm
 from tests.lab.inventory import table
+from tests.lab.slow import pace
 
 from benchmarks.measure import BenchmarkError
 
@@ -49,6 +51,8 @@ def main() -> int:
         Path(scratch).chmod(0o755)
         with Farm(Path(scratch) / "farm", HOSTS, cpus=1, start=False) as farm:
             slurm = SlurmFarm(farm)
+            if arguments.pace:
+                pace(farm.hosts, arguments.pace)
             seconds: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(arguments.rounds):
                 for way in WAYS:
@@ -69,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("document", nargs="?", type=Path, default=DOCUMENT)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dpi", type=int, default=150)
+    parser.add_argument("--pace", type=float, help="seconds that each page takes at least, asleep")
     parser.add_argument("--json", action="store_true")
     return parser
 
@@ -102,10 +107,13 @@ def _inventory(farm: Farm, hosts: int, pool: Mapping[str, object]) -> Path:
 
 
 def _seconds(entries: Sequence[Mapping[str, Any]]) -> float:
-    """Return the time from the first host's start to the end of the run."""
-    began = [each["time"] for each in entries if each["type"] == "host_state"]
+    """Return the time from the first pilot's start, or else the run's, to the end of the run."""
+    states = [each for each in entries if each["type"] == "host_state"]
+    pilots = [each["time"] for each in states if each["host"].startswith("slurm:")]
+    runs = [each["time"] for each in entries if each["type"] == "run_started"]
     ended = [each["time"] for each in entries if each["type"] == "run_ended"]
-    first, last = (datetime.fromisoformat(each) for each in (min(began), max(ended)))
+    began = min(pilots or runs)
+    first, last = (datetime.fromisoformat(each) for each in (began, max(ended)))
     return (last - first).total_seconds()
 
 

@@ -60,9 +60,11 @@ for _ in $(seq 100); do qstat -f | grep -q lx-amd64 && break; sleep 0.1; done
 cd "$FOLDER" || exit 1
 delivered() { cat san/many-*/journal.jsonl 2> /dev/null | grep -c '"page_delivered"'; }
 "$@" hosts --hosts hosts.toml --json > hosts.json
-PATH=$PWD/slow:$PATH "$@" render --hosts hosts.toml --dpi 40 --encoder ghostscript -o out many.pdf & RENDER=$!
+"$@" render --hosts hosts.toml --dpi 40 --encoder ghostscript -o out many.pdf & RENDER=$!
 for _ in $(seq 900); do [ "$(delivered)" -ge 3 ] && break; sleep 0.1; done
 qdel "$(qstat | awk 'NR == 3 { print $1 }').2"
+for _ in $(seq 900); do grep -q '"drained"' san/many-*/journal.jsonl && break; sleep 0.1; done
+touch go # the pages that wait (slow.py)
 wait $RENDER
 echo "exit $?"
 "$@" hosts --hosts refused.toml --json > refused.json

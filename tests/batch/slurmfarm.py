@@ -53,7 +53,7 @@ PartitionName=staff Nodes=ALL MaxTime=INFINITE State=UP AllocNodes=node1
 
 _MUNGED = """
 install -d -o munge -g munge /run/munge
-exec setpriv --reuid munge --regid munge --clear-groups munged --force --pid-file /run/munge/munged.pid \\
+exec setpriv --reuid munge --regid munge --clear-groups munged --force --pid-file=/run/munge/pid \\
   --log-file=/run/munge/munged.log --seed-file=/run/munge/seed > /dev/null 2>&1
 """
 _SLURMD = "mkdir -p /run/slurmd; exec slurmd -f /run/lab/slurm.conf > /dev/null 2>&1"
@@ -117,8 +117,9 @@ class SlurmFarm:
         return done.stdout.strip()
 
     def start_controller(self) -> None:
-        """Start slurmctld."""
-        self("slurmctld")
+        """Start slurmctld if it does not run."""
+        if not self.farm.processes("slurmctld"):
+            self("slurmctld")
 
     def kill_controller(self) -> None:
         """Kill slurmctld, which saves nothing."""

@@ -13,8 +13,8 @@ import pytest
 
 from tests import pdfs
 from tests.batch.conftest import Batch
+from tests.batch.pooljob import require_plain
 from tests.conftest import PROGRAM, Run
-from tests.plain import SMOOTHED
 
 Paced = Callable[[float], None]
 
@@ -40,29 +40,29 @@ def _each_once(batch: Batch, pages: int) -> bool:
     return sorted(delivered) == list(range(1, pages + 1))
 
 
-@pytest.mark.parametrize("batch", ["torque", "openpbs", "htcondor"], indirect=True)
+@pytest.mark.parametrize(
+    ("batch", "pages", "dpi"),
+    [
+        ("torque", 10, 150),
+        ("openpbs", 10, 150),
+        ("htcondor", 10, 150),
+        pytest.param("torque", 261, 60, marks=pytest.mark.matrix),
+    ],
+    indirect=["batch"],
+)
 def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
-    batch: Batch, sshrender: Run, home: Path
+    batch: Batch, sshrender: Run, home: Path, pages: int, dpi: int
 ) -> None:
     if batch.engine == "htcondor":
         batch.write(carrier="pipe")
-    document = pdfs.write(home / "ten.pdf", pdfs.numbered(10))
-    answer = sshrender(
-        "render", "--hosts", batch.hosts, "--encoder", "ghostscript", "-o", "out", str(document)
-    )
+    document = pdfs.write(home / "ten.pdf", pdfs.numbered(pages))
+    words = ["--dpi", str(dpi), "--encoder", "ghostscript", "-o", "out", str(document)]
+    answer = sshrender("render", "--hosts", batch.hosts, *words)
     assert answer.returncode == 0, answer.stderr
-    (home / "plain").mkdir()
-    subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
-        + [f"-sOutputFile={home}/plain/page-%04d.png", str(document)],
-        check=True,
-        capture_output=True,
-    )
-    for page in (home / "plain").iterdir():
-        assert (home / "out" / page.name).read_bytes() == page.read_bytes()
+    require_plain(home / "out", document, home / "plain", dpi)
     submit, query = {"htcondor": ("condor_submit", "condor_q")}.get(batch.engine, ("qsub", "qstat"))
     assert len(batch.calls(submit)) == 1
-    assert len(batch.calls(query)) <= 1  # never more than one a minute
+    assert len(batch.calls(query)) <= 1 + pages // 100  # never more than one a minute
     names = [entry["type"] for entry in batch.journal() if entry["type"].startswith("pilots_")]
     assert names == ["pilots_requested", "pilots_submitted", "pilots_ended"]
     assert bool(batch.calls("condor_ssh_to_job")) == (batch.engine == "htcondor")
@@ -75,7 +75,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
 ) -> None:
     paced(0.5)
     batch.configure(slots=4)
-    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(24)))
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(48)))
     batch.until(lambda: len(batch.jobs("R")) == 2)
     batch.until(lambda: len(batch.journal("page_delivered")) > 3)
     subprocess.run(["qdel", "0[0]"], check=True)
@@ -85,7 +85,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
     assert ended[0]["host"] == "torque:0_0"
     assert "the batch system ended it" in ended[0]["reason"]
     assert _uncharged(batch)
-    assert _each_once(batch, 24)
+    assert _each_once(batch, 48)
     batch.require_empty()
 
 
@@ -204,4 +204,19 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
     process.communicate(timeout=90)
     assert _uncharged(batch)
+    batch.require_empty()
+
+
+def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repeated(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    text = Path(batch.hosts).read_text()
+    Path(batch.hosts).write_text(f'[defaults]\nghostscript = "/nonexistent/gs"\n{text}')
+    document = pdfs.write(home / "many.pdf", pdfs.numbered(6))
+    answer = sshrender("render", "--hosts", batch.hosts, "--json", "-o", "out", str(document))
+    assert answer.returncode == 7, answer.stderr
+    hosts = json.loads(answer.stdout)["hosts"]
+    assert {host["state"] for host in hosts} == {"refused"}
+    assert all("/nonexistent/gs" in host["reason"] for host in hosts), hosts
+    assert len(batch.calls("qsub")) <= 2
     batch.require_empty()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import pdfs
-from tests.batch.pooljob import PoolJob, require_plain
+from tests.batch.pooljob import Entry, PoolJob, require_plain
 from tests.batch.slurmfarm import SlurmFarm, missing
 from tests.conftest import PROGRAM
 from tests.lab.coordinators import Coordinator, Machine, submitted
@@ -20,7 +22,7 @@ from tests.lab.farm import Farm
 from tests.lab.inventory import table
 from tests.lab.prepared import Prepared
 from tests.lab.requirements import require_lab, skip_or_fail
-from tests.lab.slow import pace
+from tests.lab.slow import open_gate_after, pace
 
 TAKE_OVER = 20.0
 """Seconds in which another coordinator has gone on."""
@@ -39,13 +41,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Ite
 
 @pytest.fixture
 def slurm(cluster: SlurmFarm, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmFarm]:
-    """The cluster, which is as it was before after each test: no pilot, and no file of ours on a node."""
+    """The cluster. After each test it is empty: no pilot, and no file of ours on a node."""
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     yield cluster
     cluster.require_empty()
     for each in cluster.farm.san.iterdir():
-        shutil.rmtree(each)
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
     for host in cluster.farm.hosts:
         host.exec("rm", "-f", "/usr/local/bin/gs")
     cluster.await_idle()
@@ -77,6 +79,10 @@ class Desk:
         pipe = subprocess.PIPE
         return self.farm.popen(command, stdout=pipe, stderr=pipe)
 
+    def say(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return self.farm.run([*PROGRAM, *words, "--hosts", str(self.inventory)], timeout=120)
+
     def until(self, holds: Callable[[], object], what: str) -> None:
         self.slurm.until(holds, what, 120)
 
@@ -89,34 +95,126 @@ def desk(slurm: SlurmFarm, tmp_path: Path) -> Desk:
     return Desk(slurm, tmp_path)
 
 
-def test_a_job_over_slurm_alone_is_what_plain_ghostscript_makes(desk: Desk, tmp_path: Path) -> None:
-    process = desk.render(24, "--encoder", "ghostscript")
-    _, err = process.communicate(timeout=120)
+@pytest.mark.parametrize(
+    ("ssh_hosts", "pages"),
+    [
+        (2, 32),
+        pytest.param(0, 261, marks=pytest.mark.matrix),
+        pytest.param(2, 261, marks=pytest.mark.matrix),
+    ],
+)
+def test_a_job_over_pilots_and_hosts_is_what_plain_ghostscript_makes(
+    desk: Desk, tmp_path: Path, ssh_hosts: int, pages: int
+) -> None:
+    desk.write(ssh_hosts, pilots=4 - ssh_hosts)
+    # So that every host gets some: those that are reached by ssh have started long before the others.
+    open_gate_after(desk.farm.hosts, 0.05, 8, "/mnt/san/go")
+    process = desk.render(pages, "--encoder", "ghostscript")
+    desk.until(lambda: len(desk.job.journal("host_connected")) >= 4, "four hosts")
+    (desk.farm.san / "go").touch()
+    _, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
     require_plain(desk.farm.san / "out" / "many", desk.document, tmp_path / "plain", 40)
-    desk.job.require_whole(24)
+    desk.job.require_whole(pages)
+    kinds = Counter(host.partition(":")[0] for host in desk.job.hosts())
+    assert kinds["slurm"] == 4 - ssh_hosts
+    assert kinds["node1"] + kinds["node2"] == ssh_hosts
     names = [entry["type"] for entry in desk.job.journal() if entry["type"].startswith("pilots_")]
     assert names == ["pilots_requested", "pilots_submitted", "pilots_ended"]
 
 
+@pytest.mark.parametrize(
+    ("partition", "reason"),
+    [
+        ("nope", "Invalid partition name"),
+        # Nobody may submit to it from the desk, as to one of another account.
+        pytest.param("staff", "Access/permission denied", marks=pytest.mark.matrix),
+    ],
+)
+def test_a_refused_submission_is_explained_and_not_repeated(
+    desk: Desk, partition: str, reason: str
+) -> None:
+    desk.write(partition=partition)
+    process = desk.render(4)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    assert reason in err
+    assert f"hint: sshrender hosts --hosts {desk.inventory}" in err
+    assert 1 <= len(desk.job.journal("pilots_requested")) <= 3
+    hosts = desk.say("hosts", "--json")
+    (pool,) = json.loads(hosts.stdout)["pools"]
+    assert (hosts.returncode, pool["state"]) == (4, "refused")
+    assert reason in pool["reason"]
+    (folder,) = desk.farm.san.glob("many-*")
+    assert reason in json.loads(desk.say("status", "--json", folder.name).stdout)["reason"]
+
+
+@pytest.mark.matrix
+def test_a_script_that_fails_at_once_does_not_flood_the_queue(desk: Desk) -> None:
+    desk.write()
+    desk.inventory.write_text(
+        desk.inventory.read_text().replace("[defaults]", '[defaults]\npython = "/nonexistent/python3"')
+    )
+    process = desk.render(8)
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 4, err
+    assert "a pilot left the queue before it reported" in err
+    assert len(desk.job.journal("pilots_requested")) == 1
+
+
+@pytest.mark.matrix
+def test_pilots_whose_walltime_ends_give_their_pages_back_in_time(desk: Desk) -> None:
+    pace(desk.farm.hosts, 1.0)
+    desk.write(walltime="3m")
+    process = desk.render(600)
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    desk.job.require_whole(600)
+    assert len(desk.job.hosts()) > 4
+    assert set(desk.job.reasons("removed").values()) >= {"its allocation ends"}
+
+
+@pytest.mark.matrix
+def test_where_arrays_have_one_element_each_pilot_is_submitted_alone(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_lab()
+    with Farm(tmp_path / "farm", 2, cpus=1, start=False, prepared=prepared) as farm:
+        slurm = SlurmFarm(farm, max_array=1)
+        monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+        pace(farm.hosts, 0.5)
+        desk = Desk(slurm, tmp_path)
+        desk.write(pilots=2)
+        process = desk.render(24)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        desk.job.require_whole(24)
+        assert [entry["count"] for entry in desk.job.journal("pilots_requested")] == [2, 1, 1]
+        assert len(desk.job.hosts()) == 2
+        slurm.require_empty()
+
+
 def test_pilots_that_are_cancelled_preempted_or_lost_with_their_node_lose_nothing(desk: Desk) -> None:
     slurm, job = desk.slurm, desk.job
-    pace(desk.farm.hosts, 0.5)
-    process = desk.render(90)
+    open_gate_after(desk.farm.hosts, 0.4, 24, "/mnt/san/go")
+    process = desk.render(60)
     desk.until_delivered(8)
+    desk.until(lambda: len(job.journal("host_connected")) >= 4, "four pilots")
     first, second, third, _ = sorted(slurm.jobs("RUNNING"))
     urgent, lost = slurm.node_of(second), slurm.node_of(third)
     slurm("scancel", first)
     slurm("sbatch", "-p", "urgent", "-w", urgent.name, "-D", "/", "-o", "/dev/null", "--wrap", "sleep 1")
     lost.power_loss()
     slurm("scontrol", "update", f"nodename={lost.name}", "state=down", "reason=lost")
+    desk.until(lambda: len(job.reasons("removed")) >= 2, "two pilots that leave")
+    (desk.farm.san / "go").touch()
     try:
         _, err = process.communicate(timeout=150)
     finally:
         lost.start()
         slurm.start_node(lost)
     assert process.returncode == 0, err
-    job.require_whole(90)
+    job.require_whole(60)
     assert {f"slurm:{each}" for each in (first, second, third)} <= set(job.reasons("removed"))
 
 
@@ -131,21 +229,19 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
     with ExitStack() as machines:
         office = Machine(desk.farm, "office", desk.inventory)
         words = [str(desk.document), "-o", "/mnt/san/out/many", "--dpi", "40"]
-        (name,) = submitted(office.say("submit", *words))
+        submitted(office.say("submit", *words))
         one, two = (
             Coordinator(desk.farm, each, desk.inventory, "coordinate") for each in ("one", "two")
         )
         for each in (one, two):
             machines.callback(each.kill)
+        machines.callback(slurm.start_controller)
         one.start()
         desk.until_delivered(8)
         two.start()
         one.kill()
         killed = time.time()
-        desk.until(
-            lambda: [each for each in job.journal("page_sent") if each["epoch"] == 2], "a take-over"
-        )
-        again = next(each for each in job.journal("page_sent") if each["epoch"] == 2)
+        desk.until(lambda: sent_by_second(job), "a take-over")
         before = len(job.delivered())
         desk.until_delivered(before + 4)
         slurm.kill_controller()
@@ -159,3 +255,11 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
     job.require_whole(pages)
     # Nothing was queued again: the second coordinator works with the pilots of the first.
     assert len(job.journal("pilots_requested")) == 1
+    if seconds:  # where nothing else runs
+        again = datetime.fromisoformat(sent_by_second(job)[0]["time"])
+        assert again.timestamp() - killed <= TAKE_OVER
+
+
+def sent_by_second(job: PoolJob) -> list[Entry]:
+    """Return the pages that the second coordinator has sent."""
+    return [entry for entry in job.journal("page_sent") if entry["epoch"] == 2]

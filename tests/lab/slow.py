@@ -16,6 +16,8 @@ for line in sys.stdin.buffer:
     page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)
     if page:
         time.sleep({seconds} * works.get(int(page.group(1)), 1))
+        while int(page.group(1)) > {last} and not os.path.exists({gate!r}):
+            time.sleep(0.1)
     gs.stdin.write(line)
     gs.stdin.flush()
 gs.stdin.close()
@@ -23,9 +25,15 @@ sys.exit(gs.wait())
 """
 
 
-def script(seconds: float, works: Mapping[int, float] | None = None) -> str:
-    """Return a program to be called gs, under which each page takes so long, or its share of that."""
-    return _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+def script(
+    seconds: float, works: Mapping[int, float] | None = None, last: int = 0, gate: str = "/"
+) -> str:
+    """Return a program to be called gs, under which each page takes so long, or its share of that.
+
+    Pages after ``last`` wait until the file ``gate`` exists.
+    """
+    text = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+    return text.replace("{last}", str(last)).replace("{gate!r}", repr(gate))
 
 
 def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = None) -> None:
@@ -44,3 +52,12 @@ def pace(hosts: Iterable[Host], seconds: float) -> None:
     """
     for host in hosts:
         slow_down(host, seconds)
+
+
+def open_gate_after(hosts: Iterable[Host], seconds: float, last: int, gate: str) -> None:
+    """Let each page take so long on these hosts, and those after ``last`` wait for the file ``gate``.
+
+    For a test that has to do something in the middle of a job, however long that takes.
+    """
+    for host in hosts:
+        host.install("/usr/local/bin/gs", script(seconds, None, last, gate))

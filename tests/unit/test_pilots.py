@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sshrender.api.poolaccess import pool_setup
 from sshrender.config import inventory
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, wanted
+from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
 from sshrender.errors import UserError
 from sshrender.runner import holder, pilotlines
 from sshrender.transports.batch import enginecalls, script
@@ -366,6 +367,91 @@ def test_a_pilot_on_a_dead_node_runs_for_ever_and_counts_no_more(tmp_path: Path)
     assert not manager._arrays[0].is_over  # it may come back with its node, and finds a tombstone then
 
 
+def _listed(name: str, *states: str) -> Answer:
+    """What squeue prints of array 7: a state and a reason for each element, or none of it."""
+    rows = [each.partition(" ") for each in states]
+    lines = [f"7|{i}|{state}||N/A|{name}|{why or 'None'}" for i, (state, _, why) in enumerate(rows)]
+    return Answer(0, "\n".join(lines))
+
+
+def _start(pool: _Pool, *indexes: int) -> None:
+    array = pool.manager._arrays[0]
+    for index in indexes:
+        pool.manager._take(array, PilotNote(index, "t", "started", node="n1"))
+
+
+def test_a_pilot_that_is_queued_again_waits_and_is_cancelled_when_another_took_its_place(
+    tmp_path: Path,
+) -> None:
+    """After a preemption, or the failure of its node: nothing is charged, and there is none too many."""
+    pool = _Pool(tmp_path)
+    manager = pool.manager
+    manager._resize(0.0)
+    array = manager._arrays[0]
+    _start(pool, 0, 1, 2, 3)
+    manager._take(array, PilotNote(0, "t", "ended", reason="the batch system ended it"))
+    pool.answers["squeue"] = _listed(array.handle.name, "PENDING BeginTime", *["RUNNING"] * 3)
+    manager._query(60.0)
+    manager._resize(60.0)
+    assert (array.waiting(), len(manager._arrays), manager._backoff.silent) == ([0], 1, 0)
+    # It ends once more, and is replaced before a query tells that it is queued.
+    array.pilots[0].has_ended = True
+    manager._resize(61.0)
+    assert len(manager._arrays) == 2
+    manager._query(120.0)
+    manager._resize(120.0)
+    assert sum(len(each.waiting()) for each in manager._arrays) == 1
+    # The one that starts beyond the limit is ended.
+    for each in manager._arrays:
+        for pilot in each.pilots.values():
+            pilot.is_live, pilot.has_ended = True, False
+    array.pilots[0].is_live = False
+    before = len(pool.called)
+    _start(pool, 0)
+    assert pool.called[before:] == ["scancel 7_[0]"]
+
+
+def test_what_may_have_been_queued_again_is_cancelled_at_the_end(tmp_path: Path) -> None:
+    pool = _Pool(tmp_path)
+    pool.manager._resize(0.0)
+    _start(pool, 0, 1, 2, 3)
+    array = pool.manager._arrays[0]
+    pool.manager._take(array, PilotNote(2, "t", "ended", reason="the batch system ended it"))
+    assert len(pool.manager.finish(1.0)) == 1
+    assert pool.called[-1] == "scancel 7_[2]"
+
+
+@pytest.mark.parametrize(
+    "reason", ["launch failed requeued held", "launch_failure_limit_exceeded_requeued_held"]
+)
+def test_pilots_whose_start_has_failed_are_cancelled_and_pause_the_pool(
+    tmp_path: Path, reason: str
+) -> None:
+    """Slurm holds them, for ever, where a user is to look at them."""
+    pool = _Pool(tmp_path)
+    manager = pool.manager
+    manager._resize(0.0)
+    name = manager._arrays[0].handle.name
+    pool.answers["squeue"] = _listed(name, *[f"PENDING {reason}"] * 4)
+    manager._query(60.0)
+    assert pool.called[-2:] == ["squeue --me", "scancel --me"]
+    manager._resize(61.0)
+    manager._show(61.0)
+    assert len(manager._arrays) == 1
+    assert (pool.posted[-1].expected, pool.posted[-1].reason) == (0, reason)
+
+
+def test_pilots_that_end_at_once_are_bounded_whatever_the_time(tmp_path: Path) -> None:
+    """Ten hours on a clock of our own: the engine accepts every array, and lists none of it."""
+    pool = _Pool(tmp_path, squeue=Answer(0, ""))
+    for second in range(0, 36_000, 5):
+        if second >= pool.manager._query_at:
+            pool.manager._query(float(second))
+        pool.manager._resize(float(second))
+    submissions = [each for each in pool.called if each.startswith("sbatch")]
+    assert 2 <= len(submissions) <= 30
+
+
 def test_three_pilots_that_never_speak_pause_the_pool() -> None:
     backoff = Backoff()
     for _ in range(3):
@@ -385,6 +471,45 @@ def test_no_more_pilots_than_there_are_pages_for(pages: int, pilots: int, cores:
     assert number <= pilots
     assert (number - 1) * cores < max(1, pages)
     assert number == pilots or number * cores >= pages
+
+
+@given(
+    pages=st.integers(0, 5000),
+    sizes=st.lists(st.tuples(st.integers(1, 50), st.integers(1, 16)), min_size=1, max_size=5),
+)
+def test_pools_share_the_pages_and_have_slots_for_all_of_them(
+    pages: int, sizes: list[tuple[int, int]]
+) -> None:
+    pools = [_pool(Engineless(Answer(0)), pilots=pilots, cores=cores) for pilots, cores in sizes]
+    parts = shares(pages, pools)
+    slots = [wanted(Demand(part), pool) * pool.cores for part, pool in zip(parts, pools, strict=True)]
+    capacities = [pool.pilots * pool.cores for pool in pools]
+    # Enough for all pages, or all that there are; no more than what rounding up adds in each pool.
+    assert sum(slots) >= min(pages, sum(capacities))
+    assert sum(slots) < pages + sum(pool.cores for pool in pools) + len(pools)
+    for part, capacity in zip(parts, capacities, strict=True):
+        assert abs(part - pages * capacity / sum(capacities)) < 1
+
+
+def test_a_pool_that_brings_nothing_leaves_its_pages_to_the_others_and_tries_again() -> None:
+    both = [replace(_pool(Engineless(Answer(0)), pilots=10), name=name) for name in ("a", "b")]
+    assert shares(10, both) == [5, 5]
+    assert shares(10, both, {"b"}) == [10, 5]
+    assert shares(10, both, {"a", "b"}) == [10, 10]
+
+
+def test_pilots_that_cannot_be_used_pause_the_pool_although_they_report() -> None:
+    backoff = Backoff()
+    for _ in range(2):
+        backoff.spoke()
+        backoff.note_useless(0.0)
+    backoff.worked()  # three in a row
+    for _ in range(3):
+        assert backoff.may_submit(0.0)
+        backoff.spoke()
+        backoff.note_useless(0.0)
+    assert not backoff.may_submit(60.0)
+    assert backoff.is_hopeless(60.0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pool import Demand, PoolReport
+from sshrender.coordinator.pilots.pool import Demand, PoolReport, shares
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
@@ -69,6 +69,7 @@ class Pilots:
         self._hosts: dict[str, _PilotHost] = {}
         self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
         self._nodes: dict[str, set[str]] = {}
+        self._useless_nodes: set[str] = set()
         self._reports: dict[str, PoolReport] = {}
         self._updated_at = 0.0
 
@@ -99,18 +100,41 @@ class Pilots:
         self._updated_at = now
         counts = scheduler.page_queue.counts
         unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
-        for each in self._managers:
+        setups = [each.setup for each in self._managers]
+        idle = {each.pool for each in self._reports.values() if not each.expected and not each.running}
+        needed = shares(unfinished, setups, idle)
+        for each, pages in zip(self._managers, needed, strict=True):
             # Slurm refuses a submission that names a node it does not know.
-            avoid = self._drained.keys() & self._nodes.get(each.setup.name, set())
-            each.need(Demand(unfinished, bool(scheduler.held), tuple(sorted(avoid))))
+            known = self._nodes.get(each.setup.name, set())
+            avoid = (self._drained.keys() | self._useless_nodes) & known
+            each.need(Demand(pages, bool(scheduler.held), tuple(sorted(avoid))))
         is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
         events: list[ev.Event] = []
         for name, pilot in list(self._hosts.items()):
+            if self._gave_back_useless(name, pilot, scheduler):
+                continue
             events += self._retire_in_time(name, pilot, scheduler)
             reason = self._leaves(name, pilot, scheduler, is_waiting and not scheduler.held, now)
             if reason:
                 events += self._remove(name, reason)
         return events
+
+    def _gave_back_useless(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> bool:
+        """Give an allocation back whose host was refused, and return whether it was.
+
+        The host stays refused and is not removed: it is the reason why a run without others ends.
+        """
+        host = scheduler.hosts.get(name)
+        if host is None or host.state is not HostState.REFUSED:
+            if host is not None and host.state is HostState.IDLE:
+                pilot.manager.note_work()
+            return False
+        del self._hosts[name]
+        # The next pilot would start on the same node, which has become free.
+        self._useless_nodes.add(pilot.node)
+        pilot.manager.refuse(name, host.reason)
+        self._dismiss(name, pilot)
+        return True
 
     def _retire_in_time(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> list[ev.Event]:
         """Retire a pilot whose slow pages may take longer than its holder leaves at the end."""
@@ -226,7 +250,9 @@ class Pilots:
             ]
 
     def _remove(self, host: str, reason: str) -> list[ev.Event]:
-        pilot = self._hosts.pop(host)
+        self._dismiss(host, self._hosts.pop(host))
+        return [ev.HostRemoved(host, reason)]
+
+    def _dismiss(self, host: str, pilot: _PilotHost) -> None:
         # In a thread: the shared folder may hang.
         threading.Thread(target=pilot.transport.dismiss, daemon=True, name=f"dismiss {host}").start()
-        return [ev.HostRemoved(host, reason)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
@@ -74,6 +74,7 @@ class Backoff:
 
     refused: int = 0
     silent: int = 0
+    useless: int = 0
     _until: float = 0.0
     _pauses: int = 0
 
@@ -83,7 +84,9 @@ class Backoff:
 
     def spoke(self) -> None:
         """Note that a pilot has reported: what becomes of it later is no fault of its script."""
-        self.silent = self._pauses = 0
+        self.silent = 0
+        if not self.useless:
+            self._pauses = 0
 
     def note_refused(self, now: float) -> None:
         """Note a refused submission."""
@@ -94,10 +97,22 @@ class Backoff:
         # The delays are not added up: the later of both pauses counts.
         self._until = max(self._until, now + delay)
 
+    def worked(self) -> None:
+        """Note that a pilot can be used."""
+        self.useless = self._pauses = 0
+
     def note_silent(self, now: float) -> None:
-        """Note a pilot that ended before it spoke."""
+        """Note a pilot that ended before it spoke. One that was preempted did not end."""
         self.silent += 1
-        if self.silent >= MAX_SILENT:
+        self._pause(self.silent, now)
+
+    def note_useless(self, now: float) -> None:
+        """Note a pilot that reported, and was refused as a host: its node lacks what renderers need."""
+        self.useless += 1
+        self._pause(self.useless, now)
+
+    def _pause(self, in_a_row: int, now: float) -> None:
+        if in_a_row >= MAX_SILENT:
             self._pauses += 1
             # The first pause is the third delay of the list: each silent pilot has used up an
             # allocation.
@@ -107,15 +122,32 @@ class Backoff:
         """Return whether a submission may be made now."""
         if now < self._until:
             return False
-        if self.silent >= MAX_SILENT:
-            self.silent = MAX_SILENT - 1  # one more try after the pause
+        # One more try after the pause.
+        self.silent, self.useless = (min(each, MAX_SILENT - 1) for each in (self.silent, self.useless))
         return True
 
     def is_hopeless(self, now: float) -> bool:
         """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
-        return self.refused >= MAX_WAITED_REFUSALS or (self.silent >= MAX_SILENT and now < self._until)
+        is_paused = max(self.silent, self.useless) >= MAX_SILENT and now < self._until
+        return self.refused >= MAX_WAITED_REFUSALS or is_paused
 
 
 def wanted(demand: Demand, pool: PoolSetup) -> int:
     """Return how many pilots should run or wait: as many as have pages for all of their cores."""
     return min(pool.pilots, math.ceil(demand.pages / pool.cores))
+
+
+def shares(pages: int, pools: Sequence[PoolSetup], idle: Collection[str] = ()) -> list[int]:
+    """Return for how many of the unfinished pages each pool should have slots.
+
+    In proportion to the cores that a pool may have, so that all of them together have no more than
+    there are pages. ``idle``: pools that bring nothing now, by name; the others do not count on them.
+    """
+    capacities = [pool.pilots * pool.cores for pool in pools]
+    working = sum(each for each, pool in zip(capacities, pools, strict=True) if pool.name not in idle)
+    found = []
+    for capacity, pool in zip(capacities, pools, strict=True):
+        # An idle pool keeps its own share: it tries again after its pause.
+        total = working + capacity if pool.name in idle else working
+        found.append(math.ceil(pages * capacity / total))
+    return found

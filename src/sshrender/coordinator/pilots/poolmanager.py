@@ -12,6 +12,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,7 @@ class PoolManager:
         ]
         self._demand = Demand(0)
         self._backoff = Backoff()
+        self._useless: deque[str] = deque()  # from the loop's thread
         self._max_size = setup.pilots
         self._is_held = False
         self._reason = ""
@@ -143,6 +145,15 @@ class PoolManager:
             for pilot in array.pilots.values():
                 if pilot.host == host:
                     pilot.is_live, pilot.has_ended = False, True
+
+    def refuse(self, host: str, reason: str) -> None:
+        """Take a pilot for ended that cannot be used as a host."""
+        self.give_up(host)
+        self._useless.append(reason)
+
+    def note_work(self) -> None:
+        """Note that a pilot can be used."""
+        self._backoff.worked()
 
     def stop(self) -> None:
         """Begin to end: no pilot is submitted any more."""
@@ -187,6 +198,9 @@ class PoolManager:
             now = time.monotonic()
             try:
                 self._read_notes()
+                while self._useless:
+                    self._reason = f"its pilots cannot be used: {self._useless.popleft()}"
+                    self._backoff.note_useless(now)
                 if now >= self._query_at:
                     self._query(now)
                 self._resize(now)
@@ -259,10 +273,12 @@ class PoolManager:
         self._hold_waiting()
 
     def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
-        for silent in array.match(elements):
-            self._note_silent(silent.reason, now)
-            if silent.is_listed:
-                self._cancel(array, [silent.index])
+        silent = array.match(elements)
+        for each in silent:
+            self._note_silent(each.reason, now)
+        # In one command: a script that fails at once, or a node, fails all of them.
+        if listed := [each.index for each in silent if each.is_listed]:
+            self._cancel(array, listed)
         if array.is_over:
             array.folder.bury()
             self._post(EntryRequested(je.PilotsEnded(pool=self.setup.name, name=array.handle.name)))

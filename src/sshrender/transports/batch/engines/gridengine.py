@@ -104,7 +104,7 @@ class GridEngine:
 
     def verify(self, request: ArrayRequest) -> Command:
         """See Engine. ``-w v`` compares the request with an empty cluster (qsub(1))."""
-        # Free memory is a load value, and no host of an empty cluster has any: "unknown resource (mem_free)".
+        # Free memory is a load value, which an empty cluster has none of: "unknown resource (mem_free)".
         command = self.submit(replace(request, memory=None))
         return Command((command.words[0], "-w", "v", *command.words[1:]), command.stdin)
 
