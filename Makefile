@@ -17,7 +17,7 @@ TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
 	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core slurm-wlm munge nginx-light
 
-.PHONY: try try-web test test-all coverage faults check benchmark pictures lock clean packages-try packages-test
+.PHONY: try try-web test test-all coverage faults check benchmark benchmark-documents pictures lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
@@ -60,6 +60,11 @@ check: .venv/dev
 benchmark: packages-test .venv/dev
 	dpkg -s parallel >/dev/null 2>&1 || $(SUDO) apt-get install -y --no-install-recommends parallel
 	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# Several documents at several settings, for the table of docs/figures.md; ARGS: further documents, --write.
+benchmark-documents: packages-test .venv/dev
+	dpkg -s parallel >/dev/null 2>&1 || $(SUDO) apt-get install -y --no-install-recommends parallel
+	$(BIN)/python -m benchmarks.documents $(ARGS)
 
 # The pictures of README, from a real run in the lab.
 pictures: packages-test .venv/dev

@@ -19,7 +19,7 @@ from tests.lab import Farm
 from tests.lab.requirements import missing
 
 from benchmarks import report
-from benchmarks.measure import BenchmarkError
+from benchmarks.measure import BenchmarkError, CpuGroup
 from benchmarks.rounds import SLOW, run_rounds
 from benchmarks.ways import DOCUMENT, WAYS, Setting
 from sshrender import __version__
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--all-rounds", action="store_true", help=f"run {SLOW} in every round, not in the first only")
     add("--only", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY", help=", ".join(WAYS))
     add("--dpi", type=_positive, default=150, metavar="N", help="resolution (default: %(default)s)")
+    add("--pages", type=_positive, metavar="N", help="render the first N pages only")
+    add("--antialias", choices=("none", "auto"), default="none", help="default: %(default)s")
+    add("--every", type=_positive, default=1, metavar="N", help="compare one of N pages (default: all)")
     add("--json", action="store_true", help="print one JSON object instead of the table")
     return parser
 
@@ -76,9 +79,10 @@ def _check(arguments: argparse.Namespace) -> int:
         hint = ": apt install debian-reference-en" if document == DEBIAN_REFERENCE else ""
         raise BenchmarkError(f"no document {document}{hint}")
     try:
-        return len(PdfReader(document).pages)
+        pages = len(PdfReader(document).pages)
     except PyPdfError as error:
         raise BenchmarkError(f"{document}: {error}") from error
+    return min(pages, arguments.pages or pages)
 
 
 def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
@@ -87,6 +91,8 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
         del os.environ[name]
     cores = len(os.sched_getaffinity(0))
     facts = _facts(arguments, pages, cores)
+    # Before the lab, so that its hosts are in the group.
+    group = CpuGroup()
     with (
         tempfile.TemporaryDirectory(prefix="sshrender-benchmark-") as scratch,
         Farm(_reachable(scratch), arguments.hosts, cpus=1) as farm,
@@ -97,8 +103,9 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
             )  # as Debian configures it; the lab's tests choose a fast one
         shutil.copy(arguments.document, farm.san / DOCUMENT)
         (farm.san / DOCUMENT).chmod(0o644)
-        setting = Setting(farm, pages, arguments.dpi, cores)
+        setting = Setting(farm, pages, arguments.dpi, cores, arguments.antialias, arguments.every, group)
         results = run_rounds(setting, arguments.only, arguments.rounds, all_rounds=arguments.all_rounds)
+    group.close()
     return report.findings(results, facts)
 
 
@@ -124,6 +131,7 @@ def _facts(arguments: argparse.Namespace, pages: int, cores: int) -> dict[str, A
         "document": f"{document.name}, {document.stat().st_size} bytes",
         "pages": pages,
         "dpi": arguments.dpi,
+        "antialias": arguments.antialias,
     }
 
 

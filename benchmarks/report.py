@@ -7,11 +7,22 @@ from typing import Any
 
 from benchmarks.rounds import Result
 
-HEADINGS = ("way", "wall s", "x plain", "coordinator CPU s", "CPU ms/page", "first page s")
+HEADINGS = (
+    "way",
+    "wall s",
+    "x plain",
+    "coordinator CPU s",
+    "CPU ms/page",
+    "all CPU s",
+    "x plain",
+    "first page s",
+    "end s",
+)
 NOTES = """\
 Every figure is the smallest of its way's rounds: other work on a machine can only add time.
 Coordinator CPU is user + system time of all processes at the desk, ssh clients included.
-Plain Ghostscript has no coordinator: all of its CPU time is rendering."""
+Plain Ghostscript has no coordinator: all of its CPU time is rendering.
+All CPU includes the hosts, where a cgroup counts it; end is the time after the last page's delivery."""
 
 
 def findings(results: dict[str, Result], facts: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +51,14 @@ def _way(
         "ratio_to_plain": round(result.wall_seconds / plain.wall_seconds, 3) if plain else None,
         "cpu_seconds": round(result.cpu_seconds, 3),
         "cpu_ms_per_page": round(1000 * result.cpu_seconds / pages, 2),
+        "total_seconds": round(result.total_seconds, 3),
+        "total_to_plain": round(result.total_seconds / plain.total_seconds, 3) if plain else None,
+        "end_seconds": round(min(result.ends), 3) if result.ends else None,
         "is_cpu_rendering": result is plain,
         "first_page_seconds": None if first is None else round(first, 3),
-        "identical_pages": None if reference is None else result.identical(reference),
+        "identical_pages": None
+        if reference is None or not result.is_compared
+        else result.identical(reference),
         "runs": [
             {"wall_seconds": round(usage.wall_seconds, 3), "cpu_seconds": round(usage.cpu_seconds, 3)}
             for usage in result.usages
@@ -70,7 +86,10 @@ def _row(way: dict[str, Any]) -> tuple[str, ...]:
         _number(way["ratio_to_plain"], ".2f"),
         _number(None if rendering else way["cpu_seconds"], ".2f"),
         _number(None if rendering else way["cpu_ms_per_page"], ".1f"),
+        f"{way['total_seconds']:.2f}",
+        _number(way["total_to_plain"], ".2f"),
         _number(way["first_page_seconds"], ".2f"),
+        _number(way["end_seconds"], ".2f"),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from benchmarks.measure import BenchmarkError, Usage, measure
-from benchmarks.ways import DOCUMENT, WAYS, Setting, delivered, first_page_sent
+from benchmarks.ways import DOCUMENT, OTHER_RENDERERS, WAYS, Setting, delivered, moments
 
 SLOW = (
     "parallel-page"  # one connection for each page: takes several times as long as all others together
@@ -22,6 +22,8 @@ class Result:
     way: str
     usages: list[Usage] = field(default_factory=list)
     first_pages: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    """Seconds from the last page's delivery to the end of the command."""
     digests: list[dict[int, str]] = field(default_factory=list)
 
     @property
@@ -33,6 +35,16 @@ class Result:
     def cpu_seconds(self) -> float:
         """The smallest processor time."""
         return min(usage.cpu_seconds for usage in self.usages)
+
+    @property
+    def total_seconds(self) -> float:
+        """The smallest processor time of everything, hosts included where a cgroup counts them."""
+        return min(usage.all_seconds for usage in self.usages)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the pages should be Ghostscript's."""
+        return self.way not in OTHER_RENDERERS
 
     @property
     def first_page_seconds(self) -> float | None:
@@ -68,10 +80,12 @@ def _run(setting: Setting, result: Result) -> None:
     folder.mkdir()
     folder.chmod(0o777)  # the hosts log in as another user
     argv = WAYS[result.way](setting, result.way)
-    usage = measure(farm.popen, argv, farm.root / f"{result.way}.log")
+    usage = measure(farm.popen, argv, farm.root / f"{result.way}.log", setting.group)
     result.usages.append(usage)
     if result.way.startswith("sshrender"):
-        result.first_pages.append(first_page_sent(farm.san) - usage.started)
+        found = moments(farm.san)
+        result.first_pages.append(found.first_sent - usage.started)
+        result.ends.append(usage.started + usage.wall_seconds - found.last_delivered)
     result.digests.append(_all_pages(setting, result.way))
     for left in farm.san.iterdir():
         if (
@@ -82,7 +96,7 @@ def _run(setting: Setting, result: Result) -> None:
 
 def _all_pages(setting: Setting, way: str) -> dict[int, str]:
     """Return what was delivered: Ghostscript ends with 0 even where it rendered nothing."""
-    pages = delivered(setting.farm.san / way)
+    pages = delivered(setting.farm.san / way, setting.every if way not in OTHER_RENDERERS else 10**9)
     if len(pages) != setting.pages:
         raise BenchmarkError(f"{way} delivered {len(pages)} of {setting.pages} pages")
     return pages

@@ -25,13 +25,17 @@ PACKAGES = (
     "libmunge2",
     "libhwloc15",
 )
-PAGES = 24
 
 pytestmark = pytest.mark.lab
 
 
+@pytest.fixture(params=[24, pytest.param(261, marks=pytest.mark.matrix)])
+def pages(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def folder(home: Path) -> Path:
+def folder(home: Path, pages: int) -> Path:
     if os.geteuid() != 0 or shutil.which("apt-get") is None or requirements.missing():
         pytest.skip(f"needs root, apt-get and the lab: {requirements.missing()}")
     (home / "debs").mkdir(mode=0o777)
@@ -45,7 +49,7 @@ def folder(home: Path) -> Path:
     )
     if fetched.returncode:
         pytest.skip(f"Grid Engine's packages cannot be fetched: {fetched.stderr}")
-    pdfs.write(home / "many.pdf", pdfs.numbered(PAGES))
+    pdfs.write(home / "many.pdf", pdfs.numbered(pages))
     (home / "san").mkdir()
     (home / "slow").mkdir()
     (home / "slow" / "gs").write_text(slow.script(0.2, None, 8, str(home / "go")))
@@ -60,7 +64,7 @@ def folder(home: Path) -> Path:
 
 
 def test_a_job_over_grid_engine_loses_a_pilot_and_is_what_plain_ghostscript_makes(
-    folder: Path,
+    folder: Path, pages: int
 ) -> None:
     world = ["unshare", "--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--"]
     script = str(Path(__file__).with_name("gridengine.sh"))
@@ -76,7 +80,7 @@ def test_a_job_over_grid_engine_loses_a_pilot_and_is_what_plain_ghostscript_make
     (pool,) = json.loads((folder / "hosts.json").read_text())["pools"]
     assert (pool["state"], pool["free"], pool["reason"]) == ("usable", 4, ""), log
     first, refused = (PoolJob(path) for path in _by_dpi(folder / "san"))
-    first.require_whole(PAGES)
+    first.require_whole(pages)
     left = {**first.reasons("drained"), **first.reasons("removed")}
     assert [each for each in left if each.endswith("_2")], log
     require_plain(folder / "out", folder / "many.pdf", folder / "plain", 40)

@@ -108,8 +108,11 @@ def test_a_job_over_pilots_and_hosts_is_what_plain_ghostscript_makes(
     desk: Desk, tmp_path: Path, ssh_hosts: int, pages: int
 ) -> None:
     desk.write(ssh_hosts, pilots=4 - ssh_hosts)
-    pace(desk.farm.hosts, 0.3 if pages < 100 else 0.05)  # so that every host gets some
+    # So that every host gets some: those that are reached by ssh have started long before the others.
+    open_gate_after(desk.farm.hosts, 0.05, 8, "/mnt/san/go")
     process = desk.render(pages, "--encoder", "ghostscript")
+    desk.until(lambda: len(desk.job.journal("host_connected")) >= 4, "four hosts")
+    (desk.farm.san / "go").touch()
     _, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
     require_plain(desk.farm.san / "out" / "many", desk.document, tmp_path / "plain", 40)
@@ -197,6 +200,7 @@ def test_pilots_that_are_cancelled_preempted_or_lost_with_their_node_lose_nothin
     open_gate_after(desk.farm.hosts, 0.4, 24, "/mnt/san/go")
     process = desk.render(60)
     desk.until_delivered(8)
+    desk.until(lambda: len(job.journal("host_connected")) >= 4, "four pilots")
     first, second, third, _ = sorted(slurm.jobs("RUNNING"))
     urgent, lost = slurm.node_of(second), slurm.node_of(third)
     slurm("scancel", first)

@@ -78,7 +78,11 @@ AROUND = {
     "HOME is closed": Around(6, "Permission denied", ["status"]),
     "HOME is closed, the queue is elsewhere": Around(0, "", ["status", "--san", "{san}"]),
     "HOME is closed, configuration": Around(0, "", ["config", "path"]),
-    "HOME is a file": Around(6, "Not a directory", env={"HOME": "/etc/passwd"}),
+    "HOME is a file": Around(6, "hint: this is a file, and has to be", env={"HOME": "/etc/passwd"}),
+    "the shared folder is closed": Around(6, "Permission denied", ["status", "--san", "{home}"]),
+    "the shared folder is closed to a render": Around(
+        6, "Permission denied", ["render", "{san}/../a.pdf", "--san", "{home}"]
+    ),
     "HOME is missing": Around(0, "", env={"HOME": "/nonexistent/x"}),
     "HOME is not text": Around(0, "", env={"HOME": "/nonexistent/\udcff"}),
     "the current folder is gone": Around(
@@ -131,6 +135,7 @@ def test_it_is_named_with_a_hint(case: str, home: Path) -> None:
     san.chmod(0o777)
     (home / "own").mkdir()
     pdfs.write(home / "a.pdf", pdfs.numbered(1))
+    pdfs.write(san.parent / "a.pdf", pdfs.numbered(1))
     names = {"home": home, "san": san, "own": home / "own"}
     code, said = _forked(around, home, [word.format(**names) for word in around.words])
     assert code == around.code, said

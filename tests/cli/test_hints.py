@@ -332,10 +332,13 @@ REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures
         ({"exit_code": 6}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),
         ({"exit_code": 0}, ""),
+        ({"exit_code": 0, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 3, "pages": {**SUMMARY["pages"], "missing": 0}}, ""),  # type: ignore[dict-item]
     ],
 )
 def test_a_failed_run_ends_with_the_next_step(changes: dict[str, object], step: str) -> None:
+    if step:  # for a mail from cron, too
+        assert list(summary.brief({**SUMMARY, **changes}))[-1] == f"hint: {step}"
     lines = list(summary.lines({**SUMMARY, **changes}))
     assert [line for line in lines if line.startswith("hint: ")] == ([f"hint: {step}"] if step else [])
     assert not step or _parsed(step) == ""

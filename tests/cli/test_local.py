@@ -466,31 +466,6 @@ def test_two_runs_of_one_job_at_once(sshrender: Run, home: Path, paced: Paced) -
     assert process.returncode == 0
 
 
-def test_help_is_quick_and_imports_little() -> None:
-    """The modules that a command needs are imported inside it, or --help would take a second."""
-    code = (
-        "import sys; import sshrender.cli.app;"
-        "print([m for m in ('fabric','paramiko','pypdf','rich','textual','pydantic','ClusterShell')"
-        " if m in sys.modules])"
-    )
-    answer = subprocess.run(PROGRAM[:1] + ["-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
-
-
-def test_a_render_on_this_machine_imports_nothing_that_it_does_not_use(home: Path) -> None:
-    """What is imported delays the first page: paramiko alone was a sixth of its CPU."""
-    document = pdfs.write(home / "a.pdf", pdfs.numbered(1))
-    code = (
-        "import sys; from sshrender import __main__ as program;"
-        f"sys.argv = ['sshrender', 'render', {str(document)!r}, '--quiet'];"
-        "assert program.run() == 0;"
-        "print([m for m in ('fabric','paramiko','pikepdf','pypdf','textual','cryptography','PIL')"
-        " if m in sys.modules])"
-    )
-    answer = subprocess.run(PROGRAM[:1] + ["-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
-
-
 def test_config_commands(sshrender: Run, home: Path) -> None:
     shown = sshrender("config", "show", env={"SSHRENDER_DPI": "99"})
     assert "SSHRENDER_DPI" in shown.stdout

@@ -191,7 +191,11 @@ def test_the_same_limits_and_proofs_hold(
         ('[recipes.x]\ncommand = ["x"]\nshell = "x"\nextension = "png"', [], "exactly one"),
         ('[recipes.x]\ncommand = ["x"]\nextension = "xyz"', [], "add format"),
         ('[recipes.x]\ncomand = ["x"]\nextension = "png"', [], "did you mean command?"),
-        ("", ["--recipe", "mutool", "--fallback", "ghostscript", "--device", "jpeg"], "different kinds"),
+        (
+            "",
+            ["--recipe", "mutool", "--fallback", "ghostscript", "--device", "jpeg"],
+            "no equal of it, only of png16m and pnggray",
+        ),
     ],
 )
 def test_mistakes_in_recipes_are_named(
@@ -217,7 +221,7 @@ def test_a_password_goes_to_a_recipe_in_a_file_or_not_at_all(
 ) -> None:
     secret = pdfs.protect(five, home / "secret.pdf", "open sesame")
     (home / "password").write_text("open sesame\n")
-    refused = sshrender("render", secret, "--recipe", "mutool", "--password-file", "password")
+    refused = sshrender("render", secret, "--recipe", "pdftoppm", "--password-file", "password")
     assert refused.returncode == 2
     assert "has no {password_file}" in refused.stderr
     _config(

@@ -85,6 +85,9 @@ TYPED = {
     "file {shlex.quote(str(path))}": SITUATIONS,
     "check the name: ls -l {shlex.quote(str(path.parent))}": SITUATIONS,
     "ls -ld {shlex.quote(str(path))}": SITUATIONS,
+    "this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}": (
+        "tests/cli/test_environment.py"
+    ),
     "raise the limit, and run the same command again; the limits: ulimit -a": SITUATIONS,
     "mv {shlex.quote(str(here))} {shlex.quote(str(aside))}": "tests/cli/test_identity.py",
     "mv {name} {aside}": "tests/cli/test_job_folders.py",
@@ -138,6 +141,7 @@ STARTS = {
     "ssh MACHINE sshrender key show | sshrender key import",
     "{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
     "htpasswd -B -c {shlex.quote(str(file))} NAME",
+    "correct the names in it: less {shlex.quote(str(path))}",
     "htpasswd -B {shlex.quote(str(file))} NAME",
 }
 """Commands that start work, need another user or machine, or a program that may not be there."""

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sshrender.transports import payload
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -201,15 +202,15 @@ def _load() -> None:
     for module in _modules(sshrender.__path__):
         for found in vars(importlib.import_module(module)).values():
             _complete(found)
+    payload.build("", 0, payload.Form.COMPILED)  # kept for the runners of all commands
 
 
 def _complete(found: object) -> None:
     """Make what a class makes of itself when it is first used, once for all commands."""
     from pydantic import BaseModel
 
-    if isinstance(found, type):
-        if issubclass(found, BaseModel) and found is not BaseModel:
-            found.model_rebuild()
+    if isinstance(found, type) and issubclass(found, BaseModel) and found is not BaseModel:
+        found.model_rebuild()
 
 
 def _modules(path: Sequence[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
@@ -125,3 +126,35 @@ def test_asking_leaves_nothing_anywhere(farm: Farm) -> None:
         listed = host.exec("ps", "-ww", "-eo", "args").stdout
         assert "sshrender" not in listed
         assert host.exec("ls", "-A", "/tmp").stdout == ""
+
+
+LIMITS = {
+    "as=50000000": "RLIMIT_AS, ulimit -v is 50000000, and a renderer needs 268435456",
+    "nofile=16": "RLIMIT_NOFILE, ulimit -n is 16, and a renderer needs 32",
+    "nproc=4": "RLIMIT_NPROC, ulimit -u is 4 for all processes and threads",
+}
+
+
+def test_a_limit_of_a_login_is_named_and_the_host_is_refused_once(farm_factory: FarmFactory) -> None:
+    farm = farm_factory(1)
+    host = farm["node1"]
+    host.sshd_config(ForceCommand="/usr/local/bin/limited")
+    for limit, says in LIMITS.items():
+        kind, value = limit.split("=")
+        limited = f'#!/bin/sh\nexec prlimit --{kind}={value}:{value} sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        host.install("/usr/local/bin/limited", limited)
+        answer = _ask(farm, "--json")
+        (report,) = json.loads(answer.stdout)["hosts"]
+        assert answer.returncode == 4
+        assert (report["state"], report["refusal"]) == ("refused", "limits")
+        assert says in report["reason"]
+    assert "artist@node1 'ulimit -a'" in _ask(farm).stdout
+
+    pdfs.write(farm.san / "a.pdf", pdfs.numbered(1))
+    words = ["render", "a.pdf", "--hosts", str(farm.write_inventory()), "--progress", "plain"]
+    run = farm.run([*PROGRAM[:-1], *words], cwd=farm.san)
+    assert run.returncode == 4, run.stderr
+    assert run.stderr.count(f"refused: a limit of this host is too low: {says}") == 2
+    for command in (["status", "a"], ["why", "a", "--host", "node1"]):
+        told = farm.run([*PROGRAM[:-1], *command, "--san", "/mnt/san"])
+        assert says in told.stdout

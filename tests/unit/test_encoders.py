@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from PIL import Image
 from sshrender.job.verification import png as verification
 from sshrender.job.verification.pagefile import PageFile
 from sshrender.renderers import ghostscript
-from sshrender.renderers.encoders import deflate, difference, isal, raster, thumbnail
+from sshrender.renderers.encoders import adler, deflate, difference, isal, raster, thumbnail
 from sshrender.renderers.encoders.rows import RowEncoder, Span
 from sshrender.runner.rendering import pageencoder, stripes
 from sshrender.runner.rendering.pageencoder import EncodingFailed, PageEncoder
@@ -192,6 +192,16 @@ def test_both_ways_to_subtract_agree(data: bytes, row: int) -> None:
         assert bytes(way(rows, row, len(data), row)[: len(data)]) == expected
 
 
+@given(st.binary(max_size=9000), st.integers(0, 65520), st.integers(0, 65520))
+@settings(max_examples=60)
+def test_every_library_adds_up_the_same(data: bytes, first: int, second: int) -> None:
+    value = first | second << 16
+    ways = [adler.best(), adler.of_library("libdeflate.so.0", "libdeflate_adler32") or adler.with_zlib]
+    for way in ways:
+        assert way(bytearray(data), len(data), value) == zlib.adler32(data, value)
+    assert adler.of_library("libdeflate.so.0", "libdeflate_crc32") is None
+
+
 @given(st.integers(1, 3000), st.integers(1, 5000), st.binary(max_size=50))
 @settings(max_examples=60)
 def test_checksums_of_repeated_rows_are_computed(count: int, length: int, before: bytes) -> None:
@@ -223,10 +233,12 @@ def test_a_thumbnail_is_small_and_alike(mode: str, size: tuple[int, int], tmp_pa
 def test_a_thumbnail_has_the_colours_of_the_page() -> None:
     data = b"P6 900 900 255\n" + bytes([200, 100, 0]) * (900 * 900)
 
-    def read(target: memoryview, offset: int) -> None:
-        target[:] = data[offset : offset + len(target)]
+    def read(targets: Sequence[memoryview], offset: int) -> None:
+        for target in targets:
+            target[:] = data[offset : offset + len(target)]
+            offset += len(target)
 
-    small = thumbnail.make(read, raster.parse(data[:100]), 224)
+    small = thumbnail.ThumbnailMaker().make(read, raster.parse(data[:100]), 224)
     with Image.open(io.BytesIO(small)) as found:
         colour = found.convert("RGB").getpixel((5, 5))
     assert isinstance(colour, tuple)

@@ -453,3 +453,49 @@ def test_what_int_does_not_read_is_no_number_of_an_answer(number: str) -> None:
     assert engine("slurm").elements(Answer(0, f"{number}|1|PENDING||N/A|ssr-1|None\n")) == []
     jobs = json.dumps({"Jobs": {f"{number}[{number}].desk": {"Job_Name": "x", "job_state": "R"}}})
     assert engine("openpbs").elements(Answer(0, jobs)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "answer", "reason"),
+    [
+        ("slurm", ("sbatch", "--test-only"), Answer(0, "", "sbatch: Job 1 to start at 2026-11-26"), ""),
+        (
+            "slurm",
+            ("sbatch", "--test-only"),
+            Answer(
+                1, "", "allocation failure: Invalid account or account/partition combination specified"
+            ),
+            "Invalid account",
+        ),
+        ("gridengine", ("qsub", "-w"), Answer(0, "verification: found suitable queue(s)"), ""),
+        (
+            "gridengine",
+            ("qsub", "-w"),
+            Answer(
+                1, "", 'Unable to run job: job rejected: the requested project "nope" does not exist'
+            ),
+            "project",
+        ),
+    ],
+)
+def test_an_engine_that_can_tells_without_a_submission_whether_it_would_accept_a_pilot(
+    name: str, words: tuple[str, ...], answer: Answer, reason: str
+) -> None:
+    request = ArrayRequest(
+        name="ssr-1", count=1, cores=1, walltime=600, memory=1 << 30, script="#!/bin/sh\n"
+    )
+    found = engine(name)
+    command = found.verify(request)
+    assert command is not None
+    assert command.words[:2] == words
+    assert command.stdin == request.script
+    if reason:
+        with pytest.raises(SubmissionRefused, match=reason):
+            found.verified(answer)
+    else:
+        found.verified(answer)
+
+
+@pytest.mark.parametrize("name", ["torque", "openpbs", "htcondor"])
+def test_other_engines_are_not_asked(name: str) -> None:
+    assert engine(name).verify(ArrayRequest(name="ssr-1", count=1, cores=1, walltime=600)) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_a_job_with_a_link_in_the_place_of_a_folder_is_refused_until_it_is_moved
     job.complete()
     assert name == ".epochs" or (job.path / name).is_dir()
     assert _is_untouched(outside)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a named pipe"),
+        (lambda place: place.write_text(""), "a file"),
+        (lambda place: place.symlink_to("/"), "a symbolic link"),
+    ],
+)
+def test_what_is_in_the_place_of_a_folder_is_named(
+    job: JobFolder, make: Callable[[Path], object], kind: str
+) -> None:
+    job.work.rmdir()
+    make(job.work)
+    with pytest.raises(UserError, match=f"but {kind};"):
+        job.complete()
 
 
 def test_a_link_in_the_place_of_the_pages_folder_leads_to_no_removal_and_no_page(

@@ -154,6 +154,14 @@ def test_unfinished_jobs_come_first_and_one_that_is_gone_is_gone(san: Path, job:
     assert table.open("c-held-12345678").facts.document == "c-held.pdf"
 
 
+def test_queued_jobs_are_listed_as_they_will_start(san: Path, job: Made) -> None:
+    job("first", submitted="2026-01-01T00:00:00.000Z")
+    job("second", submitted="2026-01-01T00:00:05.000Z")
+    job("urgent", submitted="2026-01-01T00:00:09.000Z", priority=500)
+    names = [line.name.removesuffix("-12345678") for line in JobTable(san, "jobs", ()).read().jobs]
+    assert names == ["urgent", "first", "second"]
+
+
 def test_hosts_are_those_of_all_running_jobs_and_of_the_inventory(san: Path, job: Made) -> None:
     leases = []
     for name in ("one", "two"):

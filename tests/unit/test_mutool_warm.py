@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import json
 import os
@@ -13,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pikepdf
 import pytest
 from PIL import Image
 
@@ -193,8 +196,9 @@ def _look(png: bytes) -> tuple[object, ...]:
         (Wishes(), ["-r", DPI], SPOTS),
         (Wishes(antialias="2", box="crop"), ["-r", DPI, "-A", "2"], (*SPOTS, 1, 2, 3, 4)),
         (Wishes(size=(131, 77)), ["-w", "131", "-h", "77"], SPOTS),
+        (Wishes(device="pnggray"), ["-r", DPI, "-c", "gray"], SPOTS),
     ],
-    ids=["as it is", "antialias", "size"],
+    ids=["as it is", "antialias", "size", "grey"],
 )
 def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
     tmp_path: Path, document: Path, wishes: Wishes, words: list[str], declined: tuple[int, ...]
@@ -247,6 +251,8 @@ def test_a_dead_mutool_is_named(warm: Warm) -> None:
         (["-r", "{dpi}"], Look()),
         (["-r", "{dpi}", "-A", "4"], Look("4")),
         (["-w", "30", "-h", "40"], Look("", "30x40")),
+        (["-r", "{dpi}", "-c", "gray"], Look("", "", "gray")),
+        (["-r", "{dpi}", "-c", "cmyk"], None),
         (["-r", "150"], None),
         (["-r", "{dpi}", "-w", "30", "-h", "40"], None),
         (["-r", "{dpi}", "-I"], None),
@@ -264,7 +270,14 @@ def test_only_words_that_the_script_can_replace_are_replaced(
     assert look_of(Recipe("mine", steps, "", "pam", "error")) is None
 
 
-def _slot(folder: Path, numbers: Sequence[int], recycle_memory: int) -> tuple[Slot, Path]:
+def _slot(
+    folder: Path,
+    numbers: Sequence[int],
+    recycle_memory: int,
+    password: str | None = None,
+    pages: int = len(PAGES),
+    has_rasters: bool = True,
+) -> tuple[Slot, Path]:
     """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
     recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
     tasks = TaskQueue()
@@ -272,10 +285,11 @@ def _slot(folder: Path, numbers: Sequence[int], recycle_memory: int) -> tuple[Sl
         tasks.put(Task(f"1.{attempt}", number, "odd.pdf", number, f"work/p{attempt}", 0))
     tasks.finish()
     settings = SlotSettings(
-        setup=Setup("gs", "png16m", DPI, "odd.pdf", "work", "", (), "test"),
+        setup=Setup("gs", "png16m", DPI, "odd.pdf", "work", "", (), "test", thumbnails="png16m"),
         folder=str(folder),
-        password=None,
+        password=password,
         page_timeout=60.0,
+        pages=pages,
         page_memory=2 << 30,
         recycle_pages=500,
         recycle_memory=recycle_memory,
@@ -284,7 +298,7 @@ def _slot(folder: Path, numbers: Sequence[int], recycle_memory: int) -> tuple[Sl
         slots=1,
         share=slotlocks.JobShare("job"),
         recipes=(recipe,),
-        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30),
+        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30) if has_rasters else None,
     )
     output = folder / "output"
     wire_ = wire.Wire(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), "mark")
@@ -308,13 +322,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("recycle_memory", [1 << 30, 1], ids=["one process", "a process for each page"])
+@pytest.mark.parametrize(
+    ("recycle_memory", "has_rasters"),
+    [(1 << 30, True), (1, True), (1 << 30, False)],
+    ids=["one process", "a process for each page", "without rasters"],
+)
 def test_a_slot_renders_what_is_declined_with_mutool_draw(
-    folder: Path, document: Path, recycle_memory: int
+    folder: Path, document: Path, recycle_memory: int, has_rasters: bool
 ) -> None:
     """Every page looks as mutool draws it, and only the broken one has diagnostics."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, ORDER, recycle_memory)
+    slot, output = _slot(folder, ORDER, recycle_memory, has_rasters=has_rasters)
     slot.run()
     answers = _answers(slot, output)
     plain = {number: _look(_draw(document, number, ["-r", DPI])) for number in set(ORDER)}
@@ -324,6 +342,98 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
         assert bool(answer["diagnostics"]) == (number == BAD), answer
         assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain[number], number
     assert len(list((folder / "work").iterdir())) == len(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("revision", "password"),
+    [("AES-128", "Größe"), ("AES-256", "日本語 " * 12), ("RC4-40", "x")],
+    ids=["Latin-1", "UTF-8 of two lines", "RC4"],
+)
+def test_a_document_with_a_password_looks_as_without_it(
+    folder: Path, document: Path, revision: str, password: str
+) -> None:
+    """Also the pages that mutool draw renders: no command line names the password, nothing stays."""
+    encrypted = folder / "odd.pdf"
+    with pikepdf.open(document) as opened:
+        opened.save(encrypted, encryption=_encryption(revision, password))
+    names = set[str]()
+    slot, output = _slot(folder, (1, 6, 7, BAD), 1 << 30, password)
+    slot.start()
+    while slot.is_alive():
+        names |= _command_lines()
+        slot.join(0.002)
+    answers = _answers(slot, output)
+    for attempt, number in enumerate((1, 6, 7, BAD)):
+        assert answers[f"1.{attempt}"]["type"] == "rendered", answers
+        plain = _look(_draw(document, number, ["-r", DPI]))
+        assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain, number
+    assert any("decrypted.pdf" in each for each in names)
+    assert not [each for each in names if password.strip() in each and len(password) > 1]
+    assert list((folder / "temporary-files").rglob("*.pdf")) == []
+
+
+def _encryption(revision: str, password: str) -> pikepdf.Encryption:
+    if revision == "AES-256":
+        return pikepdf.Encryption(user=password, owner="other", R=6)
+    is_aes = revision == "AES-128"
+    return pikepdf.Encryption(
+        user=password, owner="other", R=4 if is_aes else 2, aes=is_aes, metadata=is_aes
+    )
+
+
+def _command_lines() -> set[str]:
+    """Return the command lines of the processes that this one has started."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            text = path.read_bytes().decode("utf-8", "replace").replace("\0", " ")
+            if "mutool" in text:
+                found.add(text)
+    return found
+
+
+@pytest.mark.parametrize(("known", "notes"), [(len(PAGES), []), (len(PAGES) - 1, [8])])
+def test_pages_that_only_mutool_finds_are_not_missed_in_silence(
+    folder: Path, document: Path, known: int, notes: list[int]
+) -> None:
+    (folder / "odd.pdf").symlink_to(document)
+    slot, output = _slot(folder, (5,), 1 << 30, pages=known)
+    slot.run()
+    slot._wire.flush()
+    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    lines = [line for each in messages if each["type"] == "noted" for line in each["diagnostics"]]
+    wanted = [f"mutool finds 9 pages in the document, and this job knows of {each}" for each in notes]
+    assert lines == wanted
+
+
+def test_a_wrong_password_is_named(folder: Path, document: Path) -> None:
+    with pikepdf.open(document) as opened:
+        opened.save(folder / "odd.pdf", encryption=_encryption("AES-256", "right"))
+    slot, output = _slot(folder, (5,), 1 << 30, "wrong")
+    slot.run()
+    answer = _answers(slot, output)["1.0"]
+    assert answer["type"] == "failed"
+    assert "error: the document is not open: wrong or no password" in answer["reason"]
+
+
+@pytest.mark.parametrize(
+    ("has_rasters", "pages", "size"),
+    [(True, {1, 5, 6}, (135, 105)), (False, {1, 5}, (224, 174))],
+    ids=["of the rasters", "where mutool writes the files"],
+)
+def test_pages_have_thumbnails(
+    folder: Path, document: Path, has_rasters: bool, pages: set[int], size: tuple[int, int]
+) -> None:
+    """With rasters also a page that mutool draw renders."""
+    (folder / "odd.pdf").symlink_to(document)
+    slot, output = _slot(folder, (1, 5, 6), 1 << 30, has_rasters=has_rasters)
+    slot.run()
+    slot._wire.flush()
+    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    made = {each["page"]: each["data"] for each in messages if each["type"] == "thumbnail"}
+    assert set(made) == pages
+    with Image.open(io.BytesIO(base64.b64decode(made[5]))) as small:
+        assert small.size == size
 
 
 def test_an_attempt_is_killed_alone(folder: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sshrender.api.storageconditions import check_storage
 from sshrender.coordinator import inputhandlers, pagerestoration
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers import journalwriter, leaserenewer, writefailure
@@ -41,7 +42,7 @@ from sshrender.coordinator.workers.verifier import Verifier
 from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, NameTrouble, OutputFailed, classify
 from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
-from sshrender.errors import ExitCode
+from sshrender.errors import ExitCode, UserError
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import journalentries as je
@@ -494,3 +495,20 @@ def test_no_hint_moves_the_shared_or_the_output_folder_aside(tmp_path: Path, nam
     for told in (storage_error(error, tmp_path), run_error(error, tmp_path, tmp_path)):
         assert "mv " not in told.hint
         assert str(tmp_path) in told.what
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_renames_is_called_one_as_by_hosts(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new").touch()
+    error = OSError(number, os.strerror(number), str(tmp_path / "new"), None, str(tmp_path / "old"))
+    told = storage_error(error, tmp_path)
+
+    def refuse(source: str, target: str) -> None:
+        raise OSError(number, os.strerror(number), source, None, target)
+
+    monkeypatch.setattr(primitives, "rename", refuse)
+    with pytest.raises(UserError) as by_hosts:
+        check_storage(tmp_path)
+    assert (told.what, told.hint) == (by_hosts.value.what, by_hosts.value.hint)

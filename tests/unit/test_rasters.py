@@ -8,6 +8,7 @@ import resource
 import subprocess
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 
 from sshrender.renderers import ghostscript
 from sshrender.renderers.encoders import thumbnail
+from sshrender.renderers.encoders.raster import Raster
+from sshrender.renderers.encoders.rows import RowEncoder, Span
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
 from sshrender.runner.host import localworkspace, memorylimits, processlimits, rasterfolders
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
-from sshrender.runner.rendering import pageencoder, warmrenderer
+from sshrender.runner.rendering import pageencoder, stripes, warmrenderer
 from sshrender.runner.rendering.finalizer import Finalizer
+from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.rendering.slot import Slot
 from sshrender.runner.rendering.slotsettings import SlotSettings
@@ -121,9 +125,9 @@ def test_a_page_too_large_for_memory_goes_to_the_disk(
     seen = []
     encode = pageencoder.PageEncoder.encode
 
-    def note(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+    def note(self: pageencoder.PageEncoder, raster: Any, path: str, check: Any) -> bytes:
         seen.append(Path(raster.path).parents[1].name)
-        return encode(self, raster, path)
+        return encode(self, raster, path, check)
 
     monkeypatch.setattr(pageencoder.PageEncoder, "encode", note)
     monkeypatch.setattr(RasterFolders, "_memory_limit", lambda *_: 200_000)
@@ -190,7 +194,7 @@ def test_other_pages_wait_while_a_large_raster_is_encoded(
     """Only for two large ones of a slot there is room on the disk."""
     begun, may_end = threading.Event(), threading.Event()
 
-    def encode(_self: pageencoder.PageEncoder, _raster: Any, path: str) -> bytes:
+    def encode(_self: pageencoder.PageEncoder, _raster: Any, path: str, _check: Any) -> bytes:
         begun.set()
         may_end.wait(60)
         Path(path).write_bytes(b"page")
@@ -219,6 +223,61 @@ def test_other_pages_wait_while_a_large_raster_is_encoded(
     assert sorted(path.name for path in (folder / "job" / "work").iterdir()) == ["p1", "p2"]
 
 
+@pytest.mark.parametrize("reason", ["killed", "timeout"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_encoding_in_progress_stops(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, reason: str, threads: int
+) -> None:
+    """Of a page that is cancelled, or whose time is over; the page after it is encoded."""
+    begun = threading.Event()
+    encode = RowEncoder.encode
+
+    def endless(self: RowEncoder, read: Any, form: Raster, span: Span) -> Iterator[bytes]:
+        while form.width == 9:
+            begun.set()
+            read([memoryview(bytearray(form.row_bytes))], form.offset)
+        yield from encode(self, read, form, span)
+
+    class Helps(stripes.Helpers):
+        def start(self, stripes: stripes.Stripes, make: Any) -> list[threading.Thread]:
+            thread = threading.Thread(target=self._help, args=(stripes, make))
+            thread.start()
+            return [thread]
+
+    monkeypatch.setattr(RowEncoder, "encode", endless)
+    if threads == 2:
+        monkeypatch.setattr(pageencoder, "STRIPED_FROM", 1)
+    rasters = [folder / "memory" / name for name in ("one", "two")]
+    for path, width in zip(rasters, (9, 8), strict=True):
+        path.write_bytes(b"P6 %d 40 255\n" % width + bytes(width * 3 * 40))
+    source, target = os.pipe()
+    finalizer = Finalizer(
+        Wire(target, "mark"), str(folder / "job"), TaskQueue(),
+        encoder=PageEncoder(Helps(2, slotlocks.JobShare("job"), lambda: True)),
+        page_timeout=60.0 if reason == "killed" else 0.5,
+    )  # fmt: skip
+    finalizer.start()
+    for n, path in enumerate(rasters, 1):
+        raster = RasterFile(str(path), b"", is_large=threads == 2)
+        task = Task(f"1.{n}", n, "source.pdf", n, f"work/p{n}")
+        # Handed over in a thread of its own: a large one waits for the one before it.
+        page = RenderedFile(task, f"work/w{n}", None, 0.0 if n == 1 else -60.0, 0.1, [], raster=raster)
+        threading.Thread(target=finalizer.submit, args=(page,)).start()
+        assert begun.wait(60)
+    if reason == "killed":
+        finalizer.cancel("1.1")
+        finalizer.cancel("9.9")
+    with os.fdopen(source) as lines:
+        found = [json.loads(lines.readline().partition(" ")[2]) for _ in range(2)]
+    finalizer.finish()
+    assert [(each["type"], each["page"], each.get("kind")) for each in found] == [
+        ("failed", 1, reason),
+        ("rendered", 2, None),
+    ]
+    assert [path.name for path in (folder / "job" / "work").iterdir()] == ["p2"]
+    assert list((folder / "memory").iterdir()) == []
+
+
 def test_pages_are_encoded_at_the_priority_of_the_renderers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,9 +285,9 @@ def test_pages_are_encoded_at_the_priority_of_the_renderers(
     before, seen = os.getpriority(os.PRIO_PROCESS, 0), set()
     encode = pageencoder.PageEncoder.encode
 
-    def note(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+    def note(self: pageencoder.PageEncoder, raster: Any, path: str, check: Any) -> bytes:
         seen.add(os.getpriority(os.PRIO_PROCESS, 0))
-        return encode(self, raster, path)
+        return encode(self, raster, path, check)
 
     monkeypatch.setattr(pageencoder.PageEncoder, "encode", note)
     _rendered(folder, pages=2)
@@ -240,7 +299,7 @@ def test_a_page_does_not_fail_with_its_thumbnail(folder: Path, monkeypatch: pyte
     def breaks(*_: Any) -> bytes:
         raise OverflowError("int too big to convert")
 
-    monkeypatch.setattr(thumbnail, "make", breaks)
+    monkeypatch.setattr(thumbnail.ThumbnailMaker, "make", breaks)
     messages = _rendered(folder, pages=2)
     assert [each["page"] for each in messages if each["type"] == "rendered"] == [1, 2]
     assert [each for each in messages if each["type"] in ("failed", "thumbnail")] == []
@@ -291,11 +350,11 @@ def test_an_encoder_that_breaks_fails_its_page_alone(
     """Whatever it raises, the page is reported, and the pages after it are encoded."""
     encode, calls = pageencoder.PageEncoder.encode, []
 
-    def breaks(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+    def breaks(self: pageencoder.PageEncoder, raster: Any, path: str, check: Any) -> bytes:
         calls.append(1)
         if len(calls) == 2:
             raise MemoryError("no memory")
-        return encode(self, raster, path)
+        return encode(self, raster, path, check)
 
     monkeypatch.setattr(pageencoder.PageEncoder, "encode", breaks)
     messages = _rendered(folder)

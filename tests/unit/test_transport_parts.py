@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.transports import framing, knownhosts, messages, sshconfig
+from sshrender.transports import framing, hostlimits, knownhosts, messages, sshconfig
 from sshrender.transports.interface import LinkClosed
 from sshrender.transports.local import LocalLink
 
@@ -76,6 +76,28 @@ def test_a_flood_of_noise_is_refused_and_kept_short() -> None:
         for _ in range(2000):
             reader.feed((b"y" * 1000 + b"\n") * 50)
     assert len(reader.noise) <= framing.KEPT_NOISE
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [
+        ("python3: error while loading shared libraries: libz.so.1: failed to map segment from", "-v"),
+        ("MemoryError", "-v"),
+        ("bash: fork: retry: Resource temporarily unavailable", "-u"),
+        ("RuntimeError: can't start new thread", "-u"),
+        ("OSError: [Errno 24] Too many open files: '/usr/lib/python3.11/zlib.py'", "-n"),
+        ("sshrender runner: a limit of this host is too low: RLIMIT_AS, ulimit -v is 1", "-v is 1"),
+    ],
+)
+def test_what_a_host_prints_before_its_runner_speaks_names_its_limit(line: str, limit: str) -> None:
+    found = hostlimits.limit_in(["Welcome!", line, "logout"])
+    assert found.startswith("a limit of this host is too low")
+    assert f"ulimit {limit}" in found
+
+
+@pytest.mark.parametrize("line", ["python3: command not found", "Memory: 64 GiB", "Permission denied"])
+def test_other_words_are_no_limit(line: str) -> None:
+    assert not hostlimits.limit_in([line])
 
 
 def test_ssh_config_is_asked_of_ssh_itself(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sshrender.api import commandlines
-from sshrender.api.hostremedies import Problem, Remedy, remedies
 from sshrender.api.jobs import on_san
 from sshrender.api.runcontext import RunContext
 from sshrender.api.storageconditions import Condition, check_storage
@@ -19,6 +19,9 @@ from sshrender.coordinator.workers.requestpoller import drained_event
 from sshrender.job.folder import require_san
 from sshrender.job.queue import drains
 from sshrender.job.queue.drains import Drain
+
+if TYPE_CHECKING:
+    from sshrender.api.hostremedies import Remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ def command_lines(context: RunContext) -> list[str]:
 
 def remedies_of(context: RunContext, report: HostReport) -> list[Remedy]:
     """Return what fixes the first failed check; nothing if nothing needs to be done."""
+    if all(check.ok is not False for check in report.checks):
+        return []  # known without the next import
+    # It reads keys and configurations of SSH, and loads paramiko for that: a tenth of a second.
+    from sshrender.api.hostremedies import Problem, remedies
+
     setup = next(setup for setup in context.hosts if setup.plan.name == report.name)
     settings = context.settings
     problem = Problem(

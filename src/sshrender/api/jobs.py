@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -202,7 +203,12 @@ def _looks_like_job(folder: JobFolder) -> bool:
         # A regular file only: another user may have put a FIFO there, which would block a reader.
         return stat.S_ISREG(folder.spec.stat().st_mode)
     #  A folder that this user may not enter belongs to another one.
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except PermissionError:
+        # Of the shared folder itself: then there is not one job that could be named.
+        if not os.access(folder.path.parent, os.X_OK):
+            raise
+        return False
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         # Such as ESTALE or EIO: the job is listed as damaged instead of being left out in silence.

@@ -19,6 +19,7 @@ from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
+from sshrender.core.jobqueue import Entry, LeaseHolder
 from sshrender.document import pagelist
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder, require_san
@@ -28,6 +29,7 @@ from sshrender.job.journal.journalentries import PoolReported
 from sshrender.job.lease import Observer
 from sshrender.job.leasefiles import Claim
 from sshrender.job.queue import drains
+from sshrender.job.queue.queuescanner import entry_of
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.job.status import jobstatus
@@ -103,11 +105,17 @@ class JobTable:
         return job_names(self._san)
 
     def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:
-        """Return the unfinished jobs first, and of those that are equal in that the latest first."""
+        """Return unfinished jobs first: of queued ones the next, of others the latest first."""
         # Damaged jobs have no time, and come last among those of their rank.
         latest = sorted(lines, key=lambda line: updated.get(line.name, ""), reverse=True)
+        now = time.time()
+        entries = {name: job.queue_entry() for name, job in self._jobs.items()}
+        queued = [line for line in latest if line.state == "queued" and line.name in entries]
+        # As a coordinator takes them (job/queue/queuescanner.py).
+        queued.sort(key=lambda line: entries[line.name].rank(now))
+        places = {line.name: place for place, line in enumerate(queued)}
         # sorted() is stable, so the order by time stays within a rank.
-        return sorted(latest, key=lambda line: _rank(line.state))
+        return sorted(latest, key=lambda line: (_rank(line.state), places.get(line.name, len(places))))
 
     def _line(self, name: str) -> JobLine | None:
         """Return the line of a job; None if it is gone. Raises UserError or OSError."""
@@ -220,6 +228,10 @@ class _Job:
         """The file name of its document."""
         return self._spec.document.name
 
+    def queue_entry(self) -> Entry:
+        """Return its place in the queue, as far as that depends on the job alone."""
+        return entry_of(self._folder.name, self._attributes, LeaseHolder.NONE)
+
     def hosts(self) -> list[HostRow]:
         """Return the hosts of a running job."""
         return [] if self._tail is None else list(self._model.hosts.values())
@@ -272,7 +284,7 @@ class _Job:
     def _reported(self, claim: Claim | None) -> JobLine:
         """Return the line of a job that does not run."""
         report = self._report(claim)
-        self.updated = report.updated
+        self.updated, self._attributes = report.updated, report.attributes
         return JobLine(
             key=report.name,
             name=report.name,

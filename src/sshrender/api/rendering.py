@@ -7,12 +7,13 @@ refused by its name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from sshrender.config import pagesizes, recipes
-from sshrender.config.recipelook import NoEqual, Wishes, adapted, uses
+from sshrender.config import pagesizes, recipelook, recipes
+from sshrender.config.recipelook import DEFAULT_DEVICE, NoEqual, Wishes, adapted, uses
 from sshrender.config.settings import Settings
 from sshrender.config.settingvalues import resolutions
 from sshrender.config.validation import invalid
@@ -148,6 +149,7 @@ def _wishes(settings: Settings, dpi: tuple[float, float], size: tuple[int, int] 
         size=size,
         jpeg_quality=settings.jpeg_quality,
         gs_options=bool(settings.gs_options),
+        device="" if settings.device == DEFAULT_DEVICE else settings.device,
     )
 
 
@@ -209,14 +211,16 @@ def _configured(
     bare = recipes.as_sent([name], settings.recipes)[0]
     found = [RecipeRecord.of(bare)]
     look = look or Appearance()
+    devices = recipelook.DEVICES.get(name, (DEFAULT_DEVICE,))
     # The values that antialias can have; "" is for jobs that left it to the recipe.
-    for antialias in ("", "none", "2", "4"):
+    for antialias, device in product(("", "none", "2", "4"), devices):
         wishes = Wishes(
             antialias=antialias,
             box=look.box,
             dpi=(dpi, look.vertical_dpi) if look.vertical_dpi else None,
             size=look.size,
             jpeg_quality=look.jpeg_quality,
+            device="" if device == DEFAULT_DEVICE else device,
         )
         try:
             fields = adapted(bare, wishes, is_shipped=name not in settings.recipes)

@@ -61,6 +61,8 @@ def tree(word: str = "") -> typer.Typer:
     )
     made.callback()(_main)
     names = [*_MODULES, *_GROUPS]
+    if word == "--version":  # it ends the program before a command is looked for
+        names = []
     for name in [word] if word in names else names:
         if name in _GROUPS:
             made.add_typer(_module(name).app, name=name, cls=helptext.Group)

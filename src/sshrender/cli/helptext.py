@@ -35,7 +35,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options and arguments into the context; return what is left."""
-        values.read_plainly(self.params)
+        values.read_plainly(self.get_params(ctx))
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -52,7 +52,12 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands with this layout."""
+    """A group of commands with this layout; see Command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options before the command's name; return what is left."""
+        values.read_plainly(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""

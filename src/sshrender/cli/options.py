@@ -34,6 +34,8 @@ def _option(name: str, command: str = "", *, has_panel: bool = False, about: str
         help=about or declared.help_text(command),
         metavar=declared.value_name or None,
         count=declared.is_counted,
+        # A folder that may not be read is an error of the storage, with its own exit code.
+        readable=name not in ("san", "output"),
         autocompletion=_completion(declared),
         rich_help_panel=declared.panel.value if has_panel else None,
     )

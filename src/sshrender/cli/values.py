@@ -38,6 +38,8 @@ class _Plain:
                 return [self._one(each, type_, param, ctx) for each in value]
         if not is_list and annotation in (str, Path):
             return self._one(value, annotation, param, ctx)
+        if getattr(param, "count", False) and type(value) is int:
+            return value  # counted by the parser: -vv
         return self._by_typer(value, param, ctx)
 
     def _one(self, value: Any, type_: type, param: Any, ctx: Any) -> Any:

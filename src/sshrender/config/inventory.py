@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -169,7 +170,7 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
     # Names are checked after the forms, because a node set can only be read in a valid file.
     problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
     if problems:
-        raise invalid(problems, _SCHEMA)
+        raise invalid(problems, f"correct the names in it: less {shlex.quote(str(path))}")
     return inventory
 
 

@@ -7,7 +7,7 @@ braces, and is refused if it has none: pages that silently look otherwise would 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sshrender.renderers.appearance import Appearance
 class Wishes:
     """What the user asked for explicitly. ``antialias`` and ``box`` empty, others None: nothing.
 
-    ``dpi`` is set if both directions differ, ``size`` is in pixels.
+    ``dpi`` is set if both directions differ, ``size`` is in pixels. ``device``: empty for the default.
     """
 
     antialias: str = ""
@@ -27,6 +27,7 @@ class Wishes:
     size: tuple[int, int] | None = None
     jpeg_quality: int | None = None
     gs_options: bool = False
+    device: str = ""
 
     def options(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """Return each wish: the option as typed, its name, and the fields by which a recipe does it."""
@@ -44,14 +45,17 @@ class Wishes:
         if self.gs_options:
             # No recipe can have switches of Ghostscript.
             found.append(("--gs-option", "gs_options", ()))
+        if self.device:
+            found.append((f"--device {self.device}", "device", ()))
         return found
 
 
 class NoEqual(ValueError):
-    """A recipe cannot do what an option asks for. ``option``: as the user typed it."""
+    """A recipe cannot do what an option asks for. ``option``: as typed; ``can``: values that work."""
 
-    def __init__(self, option: str, recipe: str) -> None:
-        super().__init__(f"{option}: recipe {recipe} has no equal of it")
+    def __init__(self, option: str, recipe: str, can: Iterable[str] = ()) -> None:
+        only = f", only of {' and '.join(can)}" if can else ""
+        super().__init__(f"{option}: recipe {recipe} has no equal of it{only}")
         self.option = option
 
 
@@ -59,6 +63,14 @@ class NoEqual(ValueError):
 _MUTOOL_BITS = {"none": "0", "2": "2", "4": "4"}
 _POPPLER_YES = {"none": "no", "4": "yes"}
 """pdftoppm(1) smooths by 4 x 4 or not at all (SplashTypes.h, splashAASize)."""
+
+
+DEFAULT_DEVICE = "png16m"
+DEVICES = {
+    "mutool": {DEFAULT_DEVICE: [], "pnggray": ["-c", "gray"]},
+    "pdftoppm": {DEFAULT_DEVICE: [], "pnggray": ["-gray"], "pngmono": ["-mono"]},
+}
+"""The words with which each recipe makes the kind of image that a device of Ghostscript makes."""
 
 
 def _mutool(wishes: Wishes, name: str) -> list[str]:
@@ -98,9 +110,15 @@ def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> d
     for option, name, needed in wishes.options():
         if not is_shipped:
             # All fields: a recipe that uses the width and ignores the height does not do what was asked
-            # for.
+            # for. The device may be meant for Ghostscript, in the same chain.
+            if name == "device":
+                continue
             if not needed or not all(uses(fields, field) for field in needed):
                 raise NoEqual(option, recipe)
+            continue
+        if name == "device":
+            # It is the last one, so these words follow those of the resolution.
+            words += _of_device(wishes.device, recipe)
             continue
         try:
             more = _WORDS[recipe](wishes, name)
@@ -112,6 +130,14 @@ def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> d
     if is_shipped and words != _RESOLUTION:
         found["steps"] = [_with_words(step, words) for step in fields["steps"]]
     return found
+
+
+def _of_device(device: str, recipe: str) -> list[str]:
+    """Return the words with which a recipe makes what a device makes. Raises NoEqual."""
+    known = DEVICES[recipe]
+    if device not in known:
+        raise NoEqual(f"--device {device}", recipe, known)
+    return known[device]
 
 
 def _with_words(step: list[str], words: list[str]) -> list[str]:

@@ -228,7 +228,9 @@ def _password_bytes(password: str | None, reading: Reading) -> str | None:
 def _check_recipes(request: RenderRequest, needs_password: bool) -> None:
     """Raise UserError if a recipe cannot open the document."""
     for recipe in request.recipes:
-        if needs_password and not recipe.is_built_in and not recipe.uses("password_file"):
+        # The two warm programs read it from standard input.
+        is_warm = recipe.is_built_in or recipe.is_of_mutool
+        if needs_password and not is_warm and not recipe.uses("password_file"):
             raise UserError(
                 ExitCode.USAGE,
                 f"the document needs a password, and recipe {recipe.name} has no {{password_file}}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from sshrender.coordinator.workers.writefailure import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal.journal import OldJournal
+from sshrender.storage import conditions
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name that a file has which cannot be replaced."""
@@ -26,12 +27,23 @@ _OF_ANOTHER_KIND = frozenset(
 """Errors of a name that a folder, a link or a FIFO has. Others may be the storage's, as of a folder."""
 
 
+_NOT_SUPPORTED = frozenset((errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP))
+"""With these a file system refuses what it cannot do."""
+
+
 def storage_error(error: OSError, san: Path) -> UserError:
     """Return the error for the user of an OSError on the SAN, or of a limit that caused it."""
     limit = limit_reached(error)
     if limit is not None:
         return limit
     where, quoted = named_file(error) or san, shlex.quote(str(san))
+    if error.filename2 and error.errno in _NOT_SUPPORTED and not _is_in_the_way(error, san):
+        # Only renames have a second name: what links would do is done otherwise where there are none.
+        return UserError(
+            ExitCode.STORAGE,
+            f"the shared folder {san}: {conditions.REPLACE.format(why=error.strerror)}",
+            f"see which file system it is: findmnt -T {shlex.quote(str(san))}",
+        )
     hints = {
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
@@ -43,9 +55,18 @@ def storage_error(error: OSError, san: Path) -> UserError:
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
     hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
-    if _is_in_the_way(error, san):
+    # Only after this error: a folder that hangs must not be asked for anything.
+    file = _file_above(san) if error.errno == errno.ENOTDIR else None
+    if file is not None:
+        hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+    elif _is_in_the_way(error, san):
         hint = _way_out(where, error)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
+
+
+def _file_above(folder: Path) -> Path | None:
+    """Return the part of a path that is a file, so that nothing can be below it."""
+    return next((each for each in (folder, *folder.parents) if each.is_file()), None)
 
 
 def _permission(error: OSError, san: Path) -> str:

@@ -139,7 +139,7 @@ class JobFolder:
             except FileNotFoundError:
                 continue
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-                raise _no_workspace(folder)
+                raise _no_workspace(folder, status.st_mode)
 
     def complete(self) -> None:
         """Check before a run that every folder exists and is the owner's. Raises as create."""
@@ -179,12 +179,23 @@ class JobFolder:
             os.close(place)
 
 
-def _no_workspace(folder: Path) -> UserError:
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISDIR, "another user's folder"),
+)
+"""What may be in the place of a job's folder; anything else is a device."""
+
+
+def _no_workspace(folder: Path, mode: int) -> UserError:
+    kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
     name, aside = (shlex.quote(str(path)) for path in (folder, folder.with_name(f"{folder.name}.aside")))
     return UserError(
         ExitCode.STORAGE,
-        f"{folder} is not a folder of the job's owner: a symbolic link, or another user's;"
-        " set it aside, then run the same command again",
+        f"{folder} is not a folder of the job's owner, but {kind}; set it aside, then run the same"
+        " command again",
         f"mv {name} {aside}",
     )
 

@@ -15,11 +15,17 @@ from typing import Dict, List, NamedTuple, Optional
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.dialogue import Dialogue, PageResult
 from sshrender.renderers.encoders.png import chunk
-from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, Setup
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, THUMBNAIL_MARK, Setup
 from sshrender.renderers.mutoolscript import SCRIPT
 from sshrender.renderers.recipe import Recipe
 
 SCRIPT_NAME = "mutool.js"
+
+COPY_NAME = "decrypted.pdf"
+"""A copy of a document that has a password, for ``mutool draw``: it takes one in its arguments only."""
+
+_CHARACTERS_PER_LINE = 24
+"""Of a password: at most eight bytes each, in a line of at most 255 (mutoolscript.py)."""
 
 _BEGINNING = ["mutool", "draw", "-q"]
 _END = ["-o", "{output}", "{document}", "{page}"]
@@ -29,10 +35,14 @@ _MARK = re.compile(r"\(1[0-9]{6} 0 R\)")
 
 
 class Look(NamedTuple):
-    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into."""
+    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into.
+
+    ``colours``: ``gray``; empty: RGB.
+    """
 
     antialias: str = ""
     size: str = ""
+    colours: str = ""
 
 
 def look_of(recipe: Recipe) -> Optional[Look]:
@@ -50,27 +60,29 @@ def look_of(recipe: Recipe) -> Optional[Look]:
         return None
     bits, dpi = found.pop("-A", ""), found.pop("-r", "")
     width, height = found.pop("-w", ""), found.pop("-h", "")
+    colours = found.pop("-c", "")
     # Any other option is left to a run of its own.
-    if found or (bits and re.fullmatch("[0-8]", bits) is None):
+    if found or colours not in ("", "gray") or (bits and re.fullmatch("[0-8]", bits) is None):
         return None
     # A resolution, or both sides of a size in pixels.
     if dpi == "{dpi}" and not width and not height:
-        return Look(bits)
+        return Look(bits, "", colours)
     if not dpi and all(re.fullmatch("[1-9][0-9]{0,5}", side) for side in (width, height)):
-        return Look(bits, "%sx%s" % (width, height))
+        return Look(bits, "%sx%s" % (width, height), colours)
     return None
 
 
 class MutoolDialogue(Dialogue):
-    """See Dialogue. ``recipe``: says which lines make a page suspect."""
+    """See Dialogue. ``recipe``: says which lines make a page suspect. ``password``: of the document."""
 
     name = "mutool"
     # The name gets the number of the page in its writer behind it, which is 1 (mutoolscript.py).
     output_suffix = ".1"
 
-    def __init__(self, look: Look, recipe: Recipe) -> None:
+    def __init__(self, look: Look, recipe: Recipe, password: Optional[str] = None) -> None:
         self._look = look
         self._recipe = recipe
+        self._password = password or ""
 
     def command(self, setup: Setup, scratch: str) -> List[str]:
         """See Dialogue.command. The numbers are in single precision, as MuPDF computes."""
@@ -89,6 +101,8 @@ class MutoolDialogue(Dialogue):
             self._look.antialias,
             repr(dpi),
             *self._places(setup),
+            scratch + "/" + COPY_NAME,
+            self._look.colours,
             # Read by no program: it names the job in the host's process list.
             setup.tag,
         ]
@@ -111,7 +125,7 @@ class MutoolDialogue(Dialogue):
         """See Dialogue.files."""
         return {SCRIPT_NAME: SCRIPT}
 
-    # The command line names the document. One with a password is refused before.
+    # The command line names the document. MuPDF encodes a password itself, so its characters are sent.
     def open_lines(
         self,
         setup: Setup,  # noqa: ARG002
@@ -119,7 +133,10 @@ class MutoolDialogue(Dialogue):
         token: str,
     ) -> List[str]:
         """See Dialogue.open_lines."""
-        return ["open " + token]
+        codes = [str(ord(character)) for character in self._password]
+        starts = range(0, len(codes), _CHARACTERS_PER_LINE)
+        lines = ["password " + ",".join(codes[at : at + _CHARACTERS_PER_LINE]) for at in starts]
+        return [*lines, "open " + token]
 
     def close_lines(self, token: str) -> List[str]:
         """See Dialogue.close_lines."""
@@ -129,9 +146,17 @@ class MutoolDialogue(Dialogue):
         """See Dialogue.page_lines."""
         return ["page %s %d" % (token, number)]
 
+    def thumbnail_lines(self, number: int, page: int, token: str) -> List[str]:  # noqa: ARG002
+        """See Dialogue.thumbnail_lines. Of the page before, if the script has written its file."""
+        return ["thumbnail %s%s %d" % (token, THUMBNAIL_MARK, page)]
+
     def page_result(self, value: str, lines: List[str]) -> PageResult:  # noqa: ARG002 - the value says it
         """See Dialogue.page_result."""
         number, kind = value.split()
+        is_declined = kind.startswith("declined")
+        # The place where there is room for the page's raster, which is still to be made.
+        if is_declined:
+            kind = kind[len("declined") :].lstrip("-") or "declined"
         place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
         # Anything else is no answer of our script.
         if place is None and kind not in ("file", "declined", "failed"):
@@ -139,16 +164,25 @@ class MutoolDialogue(Dialogue):
         # Files are numbered from 1, like Ghostscript's.
         return PageResult(
             int(number) - 1,
-            is_rendered=place is not None or kind == "file",
+            is_rendered=not is_declined and (place is not None or kind == "file"),
             place=place,
             is_to_be_encoded=place is not None,
-            is_declined=kind == "declined",
+            is_declined=is_declined,
         )
 
     def warnings(self, lines: List[str]) -> List[str]:
         """See Dialogue.warnings."""
         # The marks end the output of a page and are warnings of our own making.
         return recipes.warnings(self._recipe, (line for line in lines if not _MARK.search(line)))
+
+
+def raster_recipe(recipe: Recipe) -> Recipe:
+    """Return a recipe for the raster of a page, with the pixels of the file that a recipe makes."""
+    words = recipe.steps[0]
+    # PNG files are RGB by default, and PAM files have an alpha channel then (mutool(1), draw).
+    colours = [] if "-c" in words else ["-c", "rgb"]
+    at = len(words) - len(_END)
+    return recipe._replace(steps=[[*words[:at], *colours, "-F", "pam", *words[at:]]])
 
 
 def is_resolution(dpi: str) -> bool:

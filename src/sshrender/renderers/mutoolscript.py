@@ -21,6 +21,8 @@ and measured with it:
   leaves its exception handler behind), and not which; the resources tell which it may have.
 - Warnings that repeat are only counted until another one comes. A reference to an object that an empty
   document does not have makes one, which ends the output of a page.
+- A line that the script reads has at most 255 bytes. ``authenticatePassword`` takes characters, and
+  encodes them as the document's encryption has them.
 - Standard output is a buffer of at most 4096 bytes, which nothing flushes but more output.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
@@ -30,6 +32,8 @@ SCRIPT = r"""
 var file = scriptArgs[0], zoom = +scriptArgs[1], size = scriptArgs[2].split("x"), aa = scriptArgs[3];
 var dpi = +scriptArgs[4], files = scriptArgs[5];
 var near = scriptArgs[6], nearLimit = +scriptArgs[7], far = scriptArgs[8], farLimit = +scriptArgs[9];
+var copy = scriptArgs[10], isGrey = scriptArgs[11] === "gray", password = "", hasCopy = false;
+var folder = copy.replace(/[^\/]*$/, ""), last = null;
 var doc = null, known = {}, used = {}, tiles = {}, wasBroken = false;
 var empty = new PDFDocument(), count = 0, marks = 0, pad = "";
 while (pad.length < 4096) pad += "                                                               \n";
@@ -174,7 +178,7 @@ function hasOtherIntent() {
   var intents = root && root.isDictionary() ? root.get("OutputIntents") : null;
   each(intents, function (one) {
     var profile = one.isDictionary() ? one.get("DestOutputProfile") : null;
-    if (profile && profile.isStream() && +profile.get("N") !== 3) found = true;
+    if (profile && profile.isStream() && (isGrey || +profile.get("N") !== 3)) found = true;
   });
   return found;
 }
@@ -183,10 +187,28 @@ function open() {
   doc = null;
   gc();
   doc = new Document(file);
+  if (doc.needsPassword() && !doc.authenticatePassword(password)) {
+    doc = null;
+    throw "wrong or no password";
+  }
   used = {};
   if (wasBroken !== (doc.isPDF() && doc.wasRepaired())) known = {};
   wasBroken = doc.isPDF() && doc.wasRepaired();
   return doc.countPages();
+}
+
+function placeOf(area) {
+  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * (isGrey ? 1 : 3);
+  return bytes <= nearLimit ? "near" : bytes <= farLimit ? "far" : "";
+}
+
+function declined(number) {
+  try {
+    var bounds = doc.loadPage(number - 1).bound(), place = placeOf(box(bounds, scaleOf(bounds)));
+    return place === "" ? "declined" : "declined-" + place;
+  } catch (e) {
+    return "declined";
+  }
 }
 
 function watch(list) {
@@ -206,6 +228,13 @@ function isKnown(some, all) {
 
 function render(number) {
   var needed = found(), page, list, what, bounds, scale, area, writer, device, options, n;
+  if (doc === null) {
+    try {
+      open();
+    } catch (e) {
+      throw "the document is not open: " + words(e);
+    }
+  }
   if (doc.isPDF() && doc.wasRepaired() !== wasBroken) open();
   if (doc.isPDF()) {
     try {
@@ -234,49 +263,90 @@ function render(number) {
   bounds = page.bound();
   scale = scaleOf(bounds);
   area = box(bounds, scale);
-  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * 3;
-  var rasters = bytes <= nearLimit ? near : bytes <= farLimit ? far : "";
-  if (rasters !== "") {
-    options = "resolution=72,colorspace=rgb";
+  var place = placeOf(area), rasters = place === "near" ? near : far;
+  if (place !== "") {
+    options = "resolution=72,colorspace=" + (isGrey ? "gray" : "rgb");
     if (aa !== "") options += ",graphics=aa" + aa + ",text=aa" + aa;
     writer = new DocumentWriter(rasters + count + ".%d", "pam", options);
     device = writer.beginPage(area);
     list.run(device, Scale(scale, scale));
     writer.endPage(device);
     writer.close();
-    return rasters === near ? "near" : "far";
+    return place;
   }
   if (aa !== "") return "declined";
-  var pixmap = new Pixmap(DeviceRGB, area, false);
+  var pixmap = new Pixmap(isGrey ? DeviceGray : DeviceRGB, area, false);
   pixmap.clear(255);
   device = new DrawDevice(Identity, pixmap);
   list.run(device, Scale(scale, scale));
   device.close();
   pixmap.setResolution(dpi, dpi);
   pixmap.saveAsPNG(files + count + ".1");
+  last = { list: list, bounds: bounds };
   return "file";
 }
+
+function thumbnail(number) {
+  if (last === null) return;
+  var b = last.bounds, scale = 224 / Math.max(b[2] - b[0], b[3] - b[1]);
+  var area = [0, 1, 2, 3].map(function (n) { return Math.round(b[n] * scale); });
+  area[2] = Math.max(area[2], area[0] + 1);
+  area[3] = Math.max(area[3], area[1] + 1);
+  var pixmap = new Pixmap(isGrey ? DeviceGray : DeviceRGB, area, false);
+  pixmap.clear(255);
+  var device = new DrawDevice(Identity, pixmap);
+  last.list.run(device, Scale(scale, scale));
+  device.close();
+  pixmap.saveAsPNG(folder + "thumbnail." + count);
+}
+
+function renderOrCopy(number) {
+  last = null;
+  var answer = render(number);
+  if (answer !== "declined") return answer;
+  if (password !== "" && !hasCopy) {
+    doc.save(copy, "decrypt");
+    hasCopy = true;
+    open();
+  }
+  return declined(number);
+}
+
+function addToPassword(codes) {
+  codes.split(",").forEach(function (code) { password += String.fromCharCode(+code); });
+}
+
+function words(e) { return String(e).split(/[\r\n]/)[0].replace(/^Error: /, ""); }
 
 function attempt(f, number) {
   try {
     return f(number);
   } catch (e) {
-    write("error: " + String(e).replace(/[\r\n]+/g, " ") + "\n");
+    write("error: " + words(e) + "\n");
     return "failed";
   }
 }
 
 for (;;) {
-  var words = readline().split(" "), answer = "0";
-  if (words[0] === "open") answer = attempt(open, 0);
-  if (words[0] === "close") doc = null;
-  if (words[0] === "page") {
+  var line = readline().split(" "), answer = "0";
+  if (line[0] === "password") {
+    addToPassword(line[1]);
+    continue;
+  }
+  if (line[0] === "open") answer = attempt(open, 0);
+  if (line[0] === "close") doc = null;
+  if (line[0] === "page") {
     count += 1;
-    answer = count + " " + attempt(render, +words[2]);
+    answer = count + " " + attempt(renderOrCopy, +line[2]);
+  }
+  if (line[0] === "thumbnail") {
+    answer = Date.now();
+    attempt(thumbnail, 0);
+    answer = line[2] + " " + (count - 1) + " " + (Date.now() - answer);
   }
   gc();
   marks = (marks + 1) % 1000000;
   empty.newIndirect(1000000 + marks, 0).length;
-  write("\n" + words[1] + " " + answer + "\n" + pad);
+  write("\n" + line[1] + " " + answer + "\n" + pad);
 }
 """

@@ -209,7 +209,7 @@ class Runner:
         self._has_facts.wait()
         is_wanted = request.get("slots") != 0  # 0: the host is only checked
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
-        self._gather_mutool_facts()
+        self._gather_mutool_facts(is_checked=not is_wanted)
         missing = self._missing_recipes()
         # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
         # here.
@@ -233,13 +233,16 @@ class Runner:
         # This thread goes on as the one of heartbeats.
         self._send_heartbeats()
 
-    def _gather_mutool_facts(self) -> None:
-        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one."""
+    def _gather_mutool_facts(self, is_checked: bool) -> None:
+        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one.
+
+        Of a host that is only checked, just the version.
+        """
         # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
-        if not any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes):
-            return
-        self._facts["mutool"] = hostfacts.mutool_version()
-        if self._has_canary:
+        is_used = any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes)
+        if is_used or is_checked:
+            self._facts["mutool"] = hostfacts.mutool_version()
+        if is_used and self._has_canary:
             with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
                 self._facts["mutool_canary"] = fingerprint.mutool_digest(self._environ, inherited)
 
@@ -340,6 +343,7 @@ class Runner:
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
+            pages=request.get("pages"),
             page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
         # After the others, because rasters depend on the number of slots and on the memory of a page.

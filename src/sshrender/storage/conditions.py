@@ -139,12 +139,15 @@ def _group(folder: Path, place: Path) -> Condition:
     return Condition("group", not says, False, says)
 
 
+REPLACE = "a file cannot be replaced by renaming another: {why}"
+"""What a job says as well, where it is the first to try."""
+
 _REQUIRED = frozenset(("write", "create", "replace", "append"))
 
 _ATTEMPTS: tuple[tuple[str, Callable[[Path], None], str], ...] = (
     ("write", _write, "cannot be written: {why}"),
     ("create", _create, "no file can be created exclusively (O_EXCL): {why}"),
-    ("replace", _replace, "a file cannot be replaced by renaming another: {why}"),
+    ("replace", _replace, REPLACE),
     ("append", _append, "a file cannot be appended to: {why}"),
     (
         "links",

@@ -22,6 +22,7 @@ from sshrender.transports.interface import (
     RunnerSpec,
     last_words,
 )
+from sshrender.transports.payload import Form
 
 
 class LocalTransport:
@@ -47,8 +48,9 @@ class LocalTransport:
             raise ConnectFailed(Refusal.NO_PYTHON, f"cannot start {python}: {error}") from None
         link = LocalLink(process)
         try:
-            # Nothing goes over a network here, so the payload is neither stripped nor well compressed.
-            link.write(payload.build(spec.marker, spec.silence, is_far=False), timeout)
+            # Nothing goes over a network here, so the payload need not be small.
+            form = Form.COMPILED if python == sys.executable else Form.NEAR
+            link.write(payload.build(spec.marker, spec.silence, form), timeout)
         except LinkClosed as closed:
             words = last_words(link)
             link.close()

@@ -58,8 +58,11 @@ def next_step(summary: Mapping[str, Any]) -> str:
     """Return the command that explains or mends what a run left undone; empty if there is nothing."""
     code, pages = summary.get("exit_code", 0), summary["pages"]
     # A document that could not be opened has no job to name.
-    if not code or not summary["job"]:
+    if not summary["job"]:
         return ""
+    is_refused = any(host["state"] == "refused" for host in summary["hosts"])
+    if not code:  # all pages are there, and the next job will lack these hosts, too
+        return CHECK_HOSTS if is_refused else ""
     job = shlex.quote(clean(summary["job"]))
     if summary["failed_pages"]:
         # Names in the output folder are taken by files of others: no page has a history that would
@@ -69,7 +72,6 @@ def next_step(summary: Mapping[str, Any]) -> str:
         return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
     if not pages["missing"]:
         return ""  # the file of --assemble could not be made: its error has its own hint
-    is_refused = any(host["state"] == "refused" for host in summary["hosts"])
     # What is wrong with hosts is found out by checking them.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
         return CHECK_HOSTS
@@ -89,8 +91,9 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    if next_step(summary) == CHECK_HOSTS:
-        yield f"hint: {CHECK_HOSTS}"
+    step = next_step(summary)
+    if step:
+        yield f"hint: {step}"
     elif summary["job"]:
         yield f"hint: sshrender status {shlex.quote(clean(summary['job']))}"
 

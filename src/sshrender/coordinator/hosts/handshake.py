@@ -48,6 +48,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         # The runner opens this file at once, before the first page is assigned: that hides the start
         # of Ghostscript.
         "file": place(plan.pages[0], split).file,
+        "pages": None if settings.split else plan.spec.document.pages,
         "options": ghostscript_switches(settings.appearance, settings.sent_options),
         "files": profiles.names(settings.options),
         "profile": settings.output_profile,
@@ -103,7 +104,8 @@ def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:
 
 
 def _has_thumbnails(plan: JobPlan) -> bool:
-    return plan.has_overview and plan.renders_with_ghostscript
+    is_warm = plan.renders_with_ghostscript or uses_mutool(plan.spec.settings.recipes)
+    return plan.has_overview and is_warm
 
 
 def seen_folder(setup: HostSetup, job: str) -> str | None:

@@ -53,6 +53,7 @@ CHECKS = (
     "clock",
     "load",
     "encoder",
+    "mutool",
     "picture",
 )
 
@@ -91,6 +92,7 @@ class Check:
 class HostReport:
     """The result of one host. ``refusal`` is a Refusal's value; memory in bytes, loads in threads.
 
+    ``mutool``: the version of MuPDF's program, for the recipe of that name; empty: it is not there.
     ``encoder``: what compresses PNG files there, isal or zlib; ``faster_with``: the package that would
     make it faster.
     """
@@ -113,6 +115,7 @@ class HostReport:
     font_groups: dict[str, int] = field(default_factory=dict)
     encoder: str = ""
     faster_with: str = ""
+    mutool: str = ""
 
     @property
     def fingerprint(self) -> HostFingerprint:
@@ -236,7 +239,7 @@ def _answered(setup: HostSetup, hello: Hello, unread: str = "") -> HostReport:
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours
-    report.encoder = hello.encoder
+    report.encoder, report.mutool = hello.encoder, hello.mutool
     report.faster_with = FAST_PACKAGE if hello.encoder == ZLIB else ""
     found = fingerprint_of(hello)
     report.canary, report.fonts, report.font_groups = found.canary, found.fonts, dict(found.groups)
@@ -279,6 +282,7 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
         Check("san", True, "" if setup.san is not None else "not mounted: files are copied by SFTP")
     ]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), _encoder(hello)]
+    checks.append(_mutool(hello))
     checks.append(Check("picture", None))
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
@@ -295,6 +299,12 @@ def _encoder(hello: Hello) -> Check:
     return (
         Check("encoder", True, f"{hello.encoder}{faster}") if hello.encoder else Check("encoder", None)
     )
+
+
+def _mutool(hello: Hello) -> Check:
+    """Return a remark: only a recipe needs it."""
+    missing = "not installed; mupdf-tools has it, for --recipe mutool"
+    return Check("mutool", True if hello.mutool else None, hello.mutool or missing)
 
 
 def _clock(hello: Hello) -> Check:

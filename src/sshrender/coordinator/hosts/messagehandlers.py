@@ -22,6 +22,8 @@ from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
+from sshrender.transports.interface import Refusal
+from sshrender.views.text import duration
 
 _KINDS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
@@ -108,6 +110,9 @@ class HostMessages:
         kind = _KINDS[failed.kind]
         if kind is FailureKind.STORAGE and self._host_router.needs_transfer(host):
             kind = FailureKind.HOST  # its own disk, not the shared folder
+        if kind is FailureKind.TIMEOUT:
+            allowed = duration(self._plan.limits.page_timeout)
+            failed = failed._replace(reason=f"{failed.reason} of {allowed}")
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
         if known is None or not may_end_attempt(known, event):
@@ -148,8 +153,12 @@ class HostMessages:
         return []
 
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
+        reason = self._texts.reason(host, trouble.reason)
+        # Where a limit let it render pages, it may do so again when other processes of its user end.
+        if trouble.is_limit and not self._scheduler.hosts[host].pages_done:
+            return [ev.HostRefused(host, Refusal.LIMITS.value, reason)]
         # Lost, not refused: the host is connected again after a pause.
-        return [ev.HostLost(host, self._texts.reason(host, trouble.reason))]
+        return [ev.HostLost(host, reason)]
 
 
 MESSAGE_HANDLERS: Mapping[type, Callable[[HostMessages, str, Any], list[ev.Event]]] = {

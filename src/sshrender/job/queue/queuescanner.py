@@ -110,7 +110,7 @@ class QueueScanner:
         # The signature first: what is not signed is not looked at further.
         found = jobattributes.load_signed(folder, self._require_signed(folder))
         holder = self._holder(folder, now)
-        entry = _entry(name, found, holder)
+        entry = entry_of(name, found, holder)
         if holder is LeaseHolder.VANISHED:
             # Only then is it known for long enough; ``take`` compares it with what it sees.
             entry = entry._replace(standing=self._observers[name].standing())
@@ -211,7 +211,8 @@ def _keep(known: dict[str, Any], names: set[str]) -> None:
         del known[name]
 
 
-def _entry(name: str, found: Attributes, holder: LeaseHolder) -> Entry:
+def entry_of(name: str, found: Attributes, holder: LeaseHolder) -> Entry:
+    """Return a job as the queue orders it, by its attributes."""
     return Entry(
         name,
         holder,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, Dict, List, Optional, Tuple
 
-from sshrender.renderers.encoders import ISAL, ZLIB, isal
+from sshrender.renderers.encoders import ISAL, ZLIB, adler, isal
 
 UP = 2
 """The type of PNG's filter Up, the first byte of each row."""
@@ -52,9 +52,9 @@ class Checksum:
     def __init__(self, value: int = 1) -> None:
         self.value = value
 
-    def add(self, rows: "memoryview") -> None:
-        """Add rows."""
-        self.value = zlib.adler32(rows, self.value)
+    def add(self, rows: bytearray, size: int) -> None:
+        """Add the first ``size`` bytes of rows."""
+        self.value = adler.best()(rows, size, self.value)
 
     def add_repeated(self, count: int, length: int) -> None:
         """Add ``count`` rows of ``length`` bytes, which are UP and zeros."""

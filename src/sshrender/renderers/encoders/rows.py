@@ -3,8 +3,8 @@
 Every row is filtered by Up. Rows that equal the row above, of which white paper consists, become zeros:
 their blocks are prepared once (deflate.py), and their pixels are only compared.
 
-Rows are read to where their lines will be, behind a byte that is larger by UP than the one of the line
-before. So the difference of a run of lines is the run as it is compressed, the types of filter included.
+Rows are read to where their lines will be, behind a byte of zero, where the difference of a run of lines
+gets the types of filter. So several lines are compared at once with those above them.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -27,6 +27,9 @@ MIN_REPEATED = 8
 """Rows that must be equal to become a prepared block: each interrupts the blocks around it, which costs
 about 100 bytes."""
 
+MAX_STEP = 256
+"""Rows that are compared at once: three more than before as long as they are equal."""
+
 MIN_SAMPLE, SAMPLED, PLACES = 3 << 15, 64, 3
 """The rows by which the way to compress a page is chosen: at least so many bytes, one row of so many,
 in so many places."""
@@ -35,7 +38,7 @@ ReadInto = Callable[["memoryview", int], None]
 """``read(target, offset)`` fills the target from the file. Raises where the file ends before."""
 
 ReadRows = Callable[[Sequence["memoryview"], int], None]
-"""The same for targets of one length, one behind the other in the file; at most IOV_MAX."""
+"""The same for targets that lie one behind the other in the file; at most IOV_MAX."""
 
 _INVERTED = bytes(255 - byte for byte in range(256))
 
@@ -98,7 +101,6 @@ class RowEncoder:
         if row != self._row_bytes or len(self._targets) < count + 1:
             self._row_bytes = row
             self._lines = bytearray((count + 1) * line)
-            self._lines[::line] = bytes(number * deflate.UP & 255 for number in range(count + 1))
             view = memoryview(self._lines)
             self._targets = [view[at + 1 : at + line] for at in range(0, len(self._lines), line)]
 
@@ -115,15 +117,26 @@ class RowEncoder:
 
         Short runs of equal rows count as different ones. Row 0 is the first after the row above.
         """
-        lines, line, targets = self._lines, self._row_bytes + 1, self._targets
+        lines, line, view = self._lines, self._row_bytes + 1, memoryview(self._lines)
         found: List[Tuple[bool, int, int]] = []
-        start = 0
+        start = number = 0
         is_repeated = False
-        for number in range(count):
-            is_same = lines.startswith(targets[number], (number + 1) * line + 1)
+        while number < count:
+            # A row: as the row below it, from the byte behind the type of its filter.
+            at = number * line + 1
+            step = 1
+            is_same = lines.startswith(view[at : at + line - 1], at + line)
+            # Several at once, as long as all of them are equal: white paper takes few comparisons.
+            while is_same and number + step < count and step < MAX_STEP:
+                more = min(3 * step, count - number - step)
+                above = at + step * line
+                if not lines.startswith(view[above : above + more * line - 1], above + line):
+                    break
+                step += more
             if is_same != is_repeated:
                 _append(found, is_repeated, start, number, is_last=False)
                 start, is_repeated = number, is_same
+            number += step
         _append(found, is_repeated, start, count, is_last=True)
         return found
 
@@ -149,18 +162,20 @@ class RowEncoder:
         """Return lines as they are compressed, and their bytes. They are valid until the next call."""
         line = self._row_bytes + 1
         size = (end - start) * line
-        return self._difference(self._lines, (start + 1) * line, size, line), size
+        found = self._difference(self._lines, (start + 1) * line, size, line)
+        found[0:size:line] = bytes([deflate.UP]) * (end - start)
+        return found, size
 
     def _different(self, start: int, end: int) -> bytes:
         lines, size = self._filter(start, end)
-        self.checksum.add(memoryview(lines)[:size])
+        self.checksum.add(lines, size)
         return self._deflater.rows(lines, size)
 
     def _repeated(self, count: int) -> Iterator[bytes]:
         length = self._row_bytes + 1
         if 0 < count < MIN_REPEATED:
             lines = bytearray((bytes([deflate.UP]) + bytes(length - 1)) * count)
-            self.checksum.add(memoryview(lines))
+            self.checksum.add(lines, len(lines))
             yield self._deflater.rows(lines, len(lines))
         elif count:
             self.checksum.add_repeated(count, length)

@@ -26,6 +26,7 @@ LOWEST_PRIORITY = 19
 
 MINIMUM_LIMITS = (
     (resource.RLIMIT_AS, "RLIMIT_AS, ulimit -v", 256 << 20),
+    (resource.RLIMIT_DATA, "RLIMIT_DATA, ulimit -d", 96 << 20),
     (resource.RLIMIT_FSIZE, "RLIMIT_FSIZE, ulimit -f", 1 << 20),
     (resource.RLIMIT_NOFILE, "RLIMIT_NOFILE, ulimit -n", 32),
 )
@@ -72,7 +73,12 @@ def reached(error: BaseException) -> Optional[str]:
     """Return in words which limit an error of fork(2), open(2) or a thread's start shows, else None."""
     # Python raises RuntimeError with this text and no errno where pthread_create(3) fails.
     if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:
-        return "a limit of this host is too low: RLIMIT_NPROC, ulimit -u, processes of a user"
+        # It fails for want of address space, too.
+        return too_low() or (
+            "a limit of this host is too low: RLIMIT_NPROC, ulimit -u is %d for all processes and"
+            " threads of this user, and a runner needs 16, and 6 for each renderer, beside the others"
+            % resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        )
     if getattr(error, "errno", 0) == errno.EMFILE:
         return "a limit of this host is too low: RLIMIT_NOFILE, ulimit -n, open files"
     if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:

@@ -9,6 +9,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import List, Optional, Sequence
 
@@ -56,7 +57,8 @@ def wrap(
     # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
     for name in (document, *files):
         # "try": a part of the document that does not exist yet must not fail the start.
-        words += ["--ro-bind-try", folder + "/" + name, folder + "/" + name]
+        path = os.path.join(folder, name)  # a copy of the document is absolute, elsewhere
+        words += ["--ro-bind-try", path, path]
     # ``work/`` alone is writable; the rest of the job's folder, with its journal, is not there at all.
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command

@@ -15,13 +15,15 @@ import os
 import queue
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from sshrender.runner import wire
 from sshrender.runner.host import processlimits
 from sshrender.runner.rendering import pageencoder, thumbnailbudget
-from sshrender.runner.rendering.pageencoder import EncodingFailed, PageEncoder
+from sshrender.runner.rendering.pageencoder import Check, EncodingFailed, EncodingStopped, PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile, RenderedFile
+from sshrender.runner.rendering.warmsession import REASONS
 from sshrender.runner.slots.taskqueue import TaskQueue
 from sshrender.storage import primitives
 
@@ -30,6 +32,9 @@ GATHER = 0.3
 
 MAX_RASTERS = 3
 """Rasters that may wait to be encoded: each takes memory, and more of them make no page faster."""
+
+MAX_CANCELLED = 1000
+"""Cancelled attempts that are remembered: more than a host has at a time."""
 
 LOW_SPACE = 8 * 1024 * 1024
 """Bytes free in the folder below which a test file is written: Ghostscript does not report a full
@@ -46,6 +51,7 @@ class Finalizer(threading.Thread):
         tasks: TaskQueue,
         epoch: int = 0,
         encoder: Optional[PageEncoder] = None,
+        page_timeout: float = float("inf"),
     ) -> None:
         super().__init__(daemon=True, name="finalizer")
         self._tasks = tasks
@@ -55,6 +61,10 @@ class Finalizer(threading.Thread):
         self._queue: "queue.SimpleQueue[Optional[RenderedFile]]" = queue.SimpleQueue()
         self._is_urgent = threading.Event()
         self._encoder = encoder or PageEncoder()
+        # Seconds that rendering and encoding of a page may take together.
+        self._page_timeout = page_timeout
+        # Attempts, which have each their own name: one that was never here does no harm.
+        self._cancelled: Deque[str] = deque(maxlen=MAX_CANCELLED)
         self._raster_room = threading.Semaphore(MAX_RASTERS)
 
     def submit(self, rendered: RenderedFile) -> None:
@@ -65,6 +75,11 @@ class Finalizer(threading.Thread):
                 while not self._raster_room.acquire(timeout=GATHER):
                     self.hurry()
         self._queue.put(rendered)
+
+    def cancel(self, attempt: str) -> None:
+        """Stop encoding an attempt, from another thread, if it is waiting here or is being encoded."""
+        # deque.append() is atomic.
+        self._cancelled.append(attempt)
 
     def hurry(self) -> None:
         """Report now: no further page comes soon."""
@@ -124,7 +139,7 @@ class Finalizer(threading.Thread):
             return
         # Not the storage: the raster itself is wrong, so the page is rendered again.
         except EncodingFailed as error:
-            self._wire.post("failed", kind=wire.CRASHED, reason=str(error), **common)
+            self._wire.post("failed", kind=error.kind, reason=str(error), **common)
             return
         self._wire.post(
             "rendered",
@@ -141,7 +156,8 @@ class Finalizer(threading.Thread):
         try:
             if rendered.is_rendered:
                 path = os.path.join(self._folder, rendered.written)
-                self._post_thumbnail(rendered.task.page, self._encoder.encode(raster, path))
+                small = self._encoder.encode(raster, path, self._check(rendered))
+                self._post_thumbnail(rendered.task.page, small)
             # Nothing came out, so what lies there is no page.
             else:
                 pageencoder.discard(raster)
@@ -153,6 +169,19 @@ class Finalizer(threading.Thread):
         finally:
             for _ in range(_room(raster)):
                 self._raster_room.release()
+
+    def _check(self, rendered: RenderedFile) -> Check:
+        """Return what ends the encoding of a page that is cancelled, or takes too long."""
+        attempt = rendered.task.attempt
+        deadline = time.monotonic() + max(0.0, self._page_timeout - rendered.seconds)
+
+        def check() -> None:
+            if attempt in self._cancelled:
+                raise EncodingStopped(wire.KILLED, REASONS[wire.KILLED])
+            if time.monotonic() > deadline:
+                raise EncodingStopped(wire.TIMEOUT, REASONS[wire.TIMEOUT])
+
+        return check
 
     def _post_thumbnail(self, page: int, data: bytes) -> None:
         if 0 < len(data) <= thumbnailbudget.MAX_SIZE:

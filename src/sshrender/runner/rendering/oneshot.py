@@ -36,7 +36,8 @@ class Ran(NamedTuple):
 class OneShot:
     """One run of a recipe's steps. ``run`` is called once; another thread may call ``kill`` only.
 
-    ``inherited``: descriptors that the programs inherit, their slot's lock (slotlocks.py).
+    ``inherited``: descriptors that the programs inherit, their slot's lock (slotlocks.py). ``writable``:
+    further folders that a sandbox lets them write to.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class OneShot:
         guard: memorylimits.Guard,
         is_sandboxed: bool,
         inherited: Tuple[int, ...] = (),
+        writable: Tuple[str, ...] = (),
     ) -> None:
         self._recipe = recipe
         self._fields = fields
@@ -60,6 +62,7 @@ class OneShot:
         self._guard = guard
         self._is_sandboxed = is_sandboxed
         self._inherited = inherited
+        self._writable = writable
         self._killed_as: Optional[str] = None
         # Held by kill(), and to forget a process before it is collected.
         self._lock = threading.Lock()
@@ -95,7 +98,9 @@ class OneShot:
         temporary = self._fields["scratch"]
         # Each step has a sandbox of its own, with the same folders.
         if self._is_sandboxed:
-            command = sandbox.wrap(command, self._folder, self._document, temporary)
+            command = sandbox.wrap(
+                command, self._folder, self._document, temporary, writable=self._writable
+            )
         environ = recipes.environment(self._recipe, self._environ, self._fields)
         try:
             self._process = process = subprocess.Popen(

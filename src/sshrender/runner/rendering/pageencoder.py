@@ -9,13 +9,14 @@ import contextlib
 import functools
 import os
 import threading
-from typing import Iterator, List, Optional, Sequence
+from typing import Callable, Iterator, List, Optional, Sequence
 
 from sshrender.renderers.encoders import deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import ReadInto, ReadRows, RowEncoder, Span
 from sshrender.renderers.ghostscript import THUMBNAIL
+from sshrender.runner import wire
 from sshrender.runner.rendering import stripes
 from sshrender.runner.rendering.rendererinterface import RasterFile
 from sshrender.storage import primitives
@@ -28,7 +29,21 @@ CHUNK = 1 << 20
 
 
 class EncodingFailed(Exception):
-    """The raster is not one, or not whole: the page must be rendered again."""
+    """The raster is not one, or not whole: the page must be rendered again. ``kind``: as in wire.py."""
+
+    kind = wire.CRASHED
+
+
+class EncodingStopped(EncodingFailed):
+    """The page was cancelled, or took too long."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+Check = Callable[[], None]
+"""Called for every band of rows, from each thread that encodes; raises EncodingStopped to end it."""
 
 
 class PageEncoder:
@@ -36,12 +51,14 @@ class PageEncoder:
 
     def __init__(self, helpers: Optional[stripes.Helpers] = None) -> None:
         self._helpers = helpers
+        # Made by the thread that uses them.
         self._rows: Optional[RowEncoder] = None
+        self._thumbnails: Optional[thumbnail.ThumbnailMaker] = None
 
-    def encode(self, raster: RasterFile, path: str) -> bytes:
+    def encode(self, raster: RasterFile, path: str, check: Optional[Check] = None) -> bytes:
         """Write the PNG file of a raster, and remove the raster. Return its thumbnail, if one is wanted.
 
-        Raises EncodingFailed, and OSError where the file cannot be written.
+        Raises EncodingFailed, and OSError where the file cannot be written. No file is left then.
         """
         try:
             descriptor = os.open(raster.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -53,18 +70,27 @@ class PageEncoder:
             # 0o666: the umask decides, as for a file that Ghostscript writes.
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
-                self._write(target, form, raster.chunks, _rows_reader(descriptor))
+                self._write(target, form, raster.chunks, _rows_reader(descriptor, check))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
             finally:
                 os.close(target)
-            return _thumbnail(descriptor, form) if raster.has_thumbnail else b""
+            return self._thumbnail(descriptor, form) if raster.has_thumbnail else b""
         finally:
             os.close(descriptor)
             # After the thumbnail, which reads it.
             discard(raster)
+
+    def _thumbnail(self, descriptor: int, form: Raster) -> bytes:
+        """Return the thumbnail of a page whose file is written; empty where none can be made."""
+        try:
+            if self._thumbnails is None:
+                self._thumbnails = thumbnail.ThumbnailMaker(isal.load())
+            return self._thumbnails.make(_rows_reader(descriptor), form, THUMBNAIL)
+        except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
+            return b""
 
     def _write(self, target: int, form: Raster, chunks: bytes, read: ReadRows) -> None:
         written = [png.beginning(form, chunks)]
@@ -135,14 +161,6 @@ def discard(raster: RasterFile) -> None:
         os.unlink(raster.path)
 
 
-def _thumbnail(descriptor: int, form: Raster) -> bytes:
-    """Return the thumbnail of a page whose file is written; empty where none can be made."""
-    try:
-        return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
-    except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
-        return b""
-
-
 def _spans(form: Raster) -> List[Span]:
     rows = max(1, stripes.STRIPE // form.row_bytes)
     return [Span(first, min(first + rows, form.height)) for first in range(0, form.height, rows)]
@@ -154,15 +172,18 @@ def _encode(rows: RowEncoder, form: Raster, read: ReadRows, span: Span) -> strip
     return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
 
 
-def _rows_reader(descriptor: int) -> ReadRows:
+def _rows_reader(descriptor: int, check: Optional[Check] = None) -> ReadRows:
     read_one = _reader(descriptor)
 
     def read(targets: Sequence[memoryview], offset: int) -> None:
-        length = len(targets[0])
-        if os.preadv(descriptor, targets, offset) != len(targets) * length:
+        # Here, as every thread reads a band at a time: some milliseconds of work.
+        if check is not None:
+            check()
+        if os.preadv(descriptor, targets, offset) != sum(map(len, targets)):
             # The file ends, or a signal came: target by target, until all is read.
-            for number, target in enumerate(targets):
-                read_one(target, offset + number * length)
+            for target in targets:
+                read_one(target, offset)
+                offset += len(target)
 
     return read
 

@@ -22,16 +22,23 @@ MAX_SIZE = 64
 class PageWindow:
     """The pages that one warm renderer has rendered since its last check; as DiagnosticWindow.
 
-    ``recycle_memory``: bytes from which the window ends early.
+    ``recycle_memory``: bytes from which the window ends early. ``pages``: how many the coordinator knows
+    of the document; None: of a part of it.
     """
 
     def __init__(
-        self, post: wire.Wire, dialogue: Dialogue, page_timeout: float, recycle_memory: int
+        self,
+        post: wire.Wire,
+        dialogue: Dialogue,
+        page_timeout: float,
+        recycle_memory: int,
+        pages: Optional[int] = None,
     ) -> None:
         self._wire = post
         self._dialogue = dialogue
         self._page_timeout = page_timeout
         self._recycle_memory = recycle_memory
+        self._known_pages = pages
         self._session: Optional[Session] = None
         self._pages = 0
         self._baseline: List[str] = []
@@ -43,12 +50,22 @@ class PageWindow:
 
     def open(self, session: Session) -> None:
         """Open the session's document, and note what the program says about it. Raises SessionEnded."""
-        lines = self._dialogue.warnings(session.open(self._page_timeout).lines)
+        answer = session.open(self._page_timeout)
+        lines = self._dialogue.warnings(answer.lines) + self._missed_pages(answer.value)
         new = [line for line in lines if line not in self._baseline]
         if new:
             self._wire.post("noted", diagnostics=new)
         self._baseline += new
         self._session, self._pages = session, 0
+
+    def _missed_pages(self, value: str) -> List[str]:
+        """Return a line if the program finds more pages than the job can have."""
+        # Ghostscript or qpdf has counted, and a broken page tree is repaired in different ways. Fewer
+        # pages show by themselves: those that are missing fail.
+        if self._known_pages is None or not value.isdigit() or int(value) <= self._known_pages:
+            return []
+        counts = (self._dialogue.name, int(value), self._known_pages)
+        return ["%s finds %d pages in the document, and this job knows of %d" % counts]
 
     def add(self, task: Task, seconds: float) -> None:  # noqa: ARG002 - as DiagnosticWindow
         """Record that a page has been rendered."""

@@ -5,6 +5,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from sshrender.runner import wire
 from sshrender.runner.host import scratch
 from sshrender.runner.rendering.diagnosticsearch import remove_output
 from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
-from sshrender.runner.rendering.rendererinterface import PageRenderer, RenderedFile
+from sshrender.runner.rendering.rendererinterface import OneShotRenderer, RenderedFile
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmrenderer import require_document
 from sshrender.runner.rendering.warmsession import SessionEnded
@@ -24,8 +25,8 @@ from sshrender.runner.slots.slotlocks import SlotLocks
 from sshrender.runner.slots.taskqueue import Task
 
 
-class RecipeRenderer(PageRenderer):
-    """Runs one recipe for one slot. See PageRenderer."""
+class RecipeRenderer(OneShotRenderer):
+    """Runs one recipe for one slot. See PageRenderer. ``raster``: the recipe that makes rasters."""
 
     def __init__(
         self,
@@ -34,8 +35,10 @@ class RecipeRenderer(PageRenderer):
         environ: Dict[str, str],
         locks: SlotLocks,
         lock: threading.Lock,
+        raster: Optional[Recipe] = None,
     ) -> None:
         self._recipe = recipe
+        self._raster = raster
         self._settings = settings
         self._environ = environ
         self._locks = locks
@@ -52,7 +55,19 @@ class RecipeRenderer(PageRenderer):
 
     def render(self, task: Task) -> RenderedFile:
         """See PageRenderer.render."""
-        recipe = self._recipe
+        return self._render(self._recipe, task, "")
+
+    def render_raster(self, task: Task, path: str) -> RenderedFile:
+        """See OneShotRenderer.render_raster."""
+        assert self._raster is not None
+        try:
+            return self._render(self._raster, task, path)
+        except SessionEnded:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+    def _render(self, recipe: Recipe, task: Task, path: str) -> RenderedFile:
         require_document(self._settings.folder, task.file)
         folder = scratch.make()
         if folder is None:
@@ -64,7 +79,7 @@ class RecipeRenderer(PageRenderer):
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
-            page = self._one_shot(task, folder, stem)
+            page = self._one_shot(recipe, task, folder, stem, path)
             # kill() reads it under this lock, from the thread that reads requests.
             with self._lock:
                 self._running = page
@@ -88,8 +103,8 @@ class RecipeRenderer(PageRenderer):
             diagnostics=recipes.warnings(recipe, ran.lines),
         )
 
-    def _one_shot(self, task: Task, folder: str, stem: str) -> OneShot:
-        settings, recipe = self._settings, self._recipe
+    def _one_shot(self, recipe: Recipe, task: Task, folder: str, stem: str, path: str) -> OneShot:
+        settings = self._settings
         fields = {
             # Fields of the job come first, so that none of them can replace one of the page.
             **dict(settings.page_fields),
@@ -98,7 +113,7 @@ class RecipeRenderer(PageRenderer):
             "number": str(task.page),
             "dpi": settings.setup.dpi,
             "device": settings.setup.device,
-            "output": "%s.%s" % (stem, recipe.extension),
+            "output": path or "%s.%s" % (stem, recipe.extension),
             "stem": stem,
             "scratch": folder,
             "password_file": os.path.join(folder, "password"),
@@ -116,4 +131,5 @@ class RecipeRenderer(PageRenderer):
             settings.guard,
             settings.is_sandboxed,
             self._locks.descriptors,
+            writable=(os.path.dirname(path),) if path else (),
         )

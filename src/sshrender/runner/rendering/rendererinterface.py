@@ -65,3 +65,11 @@ class PageRenderer(abc.ABC):
     @abc.abstractmethod
     def conclude(self, rendered: RenderedFile) -> None:
         """Do what may wait until a page has been handed over to the finalizer."""
+
+
+class OneShotRenderer(PageRenderer):
+    """Renders what a warm program declines, with a run of its own."""
+
+    @abc.abstractmethod
+    def render_raster(self, task: Task, path: str) -> RenderedFile:
+        """Render a page's raster into ``path``; the file that the result names is not made yet."""

@@ -46,8 +46,9 @@ class Slot(threading.Thread):
         self._settings = settings
         self._tasks = tasks
         self._wire = post
+        encoder = PageEncoder(settings.helpers)
         self._finalizer = Finalizer(
-            post, settings.folder, tasks, settings.epoch, PageEncoder(settings.helpers)
+            post, settings.folder, tasks, settings.epoch, encoder, settings.page_timeout
         )
         # One object for each slot: a slot holds at most one lock.
         self._locks = slotlocks.SlotLocks(settings.slots, settings.share)
@@ -110,9 +111,10 @@ class Slot(threading.Thread):
                 # _render() looks at it when the page's turn comes.
                 self._cancelled = attempt
             elif attempt == self._attempt:
-                # Only the page that is being rendered; a page that was handed over to the finalizer is
-                # complete.
+                # Only the page that is being rendered: this program goes on with the next one.
                 self._renderer.kill()
+        # It may have been handed over, perhaps a moment ago.
+        self._finalizer.cancel(attempt)
 
     def _warm_up(self) -> None:
         """Start a renderer before the first page comes, if no other job is delayed by that."""

@@ -28,7 +28,8 @@ class SlotSettings(NamedTuple):
     ``epoch``: the coordinator's, which is part of each file name in ``work/``. ``page_fields``: fields
     of recipes that have the same value on every page. ``rasters``: where Ghostscript's rasters go; None:
     it writes the pages' files itself. ``recipe_rasters``: the same of a recipe's warm program.
-    ``helpers``: encode large pages as well, on free slots.
+    ``helpers``: encode large pages as well, on free slots. ``pages``: of the whole document; None: it
+    was split.
     """
 
     setup: ghostscript.Setup
@@ -50,3 +51,4 @@ class SlotSettings(NamedTuple):
     rasters: Optional[RasterFolders] = None
     recipe_rasters: Optional[RasterFolders] = None
     helpers: Optional[Helpers] = None
+    pages: Optional[int] = None

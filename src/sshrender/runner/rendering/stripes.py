@@ -144,5 +144,7 @@ class Helpers:
                         continue
                 # No stripe may be begun, or no slot is free.
                 time.sleep(slotlocks.POLL_INTERVAL)
+        except Exception:  # noqa: BLE001 - the page's own thread raises it, in in_order()
+            return
         finally:
             locks.release()

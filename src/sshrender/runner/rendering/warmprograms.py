@@ -17,7 +17,7 @@ from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
 from sshrender.runner.rendering.pagewindow import PageWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
 from sshrender.runner.rendering.reciperenderer import RecipeRenderer
-from sshrender.runner.rendering.rendererinterface import PageRenderer
+from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmrenderer import WarmProgram, WarmRenderer
 from sshrender.runner.rendering.warmsession import Session
@@ -49,7 +49,8 @@ def renderers(parts: SlotParts) -> Dict[Optional[int], PageRenderer]:
 
 
 def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
-    one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock)
+    raster = mutool.raster_recipe(recipe) if mutool.look_of(recipe) is not None else None
+    one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock, raster)
     # None where the recipe's words ask for more than the warm program can do; the run of its own does it
     # then.
     program = _mutool(parts, number, recipe, one_shot)
@@ -67,20 +68,22 @@ def _ghostscript(parts: SlotParts) -> WarmProgram:
 
 
 def _mutool(
-    parts: SlotParts, number: int, recipe: Recipe, one_shot: PageRenderer
+    parts: SlotParts, number: int, recipe: Recipe, one_shot: OneShotRenderer
 ) -> Optional[WarmProgram]:
     """Return the warm MuPDF for a recipe; None if it cannot replace the recipe's words."""
     settings = parts.settings
     look = mutool.look_of(recipe)
     if look is None or not (look.size or mutool.is_resolution(settings.setup.dpi)):
         return None
-    dialogue = mutool.MutoolDialogue(look, recipe)
-    # Ghostscript's own switches, profile and thumbnails mean nothing to MuPDF.
-    setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
+    dialogue = mutool.MutoolDialogue(look, recipe, settings.password)
+    # Ghostscript's own switches and profile mean nothing to MuPDF.
+    setup = settings.setup._replace(options=(), files=(), profile=None)
 
     def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
-        return PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
+        return PageWindow(
+            parts.post, dialogue, settings.page_timeout, settings.recycle_memory, settings.pages
+        )
 
     chunks = mutool.resolution_chunk(look, setup.dpi)
-    rasters = Rasters(settings.recipe_rasters, has_thumbnails=False)
-    return WarmProgram(dialogue, setup, make_window, rasters, number, one_shot, chunks)
+    rasters = Rasters(settings.recipe_rasters, bool(settings.setup.thumbnails))
+    return WarmProgram(dialogue, setup, make_window, rasters, number, one_shot, chunks, mutool.COPY_NAME)

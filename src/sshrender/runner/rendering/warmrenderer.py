@@ -21,7 +21,7 @@ from sshrender.runner.rendering import thumbnailbudget
 from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow, remove_output
 from sshrender.runner.rendering.pagewindow import PageWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
-from sshrender.runner.rendering.rendererinterface import PageRenderer, RenderedFile
+from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer, RenderedFile
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmsession import Answer, Session, SessionEnded
 from sshrender.runner.slots.slotlocks import SlotLocks
@@ -42,7 +42,8 @@ class WarmProgram(NamedTuple):
     ``make_window`` gets a function that starts a further session, whose document is not open.
     ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
     the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile);
-    None: a Ghostscript finds them out.
+    None: a Ghostscript finds them out. ``copy_name``: the file that a session leaves of a document with
+    a password, in its folder for temporary files, before it declines a page.
     """
 
     dialogue: Dialogue
@@ -50,8 +51,9 @@ class WarmProgram(NamedTuple):
     make_window: Callable[[Callable[[Setup], Session]], Union[DiagnosticWindow, PageWindow]]
     rasters: Rasters
     recipe: Optional[int] = None
-    one_shot: Optional[PageRenderer] = None
+    one_shot: Optional[OneShotRenderer] = None
     chunks: Optional[bytes] = None
+    copy_name: str = ""
 
 
 class WarmRenderer(PageRenderer):
@@ -165,7 +167,7 @@ class WarmRenderer(PageRenderer):
             session, answer = self._seek(task)
             result = self._result(answer)
         if result.is_declined:
-            return self._render_by_one_shot(task)
+            return self._render_by_one_shot(session, task, result)
         raster = self._rasters.take(session, result, self._make_chunks)
         # Too large, or cut off: the same page again, with a renderer that writes its file itself.
         if raster is None and session.setup.raster is not None and result.is_to_be_encoded:
@@ -193,7 +195,7 @@ class WarmRenderer(PageRenderer):
     def _result(self, answer: Answer) -> PageResult:
         return self._program.dialogue.page_result(answer.value, answer.lines)
 
-    def _render_by_one_shot(self, task: Task) -> RenderedFile:
+    def _render_by_one_shot(self, session: Session, task: Task, result: PageResult) -> RenderedFile:
         """Render a page that the warm program declined, with a run of its own.
 
         The page after it may have been queued ahead; no further one is, until the warm program has
@@ -202,13 +204,37 @@ class WarmRenderer(PageRenderer):
         # 0 queues no page ahead (_queue_ahead).
         self._seconds_per_page = 0.0
         assert self._program.one_shot is not None
+        readable = task
+        # Its programs get no password: the session has left a copy that needs none.
+        if self._settings.password is not None:
+            readable = task._replace(file=session.scratch_file(self._program.copy_name))
         with self._lock:
             self._is_one_shot = True
         try:
-            return self._program.one_shot.render(task)
+            rendered = self._one_shot_raster(session, readable, result)
+            if rendered is None:
+                rendered = self._program.one_shot.render(readable)
+            return rendered._replace(task=task)
         finally:
             with self._lock:
                 self._is_one_shot = False
+
+    def _one_shot_raster(
+        self, session: Session, task: Task, result: PageResult
+    ) -> Optional[RenderedFile]:
+        """Have the raster of a page made by a run of its own; None where there is no room for it."""
+        if result.place is None or session.setup.raster is None or self._program.one_shot is None:
+            return None
+        path = ghostscript.output_name(session.setup, result.shown, result.place)
+        try:
+            rendered = self._program.one_shot.render_raster(task, path)
+        except SessionEnded as end:
+            # Perhaps the folder is full. If it is the page, that shows once more with its file.
+            if end.kind == wire.CRASHED:
+                return None
+            raise
+        raster = self._rasters.take(session, result, self._make_chunks)
+        return None if raster is None else rendered._replace(raster=raster)
 
     def conclude(self, rendered: RenderedFile) -> None:
         """Add a page to the window, and close the window when that is due."""

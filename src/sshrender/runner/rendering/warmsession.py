@@ -173,6 +173,10 @@ class Session:
             raise SessionEnded(wire.CRASHED, "no ICC profile: %s" % error, []) from None
         return folder + "/"
 
+    def scratch_file(self, name: str) -> str:
+        """Return the path of a file in the folder for temporary files; it goes with the session."""
+        return "%s/%s" % (self._scratch, name)
+
     @property
     def is_at_thumbnail(self) -> bool:
         """Whether the next answer that is due is a thumbnail's."""
@@ -406,7 +410,7 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
             "by itself " if is_warm else "",
             status,
         )
-    return _REASONS[kind]
+    return REASONS[kind]
 
 
 def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
@@ -423,7 +427,7 @@ _LIMITS: Dict[int, str] = {
 }
 """Signals that the kernel sends when a limit is exceeded (getrlimit(2))."""
 
-_REASONS = {
+REASONS = {
     wire.TIMEOUT: "took longer than the page timeout",
     wire.MEMORY: "used more memory than a page may",
     wire.KILLED: "was cancelled",
