@@ -55,6 +55,8 @@ def selected(cluster: Cluster, ids: list[str], constraint: str | None) -> list[s
         jobs = dict(state["jobs"])
     if constraint is None:
         return [key for key in jobs if key in ids]
+    if constraint == "SsrPilot =!= undefined":
+        return list(jobs)
     names = re.findall(r'SsrPilot == "([^"]*)"', constraint)
     status = re.search(r"JobStatus == (\d)", constraint)
     return [

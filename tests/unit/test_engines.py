@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
+import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshrender.config import inventory
 from sshrender.transports.batch.engines.interface import (
     Answer,
     ArrayHandle,
@@ -394,6 +398,40 @@ def test_the_words_of_a_node_s_state(state: str, is_usable: bool, free: int) -> 
     text = f"<name>n1</name><state>{state}</state><np>4</np><jobs>2/3[0].desk</jobs>"
     (node,) = engine("torque").nodes(Answer(0, f"<Data><Node>{text}</Node></Data>"))
     assert (node.is_usable, node.free) == (is_usable, free)
+
+
+@pytest.mark.parametrize(("code", "is_stuck"), [(None, False), (1, False), (15, False), (6, True)])
+def test_a_job_of_htcondor_that_was_held_because_it_failed_is_stuck(
+    code: int | None, is_stuck: bool
+) -> None:
+    job = {**CONDOR[1], "HoldReason": "cannot start"} | ({"HoldReasonCode": code} if code else {})
+    (found,) = engine("htcondor").elements(Answer(0, json.dumps([job])))
+    assert (found.state, found.reason, found.is_stuck) == (ElementState.HELD, "cannot start", is_stuck)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_commands_in_the_documentation_are_those_that_are_run(name: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "batch.md").read_text()
+    example = next(part for part in page.split("\n### ") if f"<!-- commands: {name} -->" in part)
+    toml, commands = (textwrap.dedent(part) for part in example.split(f"<!-- commands: {name} -->\n"))
+    path = tmp_path / "hosts.toml"
+    path.write_text('[san]\npath = "/san"\n' + toml.partition("\n")[2])
+    (pool,) = inventory.load(path).pools
+    adapter = engine(name)
+    request = ArrayRequest(
+        *("ssr-0c1d2e3f", pool.pilots, pool.cores, pool.walltime, pool.memory, pool.queue_name),
+        options=tuple(pool.options),
+    )
+    server = "12[].server" if name in ("torque", "openpbs") else "12"
+    array = ArrayHandle("ssr-0c1d2e3f", server)
+    run = [
+        adapter.submit(request),
+        adapter.query([array]),
+        *(adapter.cancel(array, [3]), adapter.cancel(array)),
+        *(adapter.hold(array), adapter.release(array), adapter.nodes_command()),
+    ]
+    shown = [line for line in commands.split("\n- ")[0].split("\n") if line.strip()]
+    assert [shlex.split(line) for line in shown] == [list(command.words) for command in run]
 
 
 @pytest.mark.parametrize("status", [None, 0, 99, "2", True])

@@ -23,7 +23,7 @@ _TRY = {
 def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of pools."""
     rows: list[tuple[str, ...]] = [
-        ("POOL", "STATE", "ENGINE", "NODES", "FREE CORES", "PILOTS", "REASON")
+        ("POOL", "STATE", "ENGINE", "NODES", "FREE CORES", "PILOTS", "QUEUE", "REASON")
     ]
     rows += [_row(pool) for pool in pools]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -53,6 +53,7 @@ def _row(pool: Mapping[str, Any]) -> tuple[str, ...]:
         nodes or "-",
         f"{pool['free']} of {pool['cores']}" if pool["cores"] else "-",
         f"up to {pool['pilots']}",
+        f"{pool['waiting']} waiting, {pool['running']} running" if pool["state"] == "usable" else "-",
         clean(pool["reason"]),
     )
 

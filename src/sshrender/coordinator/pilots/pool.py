@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
+NAME_PREFIX = "ssr-"
+"""Of the name of each array. With eight digits it is shorter than the 15 characters of older PBS."""
+
 MAX_SILENT, MAX_REFUSED = 3, 10
 """Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that
 fails at once would flood the queue otherwise."""

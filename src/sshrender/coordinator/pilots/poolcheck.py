@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.pool import NAME_PREFIX, PoolSetup
 from sshrender.transports.batch.engines.interface import (
     ArrayRequest,
+    Element,
+    ElementState,
     EngineUnavailable,
     SubmissionRefused,
     WrongEngine,
@@ -23,6 +25,7 @@ class PoolCheck:
     """How a pool stands. ``state``: usable, lost (no answer) or refused (not this engine, no command).
 
     ``nodes``: their numbers by state, as the engine calls it; ``free``: cores that no job has now.
+    ``waiting``, ``running``: pilots of all runs in its queue. ``reason``: also why they wait.
     """
 
     name: str
@@ -34,6 +37,8 @@ class PoolCheck:
     free: int = 0
     cores: int = 0
     pilots: int = 0
+    waiting: int = 0
+    running: int = 0
 
 
 def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
@@ -59,6 +64,8 @@ def _check(pool: PoolSetup) -> PoolCheck:
     except (EngineUnavailable, SubmissionRefused) as error:
         return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
     usable = [node for node in nodes if node.is_usable]
+    pilots = _pilots(pool)
+    waiting = [each for each in pilots if each.state in (ElementState.WAITING, ElementState.HELD)]
     reason = _refusal(pool)
     state = REFUSED if reason else USABLE
     if not usable and not reason:
@@ -67,19 +74,42 @@ def _check(pool: PoolSetup) -> PoolCheck:
         name=pool.name,
         engine=engine.name,
         state=state,
-        reason=reason,
+        reason=reason or _why(waiting),
         version=version,
         nodes=dict(Counter(node.state for node in nodes)),
         free=sum(node.free for node in usable),
         cores=sum(node.cores for node in nodes),
         pilots=pool.pilots,
+        waiting=len(waiting),
+        running=sum(each.state is ElementState.RUNNING for each in pilots),
     )
+
+
+def _pilots(pool: PoolSetup) -> list[Element]:
+    """Return the pilots in the queue; none if the engine does not list them: that is no failure here."""
+    try:
+        found = pool.engine.elements(pool.call(pool.engine.query([])))
+    except (EngineUnavailable, SubmissionRefused):
+        return []
+    # TORQUE and OpenPBS list the jobs of everybody.
+    return [each for each in found if each.name.startswith(NAME_PREFIX)]
+
+
+def _why(waiting: Sequence[Element]) -> str:
+    """Return how many pilots wait, why, and when one is expected to start; empty if none waits."""
+    if not waiting:
+        return ""
+    why = [next((each.reason for each in waiting if each.reason), "")]
+    start = min((each.start for each in waiting if each.start), default="")
+    why += [f"expected to start {start}"] if start else []
+    words = "; ".join(each for each in why if each)
+    return f"{len(waiting)} waiting in the queue" + (f": {words}" if words else "")
 
 
 def _refusal(pool: PoolSetup) -> str:
     """Return why the engine would refuse a pilot; empty where it would not, or cannot say."""
     request = ArrayRequest(
-        name="ssr-check",
+        name=f"{NAME_PREFIX}check",
         count=1,
         cores=pool.cores,
         walltime=pool.walltime,

@@ -20,7 +20,7 @@ from typing import Any
 
 from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
-from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.pool import NAME_PREFIX, Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
@@ -354,7 +354,7 @@ class PoolManager:
     def _submit(self, count: int, now: float) -> None:
         """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""
         setup, engine = self.setup, self.setup.engine
-        name = f"ssr-{secrets.token_hex(4)}"
+        name = f"{NAME_PREFIX}{secrets.token_hex(4)}"
         indexes = range(engine.first, engine.first + count)
         array = self._array(name, "", indexes)
         # The files of the connections exist before the submission (arrayfolder.py).

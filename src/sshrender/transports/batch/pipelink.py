@@ -139,11 +139,11 @@ class PipeLink:
         status = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(childprocess.END_TIMEOUT)
-        said = self._seen.decode("utf-8", "replace").strip()
+        printed = self._seen.decode("utf-8", "replace").strip()
         # ``env`` names the program that it cannot start. Another one tells nothing about Python.
-        if self._spec.python not in said:
+        if self._spec.python not in printed:
             status = None
-        return LinkClosed(said.splitlines()[-1][:MAX_REASON] if said else closed.reason, status)
+        return LinkClosed(printed.splitlines()[-1][:MAX_REASON] if printed else closed.reason, status)
 
     def write(self, data: bytes, timeout: float) -> None:
         """See Link.write."""

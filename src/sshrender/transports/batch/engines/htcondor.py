@@ -29,7 +29,9 @@ from sshrender.transports.batch.engines.interface import (
 )
 
 # The attributes are requested by name: a whole ad has more than a hundred of them.
-_ATTRIBUTES = "ClusterId,ProcId,JobStatus,SsrPilot,HoldReason,RemoteHost,LastRejMatchReason"
+_ATTRIBUTES = (
+    "ClusterId,ProcId,JobStatus,SsrPilot,HoldReason,HoldReasonCode,RemoteHost,LastRejMatchReason"
+)
 
 _STATES = {
     1: ElementState.WAITING,
@@ -39,10 +41,17 @@ _STATES = {
     5: ElementState.HELD,
     6: ElementState.RUNNING,
     7: ElementState.RUNNING,
+    8: ElementState.ENDED,
+    9: ElementState.WAITING,
 }
-"""JobStatus: idle, running, removed, completed, held, transferring output, suspended."""
+"""JobStatus: idle, running, removed, completed, held, transferring output, suspended; failed and
+blocked, which no version uses yet (condor_includes/proc.h)."""
 
 _IDLE, _RUNNING = 1, 2
+
+_HELD_ON_PURPOSE = (None, 1, 15)
+"""HoldReasonCode (Job ClassAd Attributes): by condor_hold, and at its submission."""
+
 _AWAY = (
     "can't find address of local schedd",
     "failed to connect",
@@ -125,9 +134,9 @@ class HtCondor:
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
-        # Without arrays the constraint matches no job, so that the answer is empty rather than
-        # everyone's.
-        constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or "false"
+        # =!= is also false where a job has no such attribute; == would be undefined.
+        everything = "SsrPilot =!= undefined"
+        constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or everything
         return Command(("condor_q", "-json", "-attributes", _ATTRIBUTES, "-constraint", constraint))
 
     def elements(self, answer: Answer) -> list[Element]:
@@ -145,7 +154,11 @@ class HtCondor:
             reason = "" if state is ElementState.RUNNING else field_of(job, key)
             # RemoteHost is ``slot1@node`` (or ``slot1_2@node``).
             node = field_of(job, "RemoteHost").rpartition("@")[2]
-            found.append(Element(str(cluster), process, field_of(job, "SsrPilot"), state, reason, node))
+            code = count_of(job, "HoldReasonCode")
+            # A job whose start has failed is held for its owner to look at.
+            is_stuck = state is ElementState.HELD and code not in _HELD_ON_PURPOSE
+            name = field_of(job, "SsrPilot")
+            found.append(Element(str(cluster), process, name, state, reason, node, is_stuck=is_stuck))
         return found
 
     def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:

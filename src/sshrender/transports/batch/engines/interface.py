@@ -59,7 +59,9 @@ class Answer:
 
 
 _PREFIX = re.compile(
-    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel)\w*: )?(?:error: )?", re.IGNORECASE
+    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel|qhold|qrls|pbsnodes)\w*: )?"
+    r"(?:error: )?",
+    re.IGNORECASE,
 )
 _USELESS = ("usage:", "exiting.", "try ")
 
@@ -163,7 +165,10 @@ class Engine(Protocol):
         ...
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
-        """Return the one command that lists these arrays, perhaps among others."""
+        """Return the one command that lists these arrays, perhaps among others.
+
+        None given: all that the user has, among them those of all runs.
+        """
         ...
 
     def elements(self, answer: Answer) -> list[Element]:

@@ -72,7 +72,7 @@ class OpenPbs(pbs.PbsEngine):
         """See Engine. Only ids that are known; an array whose answer was lost is looked for by name."""
         ids = [array.array for array in arrays if array.array]
         # Without an id only the list of all jobs can show the array.
-        if len(ids) < len(arrays):
+        if not ids or len(ids) < len(arrays):
             return Command(("qstat", "-t", "-f", "-F", "json"))
         return Command(("qstat", "-t", "-f", "-F", "json", *ids))
 

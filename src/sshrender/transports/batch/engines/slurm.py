@@ -135,10 +135,10 @@ class Slurm:
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
-        names = ",".join(array.name for array in arrays)
+        names = [f"--name={','.join(array.name for array in arrays)}"] if arrays else []
+        # --array: one line for each element, also for those that wait, which are one line otherwise.
         return Command(
-            # --array: one line for each element, also for those that wait, which are one line otherwise.
-            ("squeue", "--me", "--noheader", "--array", f"--name={names}", f"--format={_FIELDS}")
+            ("squeue", "--me", "--noheader", "--array", *names, f"--format={_FIELDS}"),
         )
 
     def elements(self, answer: Answer) -> list[Element]:
