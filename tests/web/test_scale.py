@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from sshrender.api.webaccess import session_key
+from sshrender.job import lease
+from sshrender.job.folder import JobFolder
 from sshrender.web.identity import SESSION, Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs
@@ -143,17 +145,20 @@ def test_two_hundred_watchers_and_a_new_one(san: Path, tmp_path: Path) -> None:
                 time.sleep(0.1)
             before, began, first = _cpu(pid), time.monotonic(), got["messages"]
             journal = san / job / "journal.jsonl"
-            # Twenty pages a second: a large farm.
+            # A coordinator runs the job, and a large farm delivers twenty pages a second.
+            held = lease.take(JobFolder(san / job).lease)
             for step in range(SECONDS * 2):
+                held.beat()
                 with journal.open("a") as file:
                     for page in range(1001 + 10 * step, 1011 + 10 * step):
                         file.write(_delivered(page, time.time()))
                 time.sleep(max(0.0, began + (step + 1) / 2 - time.monotonic()))
+            held.release()
             share = (_cpu(pid) - before) / (time.monotonic() - began)
             sent = got["messages"] - first
             print(f"{WATCHERS} watchers: {share:.1%} of a core, {sent} messages", os.getloadavg())
             assert share <= 0.25
-            assert sent > WATCHERS * SECONDS / 4
+            assert sent > WATCHERS * SECONDS / 2
             paint = _first_paint(browser, port, token, job)
             print(f"first paint: {paint:.0f} ms", os.getloadavg())
             assert paint < 1000 * _crowd()
