@@ -187,7 +187,6 @@ WORDS = {
     "write the password to a file that only you can read, and add --password-file FILE",
     "check the first line of the --password-file",
     "--pages takes a list such as 1-10,15,20- or odd or ^3",
-    "save it without protection in a program that opens it, and upload that file",
     "choose a lower resolution, or fewer pages",
     "choose a lower resolution, or leave out that page",
     "--max-upload takes a size, as in 2G",

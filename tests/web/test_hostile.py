@@ -16,6 +16,7 @@ import bcrypt
 import pytest
 
 from sshrender.api.web import uploads
+from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploads import Quota, UploadError
 from sshrender.web.identity import SESSION
 from sshrender.web.settings import Limits
@@ -295,3 +296,29 @@ def test_an_expired_or_foreign_link_says_so_and_gives_nothing(alice: Client) -> 
         assert answer.status == 403, token
         assert "ask for a new one" in answer.body.decode().lower()
         assert "Set-Cookie" not in answer.headers
+
+
+def test_many_who_open_a_job_at_the_same_moment_share_one_reading_of_it(
+    san: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred readings of one journal took all threads, and most watchers were refused."""
+    from sshrender.web import site
+
+    made: list[str] = []
+
+    def counted(folder: Path, name: str) -> JobFeed:
+        made.append(name)
+        return JobFeed(folder, name)
+
+    with serving(san) as client, ThreadPoolExecutor(24) as pool:
+        upload = client.upload(pdfs.build(pdfs.numbered(1)))
+        job = client.call("POST", f"/api/v1/uploads/{upload}/complete", {}).json()["job"]
+        monkeypatch.setattr(site, "JobFeed", counted)
+        path = f"/api/v1/jobs/{job}"
+        answers = list(pool.map(lambda _: client.call("GET", path).status, range(48)))
+        assert set(answers) == {200}
+        assert made == [job]
+        # A job that is not there is looked for again: it may come.
+        for _ in range(2):
+            assert client.call("GET", f"{path}x").status == 404
+        assert made == [job, f"{job}x", f"{job}x"]

@@ -9,6 +9,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,7 @@ class Site:
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
+    _making: dict[str, asyncio.Task[Watched]] = field(default_factory=dict)
     _listed: tuple[float, Listed] | None = None
     _table: jobtable.JobTable | None = None
     _list_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -191,11 +193,11 @@ class Site:
         found = self._feeds.get(name)
         if found is None or found.gone:
             try:
-                feed = await self.pool.run(JobFeed, self.san, name)
+                found = await self._follow(name)
             except UserError as error:
                 raise (not_found(f"there is no job {name}") if error.code == 2 else error) from None
-            found = self._feeds[name] = Watched(feed, self.pool, self.long)
-        self._feeds.move_to_end(name)
+        if name in self._feeds:
+            self._feeds.move_to_end(name)
         try:
             await found.refresh()
         except UserError:
@@ -211,6 +213,25 @@ class Site:
         if not person.may_see(name, found.feed.owner):
             raise not_found(f"there is no job {name}")
         return found
+
+    async def _follow(self, name: str) -> Watched:
+        """Begin to follow a job: once, however many ask for it at the same moment. Raises UserError."""
+        making = self._making.get(name)
+        if making is None:
+            making = self._making[name] = asyncio.create_task(self._make(name))
+            making.add_done_callback(partial(self._made, name))
+        # Shielded: the one who asked first may go away.
+        return await asyncio.shield(making)
+
+    async def _make(self, name: str) -> Watched:
+        feed = await self.pool.run(JobFeed, self.san, name)
+        found = self._feeds[name] = Watched(feed, self.pool, self.long)
+        return found
+
+    def _made(self, name: str, task: asyncio.Task[Watched]) -> None:
+        del self._making[name]
+        if not task.cancelled():
+            task.exception()  # seen, also where all who asked have gone
 
     def drop(self, name: str) -> None:
         """Forget a job that is gone."""

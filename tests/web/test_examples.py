@@ -1,0 +1,90 @@
+"""What docs/web.md shows is typed here as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import uuid
+import zipfile
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from tests import pdfs
+from tests.conftest import PROGRAM
+from tests.web.serving import serving
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _example() -> list[str]:
+    blocks = re.findall(r"```\n(.*?)```", (DOCS / "web.md").read_text(), re.DOTALL)
+    (found,) = [block for block in blocks if block.startswith("base=")]
+    return str(found).splitlines()
+
+
+@pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl")), reason="apt install curl jq")
+def test_the_examples_with_curl_work_as_they_stand(san: Path, home: Path) -> None:
+    """All lines but the first, which names the server."""
+    users = home / "users"
+    users.write_text(f"alice:{bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode()}\n")
+    pdfs.write(home / "big.pdf", pdfs.numbered(12))
+    lines = _example()
+    name = next(number for number, line in enumerate(lines) if line.startswith("job="))
+    with serving(san, htpasswd=users, base_path="/render") as client:
+        address = f"http://127.0.0.1:{client.port}/render"
+        assert lines[0].startswith("base=https://render.example/render ")
+        first = lines[0].replace("https://render.example/render", address)
+        queue = f"{' '.join(map(str, PROGRAM))} coordinate --once --san {san} 2>queue"
+        script = ["set -e", first, *lines[1 : name + 1], queue, 'echo "$job"']
+        for line in lines[name + 1 :]:
+            # Events end with the job's removal only.
+            is_endless = line.startswith("curl -N")
+            script.append(f"timeout 3 {line} || true" if is_endless else line)
+        environment = {**os.environ, "SSHRENDER_SLOT_NAMESPACE": uuid.uuid4().hex[:12]}
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(script)],
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    job = next(line for line in done.stdout.splitlines() if line.startswith("big-"))
+    assert '"done"' in done.stdout
+    assert "\nid: " in done.stdout
+    with zipfile.ZipFile(home / "pages.zip") as opened:
+        assert len(opened.namelist()) == 10
+        assert opened.read("page-0001.png") == (san / job / "pages/page-0001.png").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="apt install systemd")
+def test_the_service_is_one_that_systemd_reads(tmp_path: Path) -> None:
+    text = (DOCS / "systemd/sshrender-web.service").read_text()
+    # The program and the folder of the example are not on this machine.
+    unit = tmp_path / "sshrender-web.service"
+    unit.write_text(text.replace("/usr/local/bin/sshrender", "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    faults = [line for line in done.stderr.splitlines() if "sshrender-web" in line]
+    assert faults == []
+    command = re.search(r"ExecStart=\S+ (.*?)\n[A-Z]", text, re.DOTALL)
+    assert command is not None
+    from typer.main import get_command
+
+    from sshrender.cli.app import app
+
+    words = command[1].replace("\\\n", " ").split()
+    assert words[0] == "serve"
+    known = {name for each in get_command(app).commands["serve"].params for name in each.opts}  # type: ignore[attr-defined]
+    assert {word for word in words if word.startswith("--")} <= known
