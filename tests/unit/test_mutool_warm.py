@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,15 +19,13 @@ from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memorylimits, slotlocks, wire
+from sshrender.runner import wire
 from sshrender.runner.pageencoder import PageEncoder
 from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendererinterface import RasterFile
-from sshrender.runner.slot import Slot
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Session, SessionEnded
 from tests import pdfs
+from tests.unit import slots
 
 DPI = "97.5"
 NOISE = bytes((7 * n * n + n // 3) % 251 for n in range(90 * 90))
@@ -262,47 +257,22 @@ def test_only_words_that_the_script_can_replace_are_replaced(
     assert look_of(Recipe("mine", steps, "", "pam", "error")) is None
 
 
-def _slot(folder: Path, numbers: Sequence[int], recycle_memory: int) -> tuple[Slot, Path]:
-    """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
-    recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
-    tasks = TaskQueue()
-    for attempt, number in enumerate(numbers):
-        tasks.put(Task(f"1.{attempt}", number, "odd.pdf", number, f"work/p{attempt}", 0))
-    tasks.finish()
-    settings = SlotSettings(
-        setup=Setup("gs", "png16m", DPI, "odd.pdf", "work", "", (), "test"),
-        folder=str(folder),
-        password=None,
-        page_timeout=60.0,
-        page_memory=2 << 30,
-        recycle_pages=500,
+def _rendering(folder: Path, numbers: Sequence[int], recycle_memory: int = 1 << 30) -> slots.Rendering:
+    """Return a slot that renders these pages by the recipe mutool."""
+    return slots.Rendering(
+        folder,
+        numbers,
+        slots.SETUP._replace(dpi=DPI, document="odd.pdf"),
         recycle_memory=recycle_memory,
-        is_eager=False,
-        guard=memorylimits.Guard(),
-        slots=1,
-        share=slotlocks.JobShare("job"),
-        recipes=(recipe,),
+        recipes=(Recipe.of(recipes.as_sent(["mutool"], {})[0]),),
         recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30),
     )
-    output = folder / "output"
-    wire_ = wire.Wire(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), "mark")
-    return Slot(settings, tasks, wire_, dict(os.environ)), output
-
-
-def _answers(slot: Slot, output: Path) -> dict[str, dict[str, Any]]:
-    slot._wire.flush()
-    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
-    return {each["attempt"]: each for each in messages if each["type"] in ("rendered", "failed")}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder."""
-    temporary = tmp_path / "temporary-files"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])  # as in tests/conftest.py
-    (tmp_path / "work").mkdir()
+    slots.prepare(tmp_path, tmp_path / "temporary-files", monkeypatch)
     return tmp_path
 
 
@@ -312,11 +282,11 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
 ) -> None:
     """Every page looks as mutool draws it, and only the broken one has diagnostics."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, ORDER, recycle_memory)
-    slot.run()
-    answers = _answers(slot, output)
+    rendering = _rendering(folder, ORDER, recycle_memory)
+    rendering.slot.run()
+    answers = slots.answers(rendering.messages())
     plain = {number: _look(_draw(document, number, ["-r", DPI])) for number in set(ORDER)}
-    for attempt, number in enumerate(ORDER):
+    for attempt, number in enumerate(ORDER, 1):
         answer = answers[f"1.{attempt}"]
         assert answer["type"] == "rendered", answer
         assert bool(answer["diagnostics"]) == (number == BAD), answer
@@ -326,13 +296,13 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
 
 def test_an_attempt_is_killed_alone(folder: Path) -> None:
     pdfs.write(folder / "odd.pdf", [pdfs.endless_page(), *pdfs.numbered(3)])
-    slot, output = _slot(folder, (1, 2, 3), 1 << 30)
+    rendering = _rendering(folder, (1, 2, 3))
+    slot = rendering.slot
     slot.start()
-    while b'"started"' not in output.read_bytes() or slot._warm._session is None:
-        slot._wire.flush()
+    while all(each["type"] != "started" for each in rendering.messages()) or slot._warm._session is None:
         time.sleep(0.01)
-    slot.kill("1.0")
+    slot.kill("1.1")
     slot.join()
-    answers = _answers(slot, output)
-    assert answers["1.0"]["kind"] == wire.KILLED
-    assert [answers[name]["type"] for name in ("1.1", "1.2")] == ["rendered", "rendered"]
+    answers = slots.answers(rendering.messages())
+    assert answers["1.1"]["kind"] == wire.KILLED
+    assert [answers[name]["type"] for name in ("1.2", "1.3")] == ["rendered", "rendered"]

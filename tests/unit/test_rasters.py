@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import subprocess
 import threading
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +16,20 @@ from sshrender.renderers.encoders import thumbnail
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
 from sshrender.runner import (
     localworkspace,
-    memorylimits,
     pageencoder,
     processlimits,
     rasterfolders,
-    slotlocks,
     warmrenderer,
 )
 from sshrender.runner.finalizer import Finalizer
 from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendererinterface import RasterFile, RenderedFile
-from sshrender.runner.slot import Slot
-from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Answer, Session
 from sshrender.runner.wire import Wire
 from tests import pdfs
 from tests.plain import page_content
+from tests.unit import slots
 
 PAGES = 12
 LARGE = 7
@@ -44,10 +39,8 @@ LARGE = 7
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder with its document, beside folders for rasters in memory and on disk."""
-    for name in ("memory", "disk", "job", "job/work"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "disk"))
-    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])
+    slots.prepare(tmp_path / "job", tmp_path / "disk", monkeypatch)
+    (tmp_path / "memory").mkdir()
     monkeypatch.setattr(rasterfolders, "MEMORY", str(tmp_path / "memory"))
     pages = [pdfs.text_page(number, 300, 200) for number in range(1, PAGES + 1)]
     pages[LARGE - 1] = pdfs.text_page(LARGE, 600, 500)
@@ -58,35 +51,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _rendered(folder: Path, device: str = "png16m", pages: int = PAGES) -> list[dict[str, Any]]:
     """The messages of a slot that renders all pages as rasters, with thumbnails."""
-    job, output = folder / "job", folder / "output"
-    writing = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    tasks = TaskQueue()
-    for page in range(1, pages + 1):
-        tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
-    tasks.finish()
-    setup = ghostscript.Setup("gs", device, "72", "source.pdf", "work", "", (), "test", "jpeg")
     found = raster_device(device, (), AUTO)
     assert found is not None
-    slot_settings = SlotSettings(
-        setup,
-        str(job),
-        None,
-        60.0,
-        2 << 30,
-        500,
-        1 << 30,
-        False,
-        memorylimits.Guard(),
-        1,
-        slotlocks.JobShare("job"),
-        rasters=RasterFolders(RasterRequest(*found), 1, 2 << 30),
-    )
-    wire = Wire(writing, "mark")
-    Slot(slot_settings, tasks, wire, dict(os.environ)).run()
-    wire.flush()
-    os.close(writing)
-    with output.open("rb") as file:
-        return [json.loads(line.partition(b" ")[2]) for line in file]
+    setup = slots.SETUP._replace(device=device, thumbnails="jpeg")
+    rasters = RasterFolders(RasterRequest(*found), 1, 2 << 30)
+    return slots.rendered(folder / "job", range(1, pages + 1), setup, rasters=rasters)
 
 
 def _plain(folder: Path, device: str = "png16m") -> dict[str, Path]:
