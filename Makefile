@@ -24,7 +24,6 @@ TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
 
-# Compiled once: thousands of commands would each do so where PYTHONDONTWRITEBYTECODE is set.
 # The example is rendered from a folder of this checkout, which `make clean` removes.
 try-web: packages-try .venv/web
 	mkdir -p .try-web/san

@@ -25,8 +25,8 @@ PACKAGES = (
 )
 PAGES = 12
 
-# In the matrix: it downloads packages, and CI must not depend on their server. The commands and answers of
-# batch systems are tested with stand-ins (test_pilots.py).
+# In the matrix: it downloads packages, and CI must not depend on their server. The commands and answers
+# of batch systems are tested with stand-ins (test_pilots.py).
 pytestmark = [pytest.mark.lab, pytest.mark.matrix]
 
 
