@@ -144,3 +144,17 @@ def sshrender(home: Path, prepared: Prepared) -> Run:
         return prepared.run(command, cwd=home, env=environment, text=True, timeout=timeout)
 
     return run
+
+
+Start = Callable[..., subprocess.Popen[Any]]
+
+
+@pytest.fixture
+def start(home: Path, prepared: Prepared) -> Start:
+    """Start the program as ``sshrender`` does; the test waits for its end, or kills it."""
+
+    def begin(*words: object, **streams: Any) -> subprocess.Popen[Any]:
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, **streams}
+        return prepared.popen([*PROGRAM, *map(str, words)], cwd=home, env=dict(os.environ), **options)
+
+    return begin

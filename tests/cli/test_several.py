@@ -16,7 +16,7 @@ import pytest
 from sshrender.cli import render
 from tests import pdfs
 from tests.cli.conftest import Paced
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
 
 
 @pytest.fixture
@@ -66,14 +66,10 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
 
 
 def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced
+    sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced
 ) -> None:
     paced(0.1)
-    process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-    )
+    process = start("render", *three, "-r", "150", "-o", "out", "--progress", "none")
     most = 0
     while process.poll() is None:
         most = max(most, _slots_held())
@@ -107,14 +103,10 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.matrix), signal.SIGKILL]
 )
 def test_a_signal_ends_all_of_them(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced, number: int
+    sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced, number: int
 ) -> None:
     paced(0.3)
-    process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "100", "-o", "out", "--progress", "none"],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-    )
+    process = start("render", *three, "-r", "100", "-o", "out", "--progress", "none")
     end = time.monotonic() + 90
     while len(list(home.glob("out/*/page-*"))) < 3:
         assert time.monotonic() < end

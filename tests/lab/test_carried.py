@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
 from tests.lab.slow import pace
+from tests.patience import wait_until
 from tests.plain import SMOOTHED, page_content
 from tests.unit.test_switches_warm import ICC
 
@@ -54,12 +54,10 @@ def _left_on(host: Host) -> list[str]:
 
 
 def _nothing_left_within(farm: Farm, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while left := {
-        host.name: found for host in farm.hosts if host.is_on() and (found := _left_on(host))
-    }:
-        assert time.monotonic() < end, left
-        time.sleep(0.2)
+    def left() -> dict[str, list[str]]:
+        return {host.name: found for host in farm.hosts if host.is_on() and (found := _left_on(host))}
+
+    wait_until(lambda: not left(), seconds, left, pause=0.2)
 
 
 def _plain(document: Path, folder: Path, *switches: str) -> dict[str, bytes]:
@@ -179,10 +177,7 @@ def _runners(host: Host) -> list[str]:
 
 
 def _await_pages(farm: Farm, count: int) -> None:
-    end = time.monotonic() + 60
-    while len(list((farm.root / "out").glob("page-*"))) < count:
-        assert time.monotonic() < end, f"no {count} pages"
-        time.sleep(0.1)
+    wait_until(lambda: len(list((farm.root / "out").glob("page-*"))) >= count, 60, f"{count} pages")
 
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])

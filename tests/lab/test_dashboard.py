@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
 from tests.lab.terminal import Terminal
+from tests.patience import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 PAGES = 30
@@ -42,10 +42,7 @@ def _journal(farm: Farm) -> list[dict[str, Any]]:
 
 
 def _await(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.1)
+    wait_until(condition, seconds, what)
 
 
 def _has_ended(farm: Farm) -> bool:
