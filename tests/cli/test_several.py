@@ -17,6 +17,7 @@ from sshrender.cli import render
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
+from tests.patience import wait_until
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def three(home: Path) -> list[Path]:
 
 def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return list(json.loads(answer.stdout)["jobs"])
+
+
+def _connected(home: Path) -> int:
+    """Return how many jobs have a host that may render."""
+    journals = home.glob(".local/state/sshrender/*/journal.jsonl")
+    return sum('"state": "idle"' in path.read_text() for path in journals)
 
 
 def _moments(job: dict[str, Any]) -> tuple[str, str]:
@@ -48,10 +55,20 @@ def test_a_process_that_was_killed_is_no_defect(codes: list[int], worst: int) ->
 
 
 def test_each_is_a_job_and_all_go_on_at_the_same_time(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced
+    start: Start, home: Path, three: list[Path], paced: Paced
 ) -> None:
-    paced(0.4)
-    answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
+    """No page is rendered before all of them wait for theirs."""
+    gate = home / "gate"
+    paced(0.4, gate)
+    pipe = subprocess.PIPE
+    words = ("-r", "150", "-o", "out", "--json")
+    with start("render", *three, *words, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            wait_until(lambda: _connected(home) == 3, 90, "not all of them have a host")
+        finally:
+            gate.touch()
+        said = process.communicate(timeout=200)
+    answer = subprocess.CompletedProcess([], process.returncode, *said)
     assert answer.returncode == 0, answer.stderr
     jobs = _jobs(answer)
     assert [job["pages"]["done"] for job in jobs] == [20, 20, 20]

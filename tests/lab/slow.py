@@ -12,9 +12,12 @@ if "--version" in sys.argv:
     os.execv("/usr/bin/gs", ["gs"] + sys.argv[1:])
 gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE, close_fds=False)
 works = {works}
+gate = {gate}
 for line in sys.stdin.buffer:
     page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)
     if page:
+        while gate and not os.path.exists(gate):
+            time.sleep(0.05)
         time.sleep({seconds} * works.get(int(page.group(1)), 1))
     gs.stdin.write(line)
     gs.stdin.flush()
@@ -23,9 +26,13 @@ sys.exit(gs.wait())
 """
 
 
-def script(seconds: float, works: Mapping[int, float] | None = None) -> str:
-    """Return a program to be called gs, under which each page takes so long, or its share of that."""
-    return _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+def script(seconds: float, works: Mapping[int, float] | None = None, gate: str = "") -> str:
+    """Return a program to be called gs, under which each page takes so long, or its share of that.
+
+    ``gate``: the path of a file; no page is rendered before it is there.
+    """
+    filled = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+    return filled.replace("{gate}", repr(gate))
 
 
 def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = None) -> None:
