@@ -11,31 +11,38 @@ SHELL := /bin/sh
 PYTHON ?= python3
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN := .venv/bin
+# Compiled modules are kept, also where the environment says otherwise.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 PDF ?= /usr/share/debian-reference/debian-reference.en.pdf
 
 TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
 	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core slurm-wlm munge nginx-light curl jq
 
-.PHONY: try try-web test test-all coverage faults check benchmark benchmark-documents pictures lock clean packages-try packages-test
+.PHONY: try try-web test test-all coverage faults check compiled benchmark benchmark-documents pictures lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
 
-# Compiled once: thousands of commands would each do so where PYTHONDONTWRITEBYTECODE is set.
 # The example is rendered from a folder of this checkout, which `make clean` removes.
 try-web: packages-try .venv/web
 	mkdir -p .try-web/san
 	SSHRENDER_SAN=$(CURDIR)/.try-web/san $(BIN)/sshrender submit --quiet --pages 1-40 -o .try-web/pages $(PDF)
 	SSHRENDER_SAN=$(CURDIR)/.try-web/san $(BIN)/sshrender serve --coordinate --sandbox none
 
-test: packages-test .venv/dev check
-	$(BIN)/python -m compileall -q src
-	$(BIN)/pytest -n auto --dist worksteal -m "not matrix"
+test: packages-test .venv/dev
+	@$(MAKE) --no-print-directory -j2 check compiled
+	$(PYTEST) -n auto --dist worksteal -m "not matrix"
 
-test-all: packages-test .venv/dev check
-	$(BIN)/python -m compileall -q src
-	$(BIN)/pytest -n auto --dist worksteal
+test-all: packages-test .venv/dev
+	@$(MAKE) --no-print-directory -j2 check compiled
+	$(PYTEST) -n auto --dist worksteal
+
+# What each of the tests' processes would compile by itself: the source, and the tests as pytest rewrites them
+# (six seconds of a core for each worker). mypy leaves a core free meanwhile.
+compiled: .venv/dev
+	@$(BIN)/python -m compileall -q src
+	@$(PYTEST) --collect-only -q >/dev/null || true
 
 # Branches of src, in every process on this machine that is started with the environment's Python. What the
 # runner does on a host is counted where a test calls it directly: there it runs from memory, without coverage.

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import order
 from tests.lab.prepared import PROGRAM, Prepared
 
 __all__ = ["PROGRAM", "Run"]
@@ -37,15 +38,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Return how many processes ``-n auto`` starts: three for each two cores.
+    """Return how many processes ``-n auto`` starts: two for each core.
 
     Many tests wait for another machine's clock, a timeout or a page that takes its time, and leave their
     core idle meanwhile.
     """
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # the plugin itself reads that
-    cores = len(os.sched_getaffinity(0))
-    return cores + cores // 2
+    return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each of several workers its share of the long tests first."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        items[:] = order.dealt(items, lambda item: item.nodeid.partition("::")[0], workers)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -136,3 +144,17 @@ def sshrender(home: Path, prepared: Prepared) -> Run:
         return prepared.run(command, cwd=home, env=environment, text=True, timeout=timeout)
 
     return run
+
+
+Start = Callable[..., subprocess.Popen[Any]]
+
+
+@pytest.fixture
+def start(home: Path, prepared: Prepared) -> Start:
+    """Start the program as ``sshrender`` does; the test waits for its end, or kills it."""
+
+    def begin(*words: object, **streams: Any) -> subprocess.Popen[Any]:
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, **streams}
+        return prepared.popen([*PROGRAM, *map(str, words)], cwd=home, env=dict(os.environ), **options)
+
+    return begin

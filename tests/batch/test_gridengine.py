@@ -26,7 +26,9 @@ PACKAGES = (
     "libhwloc15",
 )
 
-pytestmark = pytest.mark.lab
+# In the matrix: it downloads packages, and CI must not depend on their server. The commands and answers
+# of batch systems are tested with stand-ins (test_pilots.py).
+pytestmark = [pytest.mark.lab, pytest.mark.matrix]
 
 
 @pytest.fixture(params=[24, pytest.param(261, marks=pytest.mark.matrix)])

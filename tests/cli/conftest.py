@@ -20,12 +20,12 @@ def san(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-Paced = Callable[[float], None]
+Paced = Callable[..., None]
 
 
 @pytest.fixture
 def paced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paced:
-    """Let each page take so many seconds from now on, and no more of a core.
+    """Let each page take so many seconds from now on, once a file is there, and no more of a core.
 
     For what is done to a job while it runs. Renderers that run already keep what they began with.
     """
@@ -33,9 +33,9 @@ def paced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paced:
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
-    def pace(seconds: float) -> None:
+    def pace(seconds: float, gate: Path | None = None) -> None:
         program = folder / "new"
-        program.write_text(slow.script(seconds))
+        program.write_text(slow.script(seconds, gate=str(gate or "")))
         program.chmod(0o755)
         program.replace(folder / "gs")
 

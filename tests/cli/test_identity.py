@@ -20,7 +20,7 @@ from sshrender.job import documentidentity
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import DocumentRecord, JobSpec
 from tests import pdfs, signed
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
 
 
 def _submitted(sshrender: Run, document: Path) -> str:
@@ -124,7 +124,7 @@ def test_a_jobs_document_that_became_something_else_is_refused(
 
 
 def test_a_document_that_is_still_being_written_is_refused(
-    sshrender: Run, home: Path, san: Path
+    sshrender: Run, start: Start, home: Path, san: Path
 ) -> None:
     """No job is made of what was read at different times."""
     document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
@@ -147,16 +147,13 @@ def test_a_document_that_is_still_being_written_is_refused(
     assert list(san.iterdir()) == []
 
 
-def test_old_documents_are_submitted_at_the_same_time(home: Path, san: Path) -> None:
+def test_old_documents_are_submitted_at_the_same_time(start: Start, san: Path) -> None:
     """The age of a document says nothing of the process that stages it."""
     documents = [pdfs.write(san / f"{n}.pdf", pdfs.heavy(2, 1 << 19)) for n in range(6)]
     long_ago = time.time() - 30 * 86400
     for document in documents:
         os.utime(document, (long_ago, long_ago))
-    started = [
-        subprocess.Popen([*PROGRAM, "submit", str(document)], stderr=subprocess.PIPE, text=True)
-        for document in documents
-    ]
+    started = [start("submit", document, stderr=subprocess.PIPE, text=True) for document in documents]
     for process in started:
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 0, said
@@ -206,14 +203,13 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
 
 
 def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_published(
-    sshrender: Run, home: Path, san: Path
+    sshrender: Run, start: Start, home: Path, san: Path
 ) -> None:
     document = pdfs.write(home / "a.pdf", pdfs.numbered(60))
     name = _submitted(sshrender, document)
     other = pdfs.write(home / "b.pdf", pdfs.numbered(60, 50, 50))
     folder = JobFolder(san / name)
-    command = [*PROGRAM, "resume", name, "--progress", "none"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start("resume", name, "--progress", "none", stderr=subprocess.PIPE, text=True)
     try:
         end = time.monotonic() + 60
         while not (before := list(folder.pages.glob("page-*"))) and time.monotonic() < end:

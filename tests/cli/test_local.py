@@ -15,7 +15,7 @@ from sshrender.job.journal.journalformat import SCHEMA
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 from tests.cli.conftest import Paced
-from tests.conftest import PROGRAM, Run
+from tests.conftest import PROGRAM, Run, Start
 from tests.plain import SMOOTHED, page_content
 
 NAMES = [f"page-{n:04d}.png" for n in range(1, 6)]
@@ -397,15 +397,9 @@ def test_the_deadline(sshrender: Run, home: Path, paced: Paced) -> None:
     assert json.loads(answer.stdout)["pages"]["missing"] == 1
 
 
-def _start(five: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, "render", str(five), "-o", "out", *words],
-        cwd=five.parent,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _start(start: Start, five: Path, *words: str) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return start("render", five, "-o", "out", *words, stdout=pipe, stderr=pipe, text=True)
 
 
 def _wait_for_pages(folder: Path, count: int) -> None:
@@ -419,12 +413,12 @@ def _wait_for_pages(folder: Path, count: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_it_and_the_next_run_finishes(
-    sshrender: Run, home: Path, paced: Paced, number: int
+    sshrender: Run, start: Start, home: Path, paced: Paced, number: int
 ) -> None:
-    paced(0.2)
-    document = pdfs.write(home / "five.pdf", pdfs.numbered(60))
-    process = _start(document)
-    _wait_for_pages(home / "out", 5)
+    paced(0.4)
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(30))
+    process = _start(start, document)
+    _wait_for_pages(home / "out", 3)
     process.send_signal(number)
     process.communicate(timeout=90)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
@@ -438,14 +432,14 @@ def test_a_signal_ends_it_and_the_next_run_finishes(
     answer = sshrender("render", document, "-o", "out", "--json")
     summary = json.loads(answer.stdout)
     assert answer.returncode == 0, answer.stderr
-    assert len(_content(home / "out")) == 60
-    assert summary["hosts"][0]["pages"] <= 60 - len(before)
+    assert len(_content(home / "out")) == 30
+    assert summary["hosts"][0]["pages"] <= 30 - len(before)
 
 
-def test_usr1_prints_one_status_line(home: Path, paced: Paced) -> None:
+def test_usr1_prints_one_status_line(home: Path, start: Start, paced: Paced) -> None:
     paced(0.1)
     document = pdfs.write(home / "five.pdf", pdfs.numbered(60))
-    process = _start(document, "-q")
+    process = _start(start, document, "-q")
     _wait_for_pages(home / "out", 3)
     process.send_signal(signal.SIGUSR1)
     _, stderr = process.communicate(timeout=60)
@@ -454,10 +448,10 @@ def test_usr1_prints_one_status_line(home: Path, paced: Paced) -> None:
     assert "/60 pages" in line
 
 
-def test_two_runs_of_one_job_at_once(sshrender: Run, home: Path, paced: Paced) -> None:
+def test_two_runs_of_one_job_at_once(sshrender: Run, start: Start, home: Path, paced: Paced) -> None:
     paced(0.25)
     document = pdfs.write(home / "five.pdf", pdfs.numbered(80))
-    process = _start(document)
+    process = _start(start, document)
     _wait_for_pages(home / "out", 3)
     answer = sshrender("render", document, "-o", "out")
     assert answer.returncode == 9, answer.stderr

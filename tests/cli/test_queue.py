@@ -16,7 +16,7 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from tests import pdfs
 from tests.cli.conftest import Paced
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
 
 
 @pytest.fixture
@@ -186,11 +186,11 @@ def test_a_job_that_needs_a_password_that_is_not_here_waits_for_a_machine_that_h
 
 
 def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     paced(0.5)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
-    render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
+    render = start("render", document, "--progress", "none")
     pages = home / "long-pages"
     _until(lambda: pages.is_dir() and len(list(pages.glob("page-*.png"))) > 5)
     render.kill()
@@ -208,11 +208,11 @@ def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
 
 
 def test_a_render_that_was_stopped_by_hand_is_left_alone(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     paced(0.5)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
-    render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
+    render = start("render", document, "--progress", "none")
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     render.send_signal(signal.SIGINT)
     assert render.wait(90) == 130
@@ -225,12 +225,12 @@ def test_a_render_that_was_stopped_by_hand_is_left_alone(
 
 
 def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     paced(0.5)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document).returncode == 0
-    service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.PIPE)
+    service = start("coordinate", stderr=subprocess.PIPE)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     assert _states(sshrender) == {"long": "running"}
     service.terminate()
@@ -241,11 +241,13 @@ def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(
     assert _states(sshrender) == {"long": "done"}
 
 
-def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path, paced: Paced) -> None:
+def test_a_running_job_is_held_released_and_limited(
+    sshrender: Run, start: Start, home: Path, paced: Paced
+) -> None:
     paced(0.5)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document, "--limit", "1").returncode == 0
-    service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.DEVNULL)
+    service = start("coordinate", stderr=subprocess.DEVNULL)
     try:
         _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 3)
         assert sshrender("hold", "long", "--note", "not now").returncode == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests import pdfs
 from tests.cli.conftest import Paced
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
 
 
 def _folder(home: Path, name: str) -> Path:
@@ -28,7 +28,7 @@ def _state(sshrender: Run, name: str) -> str:
 
 
 def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     """It gives its place away, and who comes from cron does not wait for its release."""
     paced(0.5)
@@ -36,8 +36,7 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
     pdfs.write(home / "other.pdf", pdfs.numbered(3))
     assert sshrender("submit", "long.pdf", "--priority", "9").returncode == 0
     assert sshrender("submit", "other.pdf").returncode == 0
-    words = [*PROGRAM, "coordinate", "--once", "--jobs", "1"]
-    with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
+    with start("coordinate", "--once", "--jobs", "1", stderr=subprocess.DEVNULL) as once:
         end = time.monotonic() + 120
         while len(list(home.glob("long-pages/page-*.png"))) < 3:
             assert time.monotonic() < end
@@ -61,15 +60,14 @@ def _await_a_page(folder: Path) -> None:
 
 
 def test_a_job_whose_pages_cannot_be_put_together_is_not_over(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     paced(0.5)
     pdfs.write(home / "five.pdf", pdfs.numbered(5))
     in_the_way = home / "out" / "five.zip"
     words = ("-r", "36", "-o", "out", "--assemble", "zip")
     assert sshrender("submit", "five.pdf", *words).returncode == 0
-    command = [*PROGRAM, "coordinate", "--once"]
-    with subprocess.Popen(command, cwd=home, stderr=subprocess.DEVNULL) as once:
+    with start("coordinate", "--once", stderr=subprocess.DEVNULL) as once:
         _await_a_page(home / "out")
         (in_the_way / "something").mkdir(parents=True)
         assert once.wait(120) == 6
@@ -82,13 +80,12 @@ def test_a_job_whose_pages_cannot_be_put_together_is_not_over(
 
 
 def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(
-    sshrender: Run, home: Path, paced: Paced
+    sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     paced(0.3)
     pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
-    words = [*PROGRAM, "coordinate", "--once"]
-    with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
+    with start("coordinate", "--once", stderr=subprocess.DEVNULL) as once:
         _await_a_page(home / "here")
         assert sshrender("alter", "long", "-o", "there").returncode == 0
         assert once.wait(120) == 0

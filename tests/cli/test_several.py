@@ -16,7 +16,8 @@ import pytest
 from sshrender.cli import render
 from tests import pdfs
 from tests.cli.conftest import Paced
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
+from tests.patience import wait_until
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def three(home: Path) -> list[Path]:
 
 def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return list(json.loads(answer.stdout)["jobs"])
+
+
+def _connected(home: Path) -> int:
+    """Return how many jobs have a host that may render."""
+    journals = home.glob(".local/state/sshrender/*/journal.jsonl")
+    return sum('"state": "idle"' in path.read_text() for path in journals)
 
 
 def _moments(job: dict[str, Any]) -> tuple[str, str]:
@@ -48,10 +55,20 @@ def test_a_process_that_was_killed_is_no_defect(codes: list[int], worst: int) ->
 
 
 def test_each_is_a_job_and_all_go_on_at_the_same_time(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced
+    start: Start, home: Path, three: list[Path], paced: Paced
 ) -> None:
-    paced(0.4)
-    answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
+    """No page is rendered before all of them wait for theirs."""
+    gate = home / "gate"
+    paced(0.4, gate)
+    pipe = subprocess.PIPE
+    words = ("-r", "150", "-o", "out", "--json")
+    with start("render", *three, *words, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            wait_until(lambda: _connected(home) == 3, 90, "not all of them have a host")
+        finally:
+            gate.touch()
+        said = process.communicate(timeout=200)
+    answer = subprocess.CompletedProcess([], process.returncode, *said)
     assert answer.returncode == 0, answer.stderr
     jobs = _jobs(answer)
     assert [job["pages"]["done"] for job in jobs] == [20, 20, 20]
@@ -66,14 +83,10 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
 
 
 def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced
+    sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced
 ) -> None:
     paced(0.1)
-    process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-    )
+    process = start("render", *three, "-r", "150", "-o", "out", "--progress", "none")
     most = 0
     while process.poll() is None:
         most = max(most, _slots_held())
@@ -107,14 +120,10 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.matrix), signal.SIGKILL]
 )
 def test_a_signal_ends_all_of_them(
-    sshrender: Run, home: Path, three: list[Path], paced: Paced, number: int
+    sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced, number: int
 ) -> None:
     paced(0.3)
-    process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "100", "-o", "out", "--progress", "none"],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-    )
+    process = start("render", *three, "-r", "100", "-o", "out", "--progress", "none")
     end = time.monotonic() + 90
     while len(list(home.glob("out/*/page-*"))) < 3:
         assert time.monotonic() < end

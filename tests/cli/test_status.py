@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests import pdfs
-from tests.conftest import PROGRAM, Run
+from tests.conftest import Run, Start
 
 
-def _start(home: Path, document: Path) -> subprocess.Popen[bytes]:
+def _start(start: Start, home: Path, document: Path) -> subprocess.Popen[bytes]:
     """A render of a document with a page without end, once its other pages are there."""
-    process = subprocess.Popen([*PROGRAM, "render", str(document)], cwd=home, stderr=subprocess.DEVNULL)
+    process = start("render", document, stderr=subprocess.DEVNULL)
     output = home / f"{document.stem}-pages"
     end = time.monotonic() + 60
     while len(list(output.glob("page-*"))) < 2:
@@ -53,9 +53,9 @@ def test_a_job_that_is_done(sshrender: Run, san: Path, home: Path) -> None:
 
 
 def test_a_job_that_runs_and_one_whose_coordinator_died(
-    sshrender: Run, san: Path, home: Path, endless: Path
+    sshrender: Run, start: Start, san: Path, home: Path, endless: Path
 ) -> None:
-    process = _start(home, endless)
+    process = _start(start, home, endless)
     try:
         report = json.loads(sshrender("status", "endless", "--json").stdout)
         assert report["state"] == "running"

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
+from tests.patience import wait_until
 from tests.plain import page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
@@ -163,10 +164,11 @@ class Night:
 
     def check_hosts_are_free(self) -> None:
         """No process of ours is left on any host that can be asked."""
-        end = time.monotonic() + TIDY
-        while left := {host.name: found for host in self._asked() if (found := _ours(host))}:
-            assert time.monotonic() < end, left
-            time.sleep(0.2)
+
+        def left() -> dict[str, list[str]]:
+            return {host.name: found for host in self._asked() if (found := _ours(host))}
+
+        wait_until(lambda: not left(), TIDY, left, pause=0.2)
 
     def _asked(self) -> list[Any]:
         return [host for host in self.farm.hosts if host.is_on()]

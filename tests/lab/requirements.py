@@ -87,6 +87,21 @@ def require_sandbox() -> None:
         skip_or_fail(f"the sandbox needs user name spaces: {fault}")
 
 
+@functools.cache
+def _namespace_fault() -> str | None:
+    """Return why no name space of mounts and pids can be made here."""
+    words = [tool("unshare"), "--mount", "--pid", "--fork", "--mount-proc", "true"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    return None if done.returncode == 0 else done.stderr.strip()
+
+
+def require_namespaces() -> None:
+    """Skip the test where no container can be made, even without a network; under CI fail."""
+    fault = "not root" if os.geteuid() else _namespace_fault()
+    if fault is not None:
+        skip_or_fail(f"another container needs name spaces: {fault}")
+
+
 def skip_or_fail(reason: str) -> NoReturn:
     """Skip the running test; where CI is set, fail it, as nothing may be skipped there."""
     if os.environ.get("CI"):

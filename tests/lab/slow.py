@@ -12,12 +12,13 @@ if "--version" in sys.argv:
     os.execv("/usr/bin/gs", ["gs"] + sys.argv[1:])
 gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE, close_fds=False)
 works = {works}
+gate = {gate}
 for line in sys.stdin.buffer:
     page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)
     if page:
+        while gate and int(page.group(1)) > {last} and not os.path.exists(gate):
+            time.sleep(0.05)
         time.sleep({seconds} * works.get(int(page.group(1)), 1))
-        while int(page.group(1)) > {last} and not os.path.exists({gate!r}):
-            time.sleep(0.1)
     gs.stdin.write(line)
     gs.stdin.flush()
 gs.stdin.close()
@@ -26,14 +27,14 @@ sys.exit(gs.wait())
 
 
 def script(
-    seconds: float, works: Mapping[int, float] | None = None, last: int = 0, gate: str = "/"
+    seconds: float, works: Mapping[int, float] | None = None, last: int = 0, gate: str = ""
 ) -> str:
     """Return a program to be called gs, under which each page takes so long, or its share of that.
 
-    Pages after ``last`` wait until the file ``gate`` exists.
+    ``gate``: the path of a file; no page after ``last`` is rendered before it is there.
     """
-    text = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
-    return text.replace("{last}", str(last)).replace("{gate!r}", repr(gate))
+    filled = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+    return filled.replace("{last}", str(last)).replace("{gate}", repr(gate))
 
 
 def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from tests.lab.farm import Farm
+from tests.patience import stretched
 
 PATIENCE = 100.0
 STATUS = "[exit status "
@@ -66,9 +67,9 @@ class Terminal:
         self, condition: Callable[[str], bool], what: str = "it", seconds: float = PATIENCE
     ) -> str:
         """Until the screen is as it should be."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
         while not condition(text := self.text()):
-            assert time.monotonic() < deadline, f"never saw {what}:\n{text}"
+            assert time.monotonic() - began < stretched(seconds), f"never saw {what}:\n{text}"
             time.sleep(0.2)  # each look starts a process
         return text
 

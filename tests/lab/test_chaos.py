@@ -23,6 +23,9 @@ def _endure(farm: Farm, length: Length) -> None:
     assert runs > len(ended.jobs), "no job was taken over"
 
 
+# In the matrix: take-overs, lost hosts and cut cables have tests of their own (test_takeover.py,
+# test_carried.py, tests/faults), and this one takes a minute of a core.
+@pytest.mark.matrix
 @pytest.mark.timeout(600)
 def test_a_little_chaos_spoils_nothing(farm_factory: FarmFactory) -> None:
     _endure(farm_factory(3), Length(seconds=12.0, pages=9, most_between=4.0, jobs=6))

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
+from tests.patience import wait_until
 from tests.plain import SMOOTHED, page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
@@ -64,17 +64,11 @@ def _start(farm: Farm, document: Path, *words: str, **inventory: Any) -> subproc
 
 
 def _await_pages(farm: Farm, count: int) -> None:
-    end = time.monotonic() + 60
-    while len(list((farm.root / "out").glob("page-*"))) < count:
-        assert time.monotonic() < end, f"no {count} pages"
-        time.sleep(0.1)
+    wait_until(lambda: len(list((farm.root / "out").glob("page-*"))) >= count, 60, f"{count} pages")
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(condition, seconds, "it is awaited", pause=0.05)
 
 
 def _written(farm: Farm) -> list[dict[str, Any]]:
@@ -104,10 +98,7 @@ def _renderers(farm: Farm) -> dict[str, list[int]]:
 
 
 def _no_renderers_within(farm: Farm, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while _renderers(farm):
-        assert time.monotonic() < end, _renderers(farm)
-        time.sleep(0.1)
+    wait_until(lambda: not _renderers(farm), seconds, lambda: _renderers(farm))
 
 
 def _journal(summary: dict[str, Any], farm: Farm) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ import pytest
 
 from sshrender.runner.host import scratch
 from sshrender.storage import processidentity
+from tests.lab.requirements import require_namespaces
 
-ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 HOLD_FOLDER = """
@@ -58,10 +58,10 @@ def _held(program: str, *words: str, within: list[str] | None = None) -> Iterato
         process.stdin.close()
 
 
-@ROOT
 def test_a_live_folder_of_another_container_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    require_namespaces()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     with _held(HOLD_FOLDER, within=container) as (folder, pid):
@@ -111,9 +111,9 @@ def test_a_pid_that_was_given_again_is_another_process() -> None:
     assert processidentity.state(where, pid, "") is processidentity.OwnerState.UNKNOWN
 
 
-@ROOT
 def test_a_lease_of_a_process_that_hidepid_hides_is_not_free(tmp_path: Path) -> None:
     """proc(5): with hidepid=2 another user's process has no /proc/<pid>, and is not gone for that."""
+    require_namespaces()
     for folder in (tmp_path, *tmp_path.parents):
         if folder.owner() == "root" and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o055)

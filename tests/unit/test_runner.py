@@ -27,6 +27,7 @@ from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
+from tests.patience import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
 ON_HOSTS = [
@@ -352,10 +353,8 @@ def test_the_family_of_a_process_has_what_its_threads_have_started() -> None:
     assert {shell, sleeper} <= set(family)
     processes.kill_tree(shell)
     found[0].wait()
-    end = time.monotonic() + 10
-    while Path(f"/proc/{sleeper}/exe").exists():  # until nobody but its parent to be knows of it
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    # Until nobody but its parent to be knows of it.
+    wait_until(lambda: not Path(f"/proc/{sleeper}/exe").exists(), 10, "it is there", pause=0.01)
     done.set()
     thread.join()
 

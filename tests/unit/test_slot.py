@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import io
-import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner.host import memorylimits
 from sshrender.runner.rendering import diagnosticsearch, thumbnailbudget, warmrenderer
-from sshrender.runner.rendering.slot import Slot
-from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.thumbnailbudget import CREDIT, SHARE, ThumbnailBudget
 from sshrender.runner.rendering.warmsession import Answer, Session, SessionEnded
-from sshrender.runner.slots import slotlocks
-from sshrender.runner.slots.taskqueue import Task, TaskQueue
-from sshrender.runner.wire import CRASHED, Wire
+from sshrender.runner.wire import CRASHED
 from tests import pdfs
+from tests.unit import slots
 
 PAGES = 40
 
@@ -53,11 +47,7 @@ class DiesWhenAsked(Session):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder with its document."""
-    temporary = tmp_path / "temporary-files"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])  # as in tests/conftest.py
-    (tmp_path / "work").mkdir()
+    slots.prepare(tmp_path, tmp_path / "temporary-files", monkeypatch)
     pdfs.write(tmp_path / "source.pdf", pdfs.numbered(PAGES))
     return tmp_path
 
@@ -78,37 +68,12 @@ class DiesOfThumbnails(Session):
 
 def _messages(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
     """Return the messages of a slot that renders all pages."""
-    output = folder / "output"
-    writing = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    tasks = TaskQueue()
-    for page in range(1, PAGES + 1):
-        tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
-    tasks.finish()
-    setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test", thumbnails)
-    slot_settings = SlotSettings(
-        setup,
-        str(folder),
-        None,
-        60.0,
-        2 << 30,
-        500,
-        1 << 30,
-        False,
-        memorylimits.Guard(),
-        1,
-        slotlocks.JobShare("job"),
-    )
-    wire = Wire(writing, "mark")
-    Slot(slot_settings, tasks, wire, dict(os.environ)).run()
-    wire.flush()
-    os.close(writing)
-    with output.open("rb") as file:
-        return [json.loads(line.partition(b" ")[2]) for line in file]
+    return slots.rendered(folder, range(1, PAGES + 1), slots.SETUP._replace(thumbnails=thumbnails))
 
 
 def _answers(messages: list[dict[str, Any]]) -> dict[str, str]:
     """Return the type of the answer to each attempt."""
-    return {each["attempt"]: each["type"] for each in messages if each["type"] in ("rendered", "failed")}
+    return {attempt: answer["type"] for attempt, answer in slots.answers(messages).items()}
 
 
 def test_a_renderer_that_dies_when_asked_for_the_next_page_loses_no_page(

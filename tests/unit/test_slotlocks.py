@@ -24,6 +24,7 @@ from sshrender.runner.slots.fairshare import (
     SlotHolder,
     Waiter,
 )
+from tests.patience import wait_until
 
 NOW = 1000.0
 
@@ -168,10 +169,7 @@ class TestSlotLocks:
         assert not low.acquire()
         assert not high.acquire()
         holds.release()
-        end = time.monotonic() + 4 * slotlocks.GRACE_PERIOD
-        while not low.acquire():
-            assert time.monotonic() < end
-            time.sleep(slotlocks.POLL_INTERVAL)
+        wait_until(low.acquire, 4 * slotlocks.GRACE_PERIOD, "no slot", slotlocks.POLL_INTERVAL)
 
     def test_equal_jobs_get_equal_shares(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fairshare, "TIME_SLICE", 0.05)

@@ -10,9 +10,10 @@ from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.core import forecast, hosttimeouts
+from sshrender.core import forecast
 from sshrender.core.compatibility import CompatibilityCheck
 from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.hosttimeouts import TimeoutChecks
 from sshrender.core.records import Attempt, Failure, Host, Page
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import FailureKind, HostState
@@ -26,9 +27,6 @@ _NOT_TRIED_AGAIN = frozenset({HostState.REFUSED, HostState.REMOVED})
 _NO_SAN = "san"
 """The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
 transports/interface.py)."""
-
-CHECK_INTERVAL = 0.1
-"""Least seconds between two checks of a host's timeouts: none of them is shorter than a second."""
 
 _YIELD_INTERVAL = 60.0
 """Seconds between two recalls caused by load that do not count against the host's journal budget: a host
@@ -54,6 +52,7 @@ class HostTransitions:
             revive=self._revive,
         )
         self.is_outvoted = self._compatibility.is_outvoted
+        self.check_due = TimeoutChecks(run, self.mark_lost, self.distrust).check_due
 
     # Hosts that come and go
 
@@ -242,7 +241,7 @@ class HostTransitions:
             if host.state is HostState.REFUSED and host.refusal == _NO_SAN:
                 self._reconnect(host, "the shared folder is available again")
 
-    # Time
+    # The run as a whole
 
     def connect_all(self) -> None:
         """Connect to every host."""
@@ -259,36 +258,6 @@ class HostTransitions:
         """Decide on the reference; return whether it was overturned, so that pages may be outvoted."""
         self._compatibility.decide()
         return self._compatibility.take_overturned()
-
-    def check_due(self, may_reconnect: bool) -> None:
-        """Check the timeouts of the hosts whose turn it is, and set when each is checked next."""
-        run = self._run
-        for host in run.take_due_hosts():
-            self._check_timeouts(host, may_reconnect)
-            due = hosttimeouts.next_check(host, run.policy, run.stall_timeout)
-            if due is not None:
-                # Not at once: what is compared with the newest handled message may still be too early.
-                run.wake(host, max(due, run.now + CHECK_INTERVAL))
-
-    def _check_timeouts(self, host: Host, may_reconnect: bool) -> None:
-        """Check a host for silence, ended pauses, and attempts that do not start, end or return."""
-        run = self._run
-        # Compared with heard_until, not with the clock: messages may wait in the coordinator's inbox.
-        silence = host.silence(run.policy)
-        if host.is_connected and run.heard_until - host.heard_at > silence:
-            self.mark_lost(host, f"no message for {silence:g} s")
-        # At most one of these: each changes the connection.
-        elif host.is_connected and host.budget.is_exhausted:
-            self.distrust(host, "it caused too many journal entries")
-        elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
-            host.retry_at = None
-            run.issue(do.ConnectHost(host.name))
-        if host.recalling_since is not None and run.now - host.recalling_since >= host.recall_grace:
-            for attempt in host.in_flight.values():
-                run.kill(attempt, host.recall_reason)
-        for attempt in list(host.in_flight.values()):
-            self._check_attempt(host, attempt)
-        self._check_stall(host)
 
     def release_quarantine(self) -> None:
         """End the quarantine that would end first, when no other host is left."""
@@ -416,52 +385,6 @@ class HostTransitions:
             if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was disconnected: {reason}")
-
-    def _check_attempt(self, host: Host, attempt: Attempt) -> None:
-        """Enforce the page timeout on a runner that does not do so itself."""
-        # Not there: the check of an earlier attempt has left the host.
-        if attempt.name not in host.in_flight or self._ignores_recall(host, attempt):
-            return
-        if attempt.started_at is None:
-            return
-        policy = self._run.policy
-        # First the attempt is killed; if that does not end it, the host is left.
-        late = self._run.now - attempt.started_at - policy.page_timeout
-        if late > 2 * policy.overdue_grace:
-            self.mark_lost(host, f"it does not finish page {attempt.page}")
-        elif late > policy.overdue_grace:
-            self._run.kill(attempt, "it exceeded the page timeout")
-
-    def _ignores_recall(self, host: Host, attempt: Attempt) -> bool:
-        """Leave a host that ignores requests to return or end an attempt; return whether it was left."""
-        # As in _check_timeouts: the answer may wait in the coordinator's inbox.
-        policy, now = self._run.policy, self._run.heard_until
-        unanswered = attempt.unanswered_since()
-        if unanswered is not None and now - unanswered > policy.answer_timeout:
-            self.distrust(host, f"no answer to the request to return page {attempt.page}")
-        elif attempt.kept_at is not None and now - attempt.kept_at > hosttimeouts.kept_timeout(
-            attempt, policy
-        ):
-            # It answered that a slot has the attempt. So the attempt must end, by the page timeout at
-            # latest.
-            self.distrust(host, f"it neither returned page {attempt.page} nor rendered it")
-        return not host.is_connected
-
-    def _check_stall(self, host: Host) -> None:
-        """Leave a host that sends heartbeats but starts none of its attempts: it would block the job.
-
-        A host that reports no free slot may be right, as other jobs may hold them all. Then its
-        attempts are recalled, which only a host that follows the protocol answers.
-        """
-        since = host.stalled_since
-        if since is not None and self._run.now - since > self._run.stall_timeout:
-            if host.usable_slots:  # by its own account a slot is free for us
-                self.mark_lost(host, "it does not start the pages that were sent to it")
-                return
-            # A new period: else the host would be due again at every check.
-            host.stalled_since = self._run.now
-            for attempt in host.in_flight.values():
-                self._run.revoke(attempt, "its host had no free slot for it for a long time")
 
 
 HOST_HANDLERS: Mapping[type, Callable[[HostTransitions, Any], None]] = {

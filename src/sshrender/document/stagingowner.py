@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from sshrender.storage import processidentity
+
 _FORM = re.compile(
     r"(?P<boot>[0-9a-f]{32})\.(?P<namespace>\d{1,20})\.(?P<pid>\d{1,10})\.(?P<start>\d{1,20})"
 )
@@ -27,9 +29,9 @@ class Owner(NamedTuple):
     @classmethod
     def of_this_process(cls) -> Self:
         """Return this process. Raises OSError where /proc is not mounted."""
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        pid = os.getpid()
-        return cls(boot.replace("-", ""), _namespace(), pid, _start_of(pid) or 0)
+        boot, pid = processidentity.boot(), os.getpid()
+        start = int(processidentity.started(pid) or 0)
+        return cls(boot.replace("-", ""), _namespace(), pid, start)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -45,29 +47,13 @@ class Owner(NamedTuple):
     def is_dead(self, here: Owner) -> bool | None:
         """Whether it has certainly ended; None where this process (``here``) cannot tell.
 
-        That a process cannot be inspected proves nothing: with hidepid (proc(5)) those of other users
-        are not shown. Only ESRCH does, or another start under the same pid.
+        One of this machine that cannot be inspected is taken to run (storage/processidentity.py).
         """
         if (self.boot, self.namespace) != (here.boot, here.namespace):
             return None
-        try:
-            os.kill(self.pid, 0)
-        except (ProcessLookupError, OverflowError):  # no kernel gives a pid that large
-            return True
-        except OSError:
-            # Another user's process, or a security module: it exists.
-            pass  # EPERM: it is there
-        start = _start_of(self.pid)
-        return start is not None and start != self.start
+        state = processidentity.state(processidentity.space(), self.pid, str(self.start))
+        return state is processidentity.OwnerState.GONE
 
 
 def _namespace() -> int:
     return Path("/proc/self/ns/pid").stat().st_ino
-
-
-def _start_of(pid: int) -> int | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-        return int(text.rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None

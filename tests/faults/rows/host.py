@@ -122,7 +122,6 @@ FAULTS = [
             "/home/artist/.bashrc", "seq 1 2000; echo beware >&2; printf x\n"
         ),
         checks=delivered_by("node1"),
-        is_fast=True,
     ),
     Fault(
         "host/banner and message of the day",

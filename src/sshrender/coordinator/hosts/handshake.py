@@ -76,7 +76,7 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
     NAME, MEMORY and DISK stand for names that the host chooses: of a file, and of folders for rasters.
     """
     settings = plan.spec.settings
-    device = raster_device(settings.device, settings.options, settings.encoder)
+    raster = _raster(settings)
     return ghostscript.command(
         ghostscript.Setup(
             program=setup.ghostscript,
@@ -88,7 +88,9 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             options=tuple(ghostscript_switches(settings.appearance, settings.sent_options)),
             tag=plan.spec.name,
             files=tuple(profiles.names(settings.options)),
-            raster=device and ghostscript.RasterOutput(device.name, device.bits, "MEMORY", 0, "DISK", 0),
+            raster=None
+            if raster is None
+            else ghostscript.RasterOutput(raster["device"], raster["bits"], "MEMORY", 0, "DISK", 0),
         )
     )
 

@@ -1,0 +1,28 @@
+"""How long what has a time limit may take on a machine that does other things as well."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+
+def stretched(seconds: float) -> float:
+    """Return the limit for what may take so many seconds on a machine that does nothing else.
+
+    Where each core has several programs to run, all that takes processor time takes so much longer.
+    """
+    return seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
+def wait_until(
+    condition: Callable[[], object], seconds: float, what: Callable[[], object] | str, pause: float = 0.1
+) -> None:
+    """Wait until a condition is true; fail with ``what`` when the stretched limit has passed."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > stretched(seconds):
+            raise AssertionError(
+                f"not within {seconds:g} s: {what if isinstance(what, str) else what()}"
+            )
+        time.sleep(pause)
