@@ -6,7 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
+
+from PIL import Image
 
 from sshrender.transports.sshconfig import Overrides, command_line
 from tests import pdfs
@@ -46,3 +49,16 @@ def test_the_command_line_of_ssh_has_what_the_inventory_says() -> None:
     words += ' -o UserKnownHostsFile="/known" -o GlobalKnownHostsFile=/dev/null'
     words += " -o StrictHostKeyChecking=accept-new -o HostName=10.0.0.9 -- node1"
     assert shlex.join(command_line("node1", every)).replace("'", "") == words
+
+
+def test_the_mutool_draw_that_is_shown_renders_the_same_pixels(sshrender: Run, home: Path) -> None:
+    pdfs.write(home / "two.pdf", pdfs.numbered(2))
+    line = ("render", "two.pdf", "--recipe", "mutool", "--device", "pnggray", "-r", "70", "-o", "out")
+    more = sshrender(*line, "-vv")
+    assert more.returncode == 0, more.stderr
+    (shown,) = re.findall(r"^recipe mutool, the same pixels: (.*)$", more.stderr, re.MULTILINE)
+    subprocess.run(shlex.split(shown), cwd=home, check=True, stderr=subprocess.DEVNULL)
+    for name in ("page-0001.png", "page-0002.png"):
+        with Image.open(home / name) as typed, Image.open(home / "out" / name) as rendered:
+            assert (typed.mode, typed.size) == (rendered.mode, rendered.size) == ("L", rendered.size)
+            assert typed.tobytes() == rendered.tobytes()

@@ -346,6 +346,15 @@ def test_recipes_of_the_program_get_words_for_the_look() -> None:
     assert words[3:9] == ["-w", "30", "-h", "40", "-A", "2"]
     words = _steps("pdftoppm", Wishes(antialias="none", box="crop", dpi=(204, 98)))
     assert " ".join(words[3:]).startswith("-rx 204 -ry 98 -aa no -aaVector no -cropbox -f")
+    grey = _steps("mutool", Wishes(antialias="2", device="pnggray"))
+    assert grey[3:9] == ["-r", "{dpi}", "-A", "2", "-c", "gray"]
+    assert "-mono" in _steps("pdftoppm", Wishes(device="pngmono"))
+
+
+def test_a_device_that_a_recipe_cannot_imitate_is_refused_with_those_that_work() -> None:
+    for device in ("jpeg", "tiffg4", "pngmono"):
+        with pytest.raises(NoEqual, match=f"--device {device}: .* only of png16m and pnggray"):
+            _steps("mutool", Wishes(device=device))
 
 
 def test_an_own_recipe_does_it_by_its_fields_or_is_refused() -> None:
