@@ -330,7 +330,7 @@ class Runner:
             setup=self._setup(request),
             folder=self._folder,
             password=request.get("password"),
-            password_bytes=_password_bytes(request),
+            password_bytes=wire.password_bytes(request),
             page_timeout=float(request["page_timeout"]),
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
@@ -438,7 +438,7 @@ class Runner:
             "sshrender-" + os.urandom(8).hex(),
             int(request["page_memory"]),
             self._environ,
-            _password_bytes(request),
+            wire.password_bytes(request),
             request.get("sandbox") == BWRAP,
             inherited=inherited,
         )
@@ -479,14 +479,6 @@ def main(marker: str, silence: float) -> NoReturn:
         if processlimits.reached(error) is not None:
             threadwatch.report(post, error)
         raise
-
-
-def _password_bytes(request: Dict[str, Any]) -> Optional[bytes]:
-    """Return the password as the document's encryption has it; UTF-8 where that is not known."""
-    if request.get("password") is None:
-        return None
-    sent = request.get("password_bytes")
-    return bytes.fromhex(sent) if sent is not None else str(request["password"]).encode("utf-8")
 
 
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:

@@ -84,6 +84,14 @@ def parse(line: bytes) -> Dict[str, Any]:
     return value
 
 
+def password_bytes(request: Dict[str, Any]) -> Optional[bytes]:
+    """Return the password as the document's encryption has it; UTF-8 where that is not known."""
+    if request.get("password") is None:
+        return None
+    sent = request.get("password_bytes")
+    return bytes.fromhex(sent) if sent is not None else str(request["password"]).encode("utf-8")
+
+
 def attempt(request: Dict[str, Any]) -> str:
     """Return the attempt that a request names. Raises KeyError, ValueError or TypeError."""
     # A value of another type raises TypeError here, which the caller reports as a bad request.
