@@ -26,7 +26,7 @@ import json
 import os
 import re
 import threading
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
 STORAGE, KILLED, LOW_MEMORY = "storage", "killed", "low_memory"
