@@ -129,14 +129,14 @@ def _as_openssh(host_key: str) -> str:
 
 
 _NO_FORK = "Cannot fork into background"
-"""What ssh says where ForkAfterAuthentication is set and there is no command, even with -G (ssh.c)."""
+"""What ssh prints where ForkAfterAuthentication is set and there is no command, even with -G (ssh.c)."""
 
 
 @functools.cache
 def client_version() -> tuple[int, int]:
     """Return the release of OpenSSH's client here, as (9, 2); (0, 0): there is none, or another one."""
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             ["ssh", "-V"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -147,7 +147,7 @@ def client_version() -> tuple[int, int]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", said.stderr + said.stdout)
+    found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", answer.stderr + answer.stdout)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 

@@ -10,7 +10,6 @@ import subprocess
 
 from sshrender.transports import childprocess
 
-
 END_TIMEOUT = 1.0
 """Seconds that the status of a command that has closed its streams is waited for."""
 
