@@ -1,6 +1,6 @@
 """Ends a command whose thread died, where the program would wait for that thread for ever.
 
-A thread that dies of MemoryError leaves whoever waits for its results without an end. Where it dies
+Others would wait without an end for the results of a thread that died of MemoryError. Where it dies
 before it could say that it runs, even threading.Thread.start() never returns (CPython 3.11). Memory and
 threads are short then, so that nothing orderly can be promised: the process ends, the runners on all
 hosts end with their connections, and the job can be resumed.

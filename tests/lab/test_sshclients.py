@@ -308,3 +308,42 @@ def _processes() -> str:
     return subprocess.run(
         ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
     ).stdout
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        ("IgnoreUnknown UseKeychain\nUseKeychain yes\nRekeyLimit 1M\n", OPENSSH),
+        ("ForkAfterAuthentication yes\n", FABRIC),
+        ("RemoteCommand true\nSessionType none\nRekeyLimit 1M\n", OPENSSH),
+    ],
+)
+def test_what_an_interactive_ssh_is_told_does_not_keep_a_runner_away(
+    to_it: Overrides, lines: str, client: str
+) -> None:
+    Path(str(to_it.config_file)).write_text(lines)
+    link = _connect(to_it)
+    assert type(link).__name__.lower().startswith("openssh") == (client == OPENSSH)
+    link.close()
+
+
+def test_a_revoked_host_key_is_called_revoked(
+    to_it: Overrides, loopback: Loopback, tmp_path: Path
+) -> None:
+    revoked = tmp_path / "revoked"
+    revoked.write_text(loopback.known_hosts.read_text().split(None, 1)[1])
+    Path(str(to_it.config_file)).write_text(f"RevokedHostKeys {revoked}\n")
+    failed = _refused(to_it, "auto")
+    assert failed.refusal is Refusal.HOST_KEY
+    assert f"revoked by file {revoked}" in failed.reason
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [("no-such-program %h %p", "was not found: no-such"), ("false", "ended with exit code 1: false")],
+)
+def test_a_proxy_command_that_ends_is_named(to_it: Overrides, command: str, says: str) -> None:
+    Path(str(to_it.config_file)).write_text(f"ProxyCommand {command}\n")
+    failed = _refused(to_it, FABRIC)
+    assert failed.refusal is Refusal.UNREACHABLE
+    assert says in failed.reason

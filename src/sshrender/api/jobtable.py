@@ -113,9 +113,9 @@ class JobTable:
         queued = [line for line in latest if line.state == "queued" and line.name in entries]
         # As a coordinator takes them (job/queue/queuescanner.py).
         queued.sort(key=lambda line: entries[line.name].rank(now))
-        places = {line.name: place for place, line in enumerate(queued)}
+        order = {line.name: number for number, line in enumerate(queued)}
         # sorted() is stable, so the order by time stays within a rank.
-        return sorted(latest, key=lambda line: (_rank(line.state), places.get(line.name, len(places))))
+        return sorted(latest, key=lambda line: (_rank(line.state), order.get(line.name, len(order))))
 
     def _line(self, name: str) -> JobLine | None:
         """Return the line of a job; None if it is gone. Raises UserError or OSError."""
@@ -229,7 +229,7 @@ class _Job:
         return self._spec.document.name
 
     def queue_entry(self) -> Entry:
-        """Return its place in the queue, as far as that depends on the job alone."""
+        """Return what decides its rank in the queue, as far as that depends on the job alone."""
         return entry_of(self._folder.name, self._attributes, LeaseHolder.NONE)
 
     def hosts(self) -> list[HostRow]:

@@ -17,8 +17,6 @@ MAX_LINES, MAX_LINE = 40, 400
 
 # They precede the user's settings on the command line. ssh_config(5): the first value obtained is used.
 _FIXED = (
-    # Names that releases before 8.7 do not have.
-    "IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication",
     # BatchMode: no question for a passphrase, a password or an unknown host key; ssh fails instead.
     "BatchMode=yes",
     # The own control socket: file transfers join this connection, and no master of the user's is used.
@@ -33,9 +31,6 @@ _FIXED = (
     # RemoteCommand of ssh_config forbids a command on the command line (ssh(1) ends with an error).
     "RemoteCommand=none",
     "RequestTTY=no",
-    "SessionType=default",
-    "StdinNull=no",
-    "ForkAfterAuthentication=no",
     "VisualHostKey=no",
     # The line "Authenticated to" comes with this level.
     "LogLevel=VERBOSE",
@@ -43,6 +38,9 @@ _FIXED = (
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
 )
+
+_SINCE_8_7 = ("SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no")
+"""Keywords that earlier releases do not know. IgnoreUnknown would hide that, and outweigh the user's."""
 
 # The texts are those of sshconnect.c and sshconnect2.c; LC_ALL=C keeps strerror(3) in English.
 _AUTHENTICATED = "Authenticated to "
@@ -54,7 +52,8 @@ _REFUSALS = (
         Refusal.HOST_KEY,
         re.compile(
             r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|marked as revoked"
-            r"|host key is known for|No matching host key|Certificate invalid"
+            r"|host key is known for|No matching host key|Certificate invalid|revoked by file"
+            r"|in revoked keys file"
         ),
     ),
     (Refusal.AUTHENTICATION, re.compile(r"Permission denied \(|Too many authentication failures")),
@@ -78,7 +77,8 @@ def environment() -> dict[str, str]:
 
 def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout: float) -> list[str]:
     """Return the command line up to the remote command."""
-    own = [*_FIXED, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
+    since = _SINCE_8_7 if sshconfig.client_version() >= (8, 7) else ()
+    own = [*_FIXED, *since, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
     # Of an option that is given twice ssh takes the first.
     words = [word for option in own for word in ("-o", option)]
     # ``--``: a name of the inventory that begins with ``-`` is never an option.
@@ -150,10 +150,15 @@ def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
     offending = re.search(r"Offending \S+ key in (\S+)", text)
     if offending:
         return f"its host key has changed: it shows {_shown(text)}, not the one in {offending.group(1)}"
-    if "marked as revoked" in text:
-        return line
+    revoked = next((each for each in lines if _REVOKED.search(each)), "")
+    if revoked:
+        return revoked
     # With BatchMode ssh shows no fingerprint of a key that it does not know.
     return "its host key is not known"
+
+
+_REVOKED = re.compile(r"marked as revoked|revoked by file|in revoked keys file")
+"""What ssh says of @revoked, and of RevokedHostKeys where the key is in it or it cannot be read."""
 
 
 def _shown(text: str) -> str:

@@ -113,9 +113,14 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
             connection.connect_kwargs["sock"] = _connect_socket(settings, timeout)
         connection.open()
     except Exception as error:  # noqa: BLE001 - paramiko raises several dozen kinds; each becomes a Refusal
+        failed = _connect_failed(settings, known, error)
+        proxy = connection.connect_kwargs.get("sock")
+        # Before the connection is closed: that ends the command.
+        if failed.refusal is Refusal.UNREACHABLE and isinstance(proxy, ProxySocket):
+            failed = ConnectFailed(Refusal.UNREACHABLE, proxy.end() or failed.reason)
         connection.close()
         client.close()  # Fabric does not close it when the host has closed the connection already
-        raise _connect_failed(settings, known, error) from None
+        raise failed from None
     transport: Any = connection.transport
     # A known and revoked key passes paramiko's own comparison, so it is checked here as well.
     check = transport.get_remote_server_key()

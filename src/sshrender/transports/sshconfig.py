@@ -5,7 +5,9 @@ paramiko's own parser ignores Include, so it is not used.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -126,8 +128,32 @@ def _as_openssh(host_key: str) -> str:
     return "accept-new" if host_key == ACCEPT_NEW else "yes"
 
 
-def _ask_ssh(name: str, overrides: Overrides) -> str:
-    command = ["ssh", "-G"]
+_NO_FORK = "Cannot fork into background"
+"""What ssh prints where ForkAfterAuthentication is set and there is no command, even with -G (ssh.c)."""
+
+
+@functools.cache
+def client_version() -> tuple[int, int]:
+    """Return the release of OpenSSH's client here, as (9, 2); (0, 0): there is none, or another one."""
+    try:
+        answer = subprocess.run(
+            ["ssh", "-V"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", answer.stderr + answer.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _ask_ssh(name: str, overrides: Overrides, *words: str) -> str:
+    """Return what ``ssh -G`` prints; ``words``: further options. Raises ConnectFailed."""
+    command = ["ssh", "-G", *words]
     if overrides.config_file is not None:
         command += ["-F", str(Path(overrides.config_file).expanduser())]
     if overrides.user is not None:
@@ -156,6 +182,8 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
     except subprocess.TimeoutExpired:
         reason = f"ssh -G {name} does not end within {_TIMEOUT:g} s"
         raise ConnectFailed(Refusal.CONFIGURATION, reason) from None
+    if answer.returncode != 0 and _NO_FORK in answer.stderr and not words:
+        return _ask_ssh(name, overrides, "-o", "ForkAfterAuthentication=no")
     if answer.returncode != 0:
         # The last line: warnings about other lines of the file come before the error.
         lines = answer.stderr.strip().splitlines() or ["it failed"]

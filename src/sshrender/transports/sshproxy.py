@@ -10,12 +10,16 @@ import subprocess
 
 from sshrender.transports import childprocess
 
+END_TIMEOUT = 1.0
+"""Seconds that the status of a command that has closed its streams is waited for."""
+
 
 class ProxySocket(socket.socket):
     """Our end of the standard streams of a ProxyCommand."""
 
     def __init__(self, command: str, timeout: float) -> None:
         """Start the command. Raises OSError."""
+        self._command = command
         near, far = socket.socketpair()
         # The descriptor moves to this object; ``near`` must not close it when it is collected.
         super().__init__(fileno=near.detach())
@@ -30,6 +34,16 @@ class ProxySocket(socket.socket):
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def end(self) -> str:
+        """Return in words that the command has ended by itself; empty while it runs."""
+        try:
+            # Its end of the socket is closed a moment before its status is known.
+            status = self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return ""
+        how = "was not found" if status == 127 else f"ended with exit code {status}"
+        return f"the ProxyCommand of ssh_config {how}: {self._command}"
 
     def close(self) -> None:
         """Close the socket, and end the command."""

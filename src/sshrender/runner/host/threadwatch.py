@@ -34,5 +34,5 @@ def end_after_a_limit(to: wire.Wire, die: Callable[[], Any]) -> None:
 
     # The second is for a thread that dies before it can say that it runs: Thread.start() waits for that.
     # Python 3.7 has neither hook, and does not call them.
-    threading.excepthook = of_thread
-    sys.unraisablehook = of_thread
+    for module, hook in ((threading, "excepthook"), (sys, "unraisablehook")):
+        setattr(module, hook, of_thread)
