@@ -1,6 +1,6 @@
 """Measures several documents at several settings, and writes the table of docs/figures.md.
 
-    python -m benchmarks.documents [FILE.pdf…] [--pages 100] [--rounds 1] [--quick] [--write]
+    python -m benchmarks.documents [FILE.pdf…] [--pages 60] [--rounds 1] [--quick] [--write]
 
 Each case is a run of ``benchmarks.compare``, all ways in turn, so it needs what that needs: root and
 the hosts of tests/lab. Without files: the Debian Reference, and a document of large images
@@ -41,6 +41,9 @@ WAYS = {
 EVERY = 10
 """One of so many pages is compared with Ghostscript's."""
 
+IMAGE_PAGES = 12
+"""Pages of large images that are measured: `pdftoppm` takes 2.5 s of CPU for each at 150 dpi."""
+
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
 _SECTION = re.compile(r"(?<=<!-- measured: documents -->\n).*?(?=<!-- end of documents -->)", re.DOTALL)
 
@@ -52,7 +55,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="benchmark-documents-") as folder:
             scans = Path(folder) / "large-images.pdf"
-            images.make(scans)
+            images.make(scans, min(given.pages, IMAGE_PAGES))
             for document in [DEBIAN_REFERENCE, *given.documents, scans]:
                 for dpi, antialias in SETTINGS[:1] if given.quick else SETTINGS:
                     cases.append(_case(document, dpi, antialias, given))
@@ -72,7 +75,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.documents", formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("documents", nargs="*", type=Path, metavar="FILE", help="further documents")
-    parser.add_argument("--pages", type=int, default=100, help="of each document, at most (100)")
+    parser.add_argument("--pages", type=int, default=60, help="of each document, at most (60)")
     parser.add_argument("--rounds", type=int, default=1, help="of which the best counts (1)")
     parser.add_argument("--only", nargs="+", choices=list(WAYS), metavar="WAY", help=", ".join(WAYS))
     parser.add_argument("--quick", action="store_true", help="at 150 dpi without smoothing only")

@@ -68,7 +68,7 @@ def _scan(number: int) -> Image.Image:
     grain = Image.frombytes(
         "L", (SCAN[0] // 4, SCAN[1] // 4), rng.randbytes(SCAN[0] // 4 * (SCAN[1] // 4))
     )
-    grain = grain.resize(SCAN).point(lambda value: 235 + value // 16)
+    grain = grain.resize(SCAN).point(lambda value: 250 + value // 64)
     image = Image.merge("RGB", (grain, grain, grain))
     pen = ImageDraw.Draw(image)
     for top in range(120, SCAN[1] - 120, 44):
