@@ -192,7 +192,7 @@ class SlurmFarm:
         end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, (what, self.log())
-            time.sleep(0.1)
+            time.sleep(0.3)  # a look at a journal reads all of it
 
     def log(self) -> str:
         """Return the ends of all logs, and the queue."""

@@ -225,7 +225,7 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
 ) -> None:
     slurm, job = desk.slurm, desk.job
     pace(desk.farm.hosts, 0.5)
-    pages = 60 + 8 * seconds
+    pages = 48 + 8 * seconds
     pdfs.write(desk.document, pdfs.numbered(pages))
     with ExitStack() as machines:
         office = Machine(desk.farm, "office", desk.inventory)
