@@ -236,6 +236,9 @@ def test_quarters_are_announced_a_failed_page_tells_its_history_and_is_tried_aga
     browser.run(f"{seven}each.textContent)).click()")
     browser.wait_for("document.getElementById('viewer').open")
     browser.wait_for("document.querySelectorAll('#facts ol li').length >= 3")
+    # Also where the address has opened the page.
+    page.open(f"jobs/{job}/#page=7", "document.getElementById('viewer')?.open")
+    browser.wait_for("document.querySelectorAll('#facts .buttons button').length === 2")
     _press(browser, "Why?", "#facts")
     browser.wait_for("document.querySelectorAll('dialog.ask li').length >= 3")
     assert "<img src=x" in browser.run("document.querySelector('dialog.ask').textContent")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
+from sshrender.api.jobs import on_san
 from sshrender.errors import UserError
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
@@ -55,21 +57,24 @@ class DocumentPasswords:
             self._known.pop(job, None)
 
     def may_run(self, san: Path, job: str) -> bool:
-        """Return whether this process can open the job's document. It blocks with the shared folder."""
+        """Return whether this process can open the job's document; False, too, while the SAN hangs."""
         if self.of(job) is not None:
             return True
         # What a job's document needs never changes, so it is read once.
         if job not in self._needed:
             if len(self._needed) >= MAX_REMEMBERED:
                 self._needed.clear()
-            self._needed[job] = _needs_password(JobFolder(san / job))
+            try:
+                self._needed[job] = on_san(san, partial(_needs_password, JobFolder(san / job)))
+            except UserError:
+                return False  # the queue is scanned again in a second
         return not self._needed[job]
 
 
 def _needs_password(folder: JobFolder) -> bool:
     try:
         found, spec = jobattributes.load_or_none(folder), load_spec(folder)
-    except (OSError, UserError):
+    except UserError:
         return False  # the process of the job says what is wrong with its files
     is_of_web = found is not None and found.owner.startswith(WEB_OWNER)
     return is_of_web and spec is not None and spec.document.needs_password

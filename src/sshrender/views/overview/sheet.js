@@ -756,7 +756,7 @@
     dispatchEvent(new Event("resize"));
   }
 
-  globalThis.overview = { sheet, update, replace, open: (number) => open(pages.get(number)), shown: () => shown, make, duration, count, isDark };
+  globalThis.overview = { sheet, update, replace, open: (number) => open(pages.get(number)), reopen: () => { if (viewer.open) open(large); }, shown: () => shown, make, duration, count, isDark };
   link(document.querySelector(".skip"), $("pages"));
   fillHead(); fillProblems(); fillSections(); fillFilters(); readHash(); build(); fillHosts(); fillSettings(); showScheme();
   addEventListener("resize", drawSoon);

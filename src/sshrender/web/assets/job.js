@@ -135,6 +135,9 @@ overview.beside = (page) => {
   return [make("div", { class: "buttons" }, ...list.map(([text, action, kind]) => make("button", { type: "button", class: kind, text, onclick: action })))];
 };
 
+// The address may have opened a page before this script.
+overview.reopen();
+
 // A window with text. Return the element to fill.
 function explain(title) {
   const body = make("div", { class: "told", tabindex: "0", role: "group", "aria-label": title }, make("p", { class: "quiet", text: "One moment …" }));
@@ -150,7 +153,7 @@ async function why(what, query) {
   const body = explain(`Why? ${sentence(what)}`);
   try {
     const found = await call("GET", `${api}/why?${query}`);
-    body.replaceChildren(make("p", { text: sentence(found.now) }), make("ol", {}, ...found.history.map((text) => make("li", { text }))));
+    body.replaceChildren(make("p", { text: found.now }), make("ol", {}, ...found.history.map((text) => make("li", { text }))));
     if (!found.history.length) body.append(make("p", { class: "quiet", text: "Nothing has happened to it yet." }));
   } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
 }
@@ -161,7 +164,7 @@ async function whyJob() {
     const found = await call("GET", `${api}/problems`);
     const words = found.problems.map((problem) => make("li", { text: problem.words }));
     const buttons = standing.hosts.map((host) => make("button", { type: "button", text: host.name, "aria-label": `History of ${host.name}`, onclick: () => { body.closest("dialog").close(); why(`host ${host.name}`, `host=${encodeURIComponent(host.name)}`); } }));
-    body.replaceChildren(make("p", { text: sentence(found.headline) }), words.length ? make("ul", {}, ...words) : make("p", { class: "quiet", text: "Nothing is wrong." }));
+    body.replaceChildren(make("p", { text: found.headline }), words.length ? make("ul", {}, ...words) : make("p", { class: "quiet", text: "Nothing is wrong." }));
     if (buttons.length) body.append(make("h3", { text: "Hosts" }), make("div", { class: "buttons" }, ...buttons));
   } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
 }
