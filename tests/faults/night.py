@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
-from tests.patience import wait_until
+from tests.stretch import wait_until
 from tests.plain import page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]

@@ -16,7 +16,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
 from tests.lab.slow import pace
-from tests.patience import wait_until
+from tests.stretch import wait_until
 from tests.plain import SMOOTHED, page_content
 from tests.unit.test_switches_warm import ICC
 

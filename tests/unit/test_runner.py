@@ -26,7 +26,7 @@ from sshrender.runner.oneshot import OneShot, ProcessLimits
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Session, SessionEnded
 from sshrender.transports import payload
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
 ON_HOSTS = [

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sshrender.runner import fairshare, slotlocks, socketlocks
 from sshrender.runner.fairshare import MIN_HOLD_TIME, STARVATION_TIMEOUT, TIME_SLICE, SlotHolder, Waiter
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 NOW = 1000.0
 
