@@ -17,8 +17,8 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
-from tests.stretch import wait_until
 from tests.plain import SMOOTHED, page_content
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
