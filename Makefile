@@ -55,7 +55,8 @@ coverage: packages-test .venv/dev
 # The whole fault matrix, and from it the table of docs/faults.md.
 faults: packages-test .venv/dev
 	$(BIN)/pytest -n auto tests/faults --junitxml=.faults.xml
-	$(BIN)/python -m tests.faults.table .faults.xml > docs/faults.md
+	$(BIN)/python -m tests.faults.table .faults.xml > .faults.md
+	mv .faults.md docs/faults.md
 
 check: .venv/dev
 	$(BIN)/ruff check
@@ -109,4 +110,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .try-web .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml .coverage .coverage.* dist
+	rm -rf .venv .venv-lock .try-web .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml .faults.md .coverage .coverage.* dist

@@ -32,6 +32,7 @@ from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
+from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
 from sshrender.runner.main import Runner
 from sshrender.runner.rendering.warmsession import reason_for
@@ -512,6 +513,11 @@ def _be_shell(command: Sequence[str], is_background: bool) -> None:
 
 class TestSwitches:
     """A value that ends Ghostscript at its start is a mistake of the command, not of the hosts."""
+
+    @pytest.fixture(autouse=True)
+    def _busy_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A Ghostscript that does not answer in time says nothing of switches."""
+        monkeypatch.setattr(canary, "TIMEOUT", 200.0)
 
     @pytest.mark.parametrize("switch", ["-dLeadingEdge=99", "-dMaxBitmap=-5", "-dOverprint=/foo"])
     def test_the_switch_is_named(self, switch: str) -> None:

@@ -17,7 +17,7 @@ from sshrender.cli import render
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
-from tests.patience import wait_until
 from tests.plain import page_content
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 PATIENCE = 150.0

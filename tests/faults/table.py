@@ -45,8 +45,10 @@ lets hosts lie, flood and talk nonsense (`test_hostile_host.py`). `make test` ru
 
 
 def main(junit: str) -> None:
-    """Print the document. Raises KeyError where a row was not run, or failed."""
+    """Print the document. Raises SystemExit where a row was not run, or failed."""
     measured = _measured(Path(junit))
+    if absent := [fault.name for fault in FAULTS if fault.name not in measured]:
+        sys.exit("rows that were not run, or failed: " + ", ".join(absent))
     lines = [_line(fault, measured[fault.name]) for fault in FAULTS]
     print(HEAD.rstrip() + "\n" + "\n".join(lines) + "\n" + TAIL, end="")
 

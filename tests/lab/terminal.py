@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from tests.lab.farm import Farm
-from tests.patience import stretched
+from tests.stretch import stretched
 
 PATIENCE = 100.0
 STATUS = "[exit status "

@@ -15,7 +15,7 @@ from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
 from tests.lab.terminal import Terminal
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 PAGES = 30

@@ -72,7 +72,9 @@ def test_every_kind_of_encryption_is_opened(
         assert found == wanted, algorithm
 
 
-@pytest.mark.parametrize("password", [USER, OWNER], ids=["user", "owner"])
+@pytest.mark.parametrize(
+    "password", [USER, pytest.param(OWNER, marks=pytest.mark.matrix)], ids=["user", "owner"]
+)
 def test_parts_that_travel_are_encrypted_too(farm: Farm, tmp_path: Path, password: str) -> None:
     plain = pdfs.write(tmp_path / "plain.pdf", pdfs.heavy(24, 1_000_000))
     document = _encrypt(plain, tmp_path / "secret.pdf", "AES-256")

@@ -17,8 +17,8 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
-from tests.patience import wait_until
 from tests.plain import SMOOTHED, page_content
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
@@ -27,7 +27,7 @@ FULL = (600.0, 800.0)
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
     """Eighty small pages; ``pace`` says how long a job of them takes."""
-    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(80))
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(40))
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_of_four_hosts_the_good_one_does_it_and_the_others_are_explained(
 
 def test_an_unreachable_host_is_lost_in_words(farm_factory: FarmFactory, big: Path) -> None:
     farm = farm_factory(2)
-    pace(farm.hosts, 0.05)
+    pace(farm.hosts, 0.1)
     farm["node2"].crash()
     code, summary, _ = _render(farm, big)
     assert code == 0
@@ -172,36 +172,36 @@ def test_an_unreachable_host_is_lost_in_words(farm_factory: FarmFactory, big: Pa
 
 
 def test_a_killed_host_loses_nothing(farm: Farm, big: Path) -> None:
-    pace(farm.hosts, 0.12)
+    pace(farm.hosts, 0.24)
     process = _start(farm, big)
-    _await_pages(farm, 10)
+    _await_pages(farm, 5)
     farm["node1"].crash()
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
-    assert _delivered(farm) == _names(80)
+    assert _delivered(farm) == _names(40)
     _each_page_once(summary, farm)
 
 
 def test_a_cut_cable_loses_nothing_and_leaves_nothing_running(farm: Farm, big: Path) -> None:
-    pace(farm.hosts, 0.2)  # the job is to last longer than the silence after which a host is lost
+    pace(farm.hosts, 0.4)  # the job is to last longer than the silence after which a host is lost
     process = _start(farm, big)
-    _await_pages(farm, 10)
+    _await_pages(farm, 5)
     assert farm["node1"].processes("gs")
     farm["node1"].cut()
     _wait_for(lambda: not farm["node1"].processes("gs"), 20)
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
-    assert _delivered(farm) == _names(80)
+    assert _delivered(farm) == _names(40)
     _each_page_once(summary, farm)
     states = [e for e in _journal(summary, farm) if e["type"] == "host_state" and e["host"] == "node1"]
     assert states[-1]["state"] == "lost"
 
 
 def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> None:
-    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(160))
-    pace(farm.hosts, 0.2)
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(80))
+    pace(farm.hosts, 0.4)
     process = _start(farm, document)
-    _await_pages(farm, 10)
+    _await_pages(farm, 5)
     farm["node1"].cut()
     _wait_for(lambda: "lost" in _states(farm, "node1"))
     farm["node1"].heal()
@@ -215,18 +215,18 @@ def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> No
 
 
 def test_a_killed_coordinator_loses_nothing(farm: Farm, big: Path) -> None:
-    pace(farm.hosts, 0.12)
+    pace(farm.hosts, 0.24)
     process = _start(farm, big)
-    _await_pages(farm, 20)
+    _await_pages(farm, 10)
     process.kill()
     process.wait()
     _no_renderers_within(farm, 10)
     before = set(_delivered(farm))
-    assert before <= set(_names(80))
+    assert before <= set(_names(40))
     code, summary, stderr = _render(farm, big)
     assert code == 0, stderr
-    assert _delivered(farm) == _names(80)
-    assert sum(host["pages"] for host in summary["hosts"]) <= 80 - len(before)
+    assert _delivered(farm) == _names(40)
+    assert sum(host["pages"] for host in summary["hosts"]) <= 40 - len(before)
     _each_page_once(summary, farm)
 
 
@@ -295,14 +295,14 @@ def test_what_is_wrong_with_every_host_is_the_exit_code(
     found, summary, stderr = _render(farm, big, "--wait", "3s")
     assert found == code, stderr
     assert words in stderr
-    assert summary["pages"]["missing"] == 80
+    assert summary["pages"]["missing"] == 40
 
 
 def test_a_busy_host_is_left_alone_and_used_when_its_owner_leaves(farm: Farm, tmp_path: Path) -> None:
-    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(240))
-    pace(farm.hosts, 0.12)
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(120))
+    pace(farm.hosts, 0.24)
     process = _start(farm, document)
-    _await_pages(farm, 10)
+    _await_pages(farm, 5)
     farm["node1"].load(8.0)
     _wait_for(lambda: "busy" in _states(farm, "node1"))
     busy_at = len(_written(farm))
@@ -310,7 +310,7 @@ def test_a_busy_host_is_left_alone_and_used_when_its_owner_leaves(farm: Farm, tm
     def later(kind: str, host: str) -> list[dict[str, Any]]:
         return [e for e in _written(farm)[busy_at:] if e["type"] == kind and e["host"] == host]
 
-    _wait_for(lambda: len(later("page_delivered", "node2")) > 10)
+    _wait_for(lambda: len(later("page_delivered", "node2")) > 5)
     assert later("page_sent", "node1") == [], "node1 still gets pages although its owner is back"
     farm["node1"].load(0.0)
     code, summary, stderr = _finish(process)
@@ -378,9 +378,9 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, full: Path) -> 
 
 def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     """Lost with its host, it waited again, and another drew it."""
-    pace(farm.hosts, 0.12)
+    pace(farm.hosts, 0.24)
     process = _start(farm, big)
-    _await_pages(farm, 10)
+    _await_pages(farm, 5)
     farm["node1"].crash()
     assert _finish(process)[0] == 0
     (journal,) = farm.san.glob("*/journal.jsonl")
@@ -404,7 +404,7 @@ def _from_cron(farm: Farm, document: Path, *words: str) -> subprocess.CompletedP
 def test_cron_is_silent_when_all_is_well(farm: Farm, big: Path) -> None:
     answer = _from_cron(farm, big)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
-    assert len(_delivered(farm)) == 80
+    assert len(_delivered(farm)) == 40
 
 
 def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.entries import lines_of
 from tests.lab.coordinators import Coordinator, Machine, in_flight, submitted, wait_until
 from tests.lab.farm import Farm
 from tests.lab.slow import slow_down
-from tests.patience import stretched
+from tests.stretch import stretched
 
 PATIENCE = 180.0
 TAKE_OVER = 20.0

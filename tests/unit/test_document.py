@@ -33,7 +33,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.renderers import ghostscript
 from sshrender.storage import processidentity
 from tests import pdfs
-from tests.patience import stretched
+from tests.stretch import stretched
 
 
 def _read(path: Path, password: str | None = None) -> Reading:

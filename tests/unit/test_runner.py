@@ -27,7 +27,7 @@ from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
 ON_HOSTS = [

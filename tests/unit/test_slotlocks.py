@@ -24,7 +24,7 @@ from sshrender.runner.slots.fairshare import (
     SlotHolder,
     Waiter,
 )
-from tests.patience import wait_until
+from tests.stretch import wait_until
 
 NOW = 1000.0
 

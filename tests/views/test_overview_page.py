@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sshrender.views import overview
-from tests.patience import stretched
+from tests.stretch import stretched
 from tests.views.chromium import Browser, chromium
 
 SHOWN = "overview.shown().length"
