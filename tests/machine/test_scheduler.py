@@ -529,6 +529,30 @@ def test_a_late_complaint_makes_a_delivered_page_suspect() -> None:
     assert end.end is JobEnd.COMPLETE
 
 
+def test_a_complaint_that_comes_before_the_report_is_kept() -> None:
+    """The slot has closed the document while its finalizer still encodes the page."""
+    script = Script([HostPlan("a", 1)], 1)
+    script.connect("a")
+    attempt = script.sent("a")[0].attempt
+    script.send(ev.PageStarted("a", attempt), ev.PageSuspected("a", attempt, 1, ("bad operator",)))
+    script.send(ev.PageRendered("a", attempt, 0.1, ("odd font",)), ev.PageDelivered("a", attempt))
+    page = script.scheduler.page_queue[1]
+    assert page.state is PageState.SUSPECT
+    assert set(page.diagnostics) == {"bad operator", "odd font"}
+
+
+@pytest.mark.parametrize(("is_alive", "seconds"), [(False, 3.0), (True, 15.0)])
+def test_late_complaints_of_a_host_that_is_alive_are_waited_for(is_alive: bool, seconds: float) -> None:
+    script = Script([HostPlan("a", 1)], 1)
+    script.connect("a")
+    attempt = script.sent("a")[0].attempt
+    script.send(ev.PageRendered("a", attempt, 0.1), ev.PageDelivered("a", attempt))
+    ended = script.now
+    while script.end() is None:
+        script.beat_until(1, ["a"] if is_alive else [])
+    assert script.now - ended == seconds
+
+
 def test_recovered_pages_are_not_rendered_again() -> None:
     scheduler = Scheduler(
         Policy(),

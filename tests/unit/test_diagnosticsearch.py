@@ -11,7 +11,9 @@ import pytest
 from sshrender.renderers.ghostscript import Setup
 from sshrender.runner.rendering import diagnosticsearch
 from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
+from sshrender.runner.rendering.warmsession import SessionEnded
 from sshrender.runner.slots.taskqueue import Task
+from sshrender.runner.wire import CRASHED
 
 SETUP = Setup("gs", "png16m", "150", "a.pdf", "work", "page.%d", (), "")
 COMPLAINT = "   **** Error: Page drawing error occurred."
@@ -91,6 +93,38 @@ def test_the_page_is_found_with_few_pages_interpreted_again(
 
 def test_what_only_pixels_show_is_found_as_the_pages_were_rendered(tmp_path: Path) -> None:
     assert _suspects(tmp_path, 2, 5, sees=False)[0] == [2]
+
+
+@pytest.mark.parametrize("ends", ["between two pages", "when the document is closed"])
+def test_a_renderer_that_ends_before_its_summary_leaves_no_page_unexplained(
+    tmp_path: Path, ends: str
+) -> None:
+    posted: list[tuple[str, Any]] = []
+    wire: Any = SimpleNamespace(post=lambda kind, **fields: posted.append((kind, fields.get("page"))))
+
+    class Ends(FakeSession):
+        def close_document(self, _timeout: float) -> Any:
+            raise SessionEnded(CRASHED, "it died", [])
+
+    session: Any = Ends(tmp_path, odd=5)
+
+    def start(setup: Setup) -> Any:
+        return FakeSession(tmp_path, odd=5, setup=setup)
+
+    window = DiagnosticWindow(wire, str(tmp_path), 10.0, start)
+    window.open(session)
+    for page in range(1, 8):
+        window.add(Task(f"{page}", page, "a.pdf", page, ""), 0.1)
+    if ends == "when the document is closed":
+        with pytest.raises(SessionEnded):
+            window.close(session)
+    window.clear()
+    assert window.is_empty
+    assert window.has_unexplained
+    window.explain()
+    assert posted == [("suspected", 5)]
+    # Once only, as its renderer may end as well.
+    assert not window.has_unexplained
 
 
 @pytest.mark.parametrize("odd", [0, 2])

@@ -87,6 +87,29 @@ def test_a_renderer_that_dies_when_asked_for_the_next_page_loses_no_page(
     assert list(answers.values()).count("failed") == 1
 
 
+class DiesOfTheSecond(Session):
+    """A renderer that ends of page 2."""
+
+    def tell(self, number: int, thumbnail_of: int | None = None) -> None:
+        super().tell(number, thumbnail_of)
+        if number == 2 and self.setup.device != diagnosticsearch.NO_PIXELS:
+            self.kill(CRASHED)
+
+
+def test_the_diagnostic_of_a_page_outlives_its_renderer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page 1 is delivered when page 2 ends the renderer, which has not said yet what page 1 causes."""
+    pdfs.write(folder / "source.pdf", [pdfs.bad_operator_page(), *pdfs.numbered(1)])
+    monkeypatch.setattr(warmrenderer, "Session", DiesOfTheSecond)
+    # The document is not closed after the first page.
+    monkeypatch.setattr(diagnosticsearch, "QUICK_OPENING", -1.0)
+    monkeypatch.setattr(diagnosticsearch, "CLEAN_WINDOW_FACTOR", 1e9)
+    messages = slots.rendered(folder, range(1, 3))
+    assert _answers(messages) == {"1.1": "rendered", "1.2": "failed"}
+    assert [each["page"] for each in messages if each["type"] == "suspected"] == [1]
+
+
 def test_a_file_that_cannot_be_removed_ends_no_slot(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

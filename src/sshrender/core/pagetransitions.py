@@ -87,7 +87,9 @@ class PageTransitions:
         # The host reports the seconds itself, and its speed decides what others get: they are bounded by
         # the time since the page was sent.
         attempt.seconds = min(event.seconds, self._run.now - attempt.sent_at)
-        attempt.rendered_at, attempt.diagnostics = self._run.now, event.diagnostics
+        attempt.rendered_at = self._run.now
+        # A slot may learn what a page causes while its file is still being encoded: before its report.
+        attempt.diagnostics = _merged(attempt.diagnostics, event.diagnostics)
         self._run.unassign(attempt)
         self._run.count_verifying(self._run.hosts[attempt.host], 1)
         page.host = attempt.host
@@ -165,9 +167,9 @@ class PageTransitions:
             self._run.kill(attempt, reason)
 
     def on_suspected(self, event: ev.PageSuspected) -> None:
-        """Add diagnostics that arrived after the page was reported."""
+        """Add diagnostics that arrived apart from the report of the page, before or after it."""
         attempt = self._attempt(event)
-        if attempt is not None:  # still being verified
+        if attempt is not None:  # not reported yet, or still being verified
             attempt.diagnostics = _merged(attempt.diagnostics, event.diagnostics)
             return
         page = self._run.page_queue.pages.get(event.page)

@@ -87,7 +87,10 @@ class Policy:
     storage_failures: int = 3
     """Failed writes of one host, while probes from here succeed, after which it is refused."""
     finish_wait: float = 3.0
-    """Time for hosts to send late diagnostics at the end."""
+    """Time for hosts to send late diagnostics at the end, since they were last heard. One that is alive
+    takes longer where its cores are busy or the document opens slowly."""
+    max_finish_wait: float = 15.0
+    """Longest time for them: a host whose renderer hangs in the kernel stays alive and never ends."""
 
 
 @dataclass(frozen=True, slots=True)

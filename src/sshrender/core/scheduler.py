@@ -138,6 +138,7 @@ class Scheduler:
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
+        self._finish_began = 0.0
         owners: tuple[tuple[Any, Mapping[type, Callable[[Any, Any], None]]], ...] = (
             (self._host_transitions, HOST_HANDLERS),
             (self._page_transitions, PAGE_HANDLERS),
@@ -397,14 +398,21 @@ class Scheduler:
         """End the run, all pages of which are finished, once the hosts have sent late diagnostics."""
         run = self._run
         if self._finish_by is None:
-            self._finish_by = run.now + self.policy.finish_wait
+            self._finish_by = run.now + self.policy.max_finish_wait
+            self._finish_began = run.now
             for host in self.hosts.values():
                 if host.is_connected and not self.paused:
                     host.is_finishing = True
                     run.issue(do.FinishHost(host.name))
-        waiting = any(host.is_finishing and host.is_connected for host in self.hosts.values())
-        if not waiting or run.now >= self._finish_by:
+        if run.now >= self._finish_by or not any(self._is_awaited(host) for host in self.hosts.values()):
             self._end(JobEnd.COMPLETE, "")
+
+    def _is_awaited(self, host: Host) -> bool:
+        """Return whether a host that was told to finish may still send diagnostics."""
+        if not (host.is_finishing and host.is_connected):
+            return False
+        since = max(host.heard_at, self._finish_began)
+        return self._run.heard_until - since < self.policy.finish_wait
 
     def _with_end_last(self, commands: list[do.Command]) -> list[do.Command]:
         """Return the commands in order, except that EndJob, which stops their execution, comes last."""

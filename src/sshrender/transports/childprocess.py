@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+from sshrender import processends
+
 END_TIMEOUT = 0.5
 """Seconds that a process gets to end by itself after its input was closed."""
 
@@ -102,9 +104,8 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     # The group may have ended, or consist of another user's processes only (kill(2), EPERM).
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    # A process in an uninterruptible wait (a hung mount) outlives SIGKILL. It is left to the kernel.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(END_TIMEOUT)
+    # A process in an uninterruptible wait (a hung mount) outlives SIGKILL. It is collected later.
+    processends.collect(process, END_TIMEOUT)
 
 
 def _is_running(process: subprocess.Popen[Any]) -> bool:

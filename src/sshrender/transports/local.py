@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from sshrender import processends
 from sshrender.storage.files import open_plain
 from sshrender.transports import childprocess, payload
 from sshrender.transports.hostlimits import failed_start
@@ -132,6 +132,5 @@ class LocalLink:
         """See Link.close. A runner whose input ended kills its process group itself."""
         self._inputs.close()
         self._outputs.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            # It kills its group itself; only its own exit status is collected here.
-            self._process.wait(0.5)
+        # It kills its group itself; only its own exit status is collected here.
+        processends.collect(self._process, 0.5)

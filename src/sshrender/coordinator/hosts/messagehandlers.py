@@ -123,7 +123,8 @@ class HostMessages:
         """Store diagnostics of a page of this host that are new."""
         known = self._known(host, suspected.attempt)
         number = suspected.page if known is None else known.page
-        if not self._scheduler.is_rendered_by(number, host):
+        # Where two hosts have reported the page, either may be delivered, whichever came last.
+        if known is None and not self._scheduler.is_rendered_by(number, host):
             return []
         before = self._scheduler.page_queue[number].diagnostics if known is None else known.diagnostics
         # dict.fromkeys: a host may repeat a line within one message.

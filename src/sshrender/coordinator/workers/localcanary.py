@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from sshrender import processends
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.renderers import canary
@@ -114,7 +115,6 @@ class LocalCanary:
             self._process.wait(TIME_LIMIT)
         # Also after a timeout, and harmless after its end.
         finally:
-            self._process.kill()
-            self._process.wait(1.0)
+            processends.end(self._process, 1.0)
         # Raises OSError where the program wrote nothing: _of_program() ignores that.
         return hashlib.sha256((folder / "canary.ppm").read_bytes()).hexdigest()

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sshrender import processends
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import (
     MAX_SIDE,
@@ -219,9 +220,7 @@ class _Child:
     def stop(self) -> None:
         """End it. One that hangs in the kernel ends when its storage answers."""
         self._socket.close()
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
+        processends.end(self._process, 1.0)
 
     def _ended(self) -> Exception:
         """Return why it answered nothing."""

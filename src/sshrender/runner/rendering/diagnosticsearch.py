@@ -14,6 +14,9 @@ Diagnostics come from interpreting a page, not from its pixels: for 55 odd docum
 (measured, Ghostscript 10.00), and a page of a manual takes an eighth of its time. What no page causes
 there is searched for once more as the pages were rendered.
 
+A renderer may end before its summary was read: a page after those of the window crashes it, takes too
+long or is cancelled. The pages of such a window are *unexplained*, and are interpreted again as well.
+
 Standard library only, Python 3.7 and later.
 """
 
@@ -22,7 +25,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import wire
@@ -81,6 +84,9 @@ class DiagnosticWindow:
         self._page_timeout = page_timeout
         # The pages since the document was opened, in the order in which they were rendered.
         self._tasks: List[Task] = []
+        # Windows whose summary is lost: how the document was rendered, and its pages.
+        self._unexplained: List[Tuple[ghostscript.Setup, List[Task]]] = []
+        self._setup: Optional[ghostscript.Setup] = None
         # A window starts with one page and grows while its summaries are clean.
         self._size = 1
         self._seconds = 0.0
@@ -95,9 +101,15 @@ class DiagnosticWindow:
         """Whether no page has been rendered since the document was opened."""
         return not self._tasks
 
+    @property
+    def has_unexplained(self) -> bool:
+        """Whether there are pages whose renderer has ended before its summary was read."""
+        return bool(self._unexplained)
+
     def open(self, session: Session) -> None:
         """Open the session's document. Raises SessionEnded."""
         began = time.monotonic()
+        self._setup = session.setup
         session.open(self._page_timeout)
         self._open_seconds = time.monotonic() - began
         self._seconds = 0.0
@@ -132,21 +144,34 @@ class DiagnosticWindow:
         return seconds >= factor * self._open_seconds or pages >= MAX_SLOW_SIZE
 
     def clear(self) -> None:
-        """Forget the pages: the renderer that had them is gone, and with it their summary."""
+        """Put the pages aside: the renderer that had them is gone, and with it their summary."""
+        if self._tasks and self._setup is not None:
+            self._unexplained.append((self._setup, self._tasks))
         self._tasks = []
 
     def close(self, session: Session) -> None:
         """Close the document, report suspect pages, and open it again. Raises SessionEnded."""
-        # The pages are taken out first: if the session ends below, their summary is lost.
-        tasks, self._tasks = self._tasks, []
+        tasks = self._tasks
         with self._announced(tasks[-1]):
+            # If the session ends here, clear() puts the pages aside.
             lines = self._summary(session)
             self.open(session)
             self._is_dirty = bool(lines)
             if lines:
                 self._attribute(session, tasks, lines)
+        self._tasks = []
         # After diagnostics one page at a time, so that the next one is found without a search.
         self._size = 1 if self._is_dirty else min(GROWTH * self._size, MAX_SIZE)
+
+    def explain(self) -> None:
+        """Report suspect pages among those whose summary is lost. Each is interpreted once more only.
+
+        What needs pixels to show is not found: no summary says that there is anything to look for.
+        """
+        unexplained, self._unexplained = self._unexplained, []
+        for setup, tasks in unexplained:
+            for task, caused in self._interpret_again(setup, tasks):
+                self._report(task, caused)
 
     @contextlib.contextmanager
     def _announced(self, task: Task) -> Iterator[None]:
@@ -179,25 +204,29 @@ class DiagnosticWindow:
         if len(tasks) == 1:
             self._report(tasks[0], new)
             return
-        found = self._interpret_again(session, tasks)
+        found = self._interpret_again(session.setup, tasks)
         # Some diagnostics do not come without pixels, so these pages are rendered once more.
         if not {line for _, caused in found for line in caused} >= set(new):
             found = self._render_all_again(session, tasks)
         for task, caused in found:
             self._report(task, caused)
 
-    def _interpret_again(self, session: Session, tasks: List[Task]) -> _Found:
+    def _interpret_again(self, setup: ghostscript.Setup, tasks: List[Task]) -> _Found:
         """Return the pages that cause diagnostics without pixels, too."""
         # No profile, thumbnails or rasters: the session of the search makes no file.
-        setup = session.setup._replace(
+        setup = setup._replace(
             device=NO_PIXELS, dpi=NO_PIXELS_DPI, thumbnails="", profile=None, raster=None
         )
         try:
             search = self._start(setup)
         except OSError:  # no process can be started beside the renderer
             return []
+        # No files can be made that it needs: it has ended before it began.
+        except SessionEnded:
+            return []
         try:
             search.open(self._page_timeout)
+            self._learn_baseline(search)
             return self._search(search, tasks, [])
         # The renderer of the search may crash or be ended; then the pages are rendered instead.
         except SessionEnded:
@@ -239,14 +268,18 @@ class DiagnosticWindow:
 
     def _beyond_baseline(self, session: Session, lines: List[str]) -> List[str]:
         """Return the lines that do not appear when the document is only opened and closed."""
+        self._learn_baseline(session)
+        return [line for line in lines if line not in self._baseline[session.setup.document]]
+
+    def _learn_baseline(self, session: Session) -> None:
         file = session.setup.document
-        if file not in self._baseline:
-            # The document was just opened, so this summary is that of opening alone.
-            self._baseline[file] = self._summary(session)
-            self.open(session)
-            if self._baseline[file]:
-                self._wire.post("noted", diagnostics=self._baseline[file])
-        return [line for line in lines if line not in self._baseline[file]]
+        if file in self._baseline:
+            return
+        # The document was just opened, so this summary is that of opening alone.
+        self._baseline[file] = self._summary(session)
+        session.open(self._page_timeout)
+        if self._baseline[file]:
+            self._wire.post("noted", diagnostics=self._baseline[file])
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
         answer = ghostscript.parse_page_answer(self._repeat(session, task).value)

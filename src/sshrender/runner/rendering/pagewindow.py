@@ -67,6 +67,14 @@ class PageWindow:
         counts = (self._dialogue.name, int(value), self._known_pages)
         return ["%s finds %d pages in the document, and this job knows of %d" % counts]
 
+    @property
+    def has_unexplained(self) -> bool:
+        """Whether diagnostics are missing: never, because each page brings its own."""
+        return False
+
+    def explain(self) -> None:
+        """Do nothing, as DiagnosticWindow where nothing is missing."""
+
     def add(self, task: Task, seconds: float) -> None:  # noqa: ARG002 - as DiagnosticWindow
         """Record that a page has been rendered."""
         self._pages += 1

@@ -84,10 +84,10 @@ class Slot(threading.Thread):
                     # not working.
                     self._render(task)
                     self._yield_if_needed()
-                elif self._warm.has_open_window:
+                elif self._backoff.is_over():
                     # Nothing to render for now: time to learn what the window's pages cause.
-                    self._warm.close_window()
-            self._warm.close_window()
+                    self._close_window()
+            self._close_window()
         except SessionEnded as end:
             self._wire.post("trouble", reason="no renderer: " + _with_last_line(end))
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
@@ -147,9 +147,17 @@ class Slot(threading.Thread):
         if not self._locks.is_held or self._locks.has_waiters():
             self._leave()
 
+    def _close_window(self) -> None:
+        """Report the diagnostics that are not known yet, if this slot may have a renderer now."""
+        # The lock may have been released since a renderer ended whose summary is missing.
+        if self._warm.has_open_window and self._locks.acquire():
+            self._warm.close_window()
+
     def _leave(self) -> None:
         """Release the lock. There is no renderer without a lock, so the renderer ends first."""
-        self._warm.close_window()
+        # After LOW_MEMORY there is none, and what its pages cause is found when memory is free again.
+        if self._backoff.is_over():
+            self._warm.close_window()
         self._warm.drop()
         self._locks.release()
 

@@ -100,7 +100,7 @@ class WarmRenderer(PageRenderer):
     @property
     def has_open_window(self) -> bool:
         """Whether pages were rendered whose diagnostics are not known yet."""
-        return not self._window.is_empty
+        return not self._window.is_empty or self._window.has_unexplained
 
     def take_ahead(self) -> None:
         """Make the page that was queued ahead, if any, the one to render. The caller holds the lock."""
@@ -252,12 +252,16 @@ class WarmRenderer(PageRenderer):
     def close_window(self) -> None:
         """Report the diagnostics of the pages since the document was opened."""
         session = self._session
-        if session is None or self._window.is_empty:
-            self._window.clear()
-            return
+        if session is not None and not self._window.is_empty:
+            self._close_window(session)
+        # Only with the slot's lock, which a slot without a renderer may have released: it is a process.
+        if self._window.has_unexplained and self._locks.is_held:
+            self._window.explain()
+
+    def _close_window(self, session: Session) -> None:
         try:
             self._window.close(session)
-        # Its pages were delivered; only their diagnostics are lost.
+        # Its pages were delivered; what they cause is found by another renderer.
         except SessionEnded:
             self.drop()
             return
@@ -271,7 +275,7 @@ class WarmRenderer(PageRenderer):
             session, self._session = self._session, None
             # What was asked ahead is lost with the session; run() renders that page anew.
             self._is_ahead_sent = False
-        # Their summary ended with the session.
+        # Their summary ended with the session: close_window() has them interpreted again.
         self._window.clear()
         # It hangs in the kernel; the slot takes no more pages (require_killable).
         if session is not None and not session.close():

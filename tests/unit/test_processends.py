@@ -1,0 +1,56 @@
+"""A child process that takes long to go is collected, whoever has given up waiting for it."""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import os
+import subprocess
+import time
+import warnings
+from typing import Any
+
+import pytest
+
+from sshrender import processends
+from tests.patience import stretched
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_process_that_outlives_its_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, has_room: bool
+) -> None:
+    ours, theirs = os.pipe()
+    process: Any = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL)
+    os.close(ours)
+    pid = process.pid
+    # As with one of the lowest priority on a busy machine: the signal has no effect yet.
+    process.kill = lambda: None
+    monkeypatch.setattr(processends, "_left", [])
+    if not has_room:
+        monkeypatch.setattr(_thread, "start_new_thread", _no_room)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert processends.end(process, 0) is None
+        del process
+        gc.collect()
+    assert [str(each.message) for each in warned] == []
+    os.close(theirs)
+    for left in processends._left:
+        left.wait(stretched(10))
+    until = time.monotonic() + stretched(10)
+    while _is_there(pid) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not _is_there(pid)
+
+
+def _no_room(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
