@@ -13,7 +13,6 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,9 +105,15 @@ class Authenticator:
         return Role.VIEWER if name in settings.viewers else Role.SUBMITTER
 
     def _shared(self, request: Request) -> frozenset[str]:
+        return frozenset(self._shared_until(request))
+
+    def _shared_until(self, request: Request) -> dict[str, float]:
+        """Return until when each job may be opened that this browser has a link of; the oldest first."""
         found = self.read("shared", request.cookies.get(SHARED, ""))
-        jobs = found.get("jobs", []) if found else []
-        return frozenset(map(str, jobs))
+        jobs = found.get("jobs", {}) if found else {}
+        # A cookie of an older version has names alone.
+        known = jobs.items() if isinstance(jobs, dict) else ()
+        return {str(job): float(until) for job, until in known if time.time() < float(until)}
 
     def basic(self, request: Request) -> tuple[str, str] | None:
         """Return name and password of an ``Authorization: Basic`` header, for scripts."""
@@ -157,10 +162,12 @@ class Authenticator:
         seconds = LOCAL_SECONDS if is_local else SESSION_SECONDS
         self._set(request, response, SESSION, self.sign("session", seconds, name=name), seconds)
 
-    def share(self, request: Request, response: Response, job: str) -> None:
-        """Let the browser open this job, too."""
-        jobs: Iterable[str] = [*self._shared(request) - {job}, job]
-        token = self.sign("shared", SHARED_SECONDS, jobs=list(jobs)[-MAX_SHARED:])
+    def share(self, request: Request, response: Response, job: str, until: float) -> None:
+        """Let the browser open this job, too, as long as its link is valid: until then."""
+        known = self._shared_until(request)
+        known.pop(job, None)
+        jobs = dict([*known.items(), (job, until)][-MAX_SHARED:])
+        token = self.sign("shared", SHARED_SECONDS, jobs=jobs)
         self._set(request, response, SHARED, token, SHARED_SECONDS)
 
     def end_session(self, response: Response) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from starlette.requests import Request
@@ -84,6 +85,8 @@ def of(error: Exception) -> Refused:
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
         return Refused(status, error.what, error.hint, {"Retry-After": "5"} if status == 503 else None)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Refused(507, "the shared folder is full", "try again later, or call the administrator")
     if isinstance(error, OSError):
         return Refused(
             503,

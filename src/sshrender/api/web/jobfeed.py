@@ -73,6 +73,8 @@ class JobFeed:
         """The report as of the last update."""
         self.offset = 0
         """The bytes of the journal that were read."""
+        self.checksums: dict[str, int] = {}
+        """CRC-32 of pages by SHA-256, for archives: a page is read once for all of them."""
         # The key under which it was made, and the sheet itself.
         self._sheet: tuple[object, dict[str, Any]] | None = None
 
