@@ -51,6 +51,13 @@ class Refused(Exception):
         self.more = more or {}
 
 
+    def hide(self, folder: str) -> None:
+        """Leave out where the shared folder is: no web user needs to know."""
+        self.what = self.what.replace(folder, "the shared folder")
+        self.advice = self.advice.replace(folder, "the shared folder")
+
+
+
 def busy() -> Refused:
     """Return the refusal while the shared folder does not answer."""
     return Refused(

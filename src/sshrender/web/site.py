@@ -41,6 +41,10 @@ MAX_FEEDS = 64
 """Jobs that are kept in memory; the one that was asked for least recently is dropped."""
 
 
+MAX_FEED_PAGES = 300_000
+"""Pages of all jobs in memory, beside one job of any size: each takes 1 KB, and more with its history."""
+
+
 class Watched:
     """A job that is followed. One update at a time; all watchers share each message."""
 
@@ -237,14 +241,26 @@ class Site:
                 self.drop(name)
                 raise not_found(f"there is no job {name}") from None
             raise
-        while len(self._feeds) > MAX_FEEDS:
-            oldest = next((key for key, each in self._feeds.items() if not each.watchers), None)
-            if oldest is None or oldest == name:
-                break
-            del self._feeds[oldest]
+        self._keep_few(name)
         if not person.may_see(name, found.feed.owner):
             raise not_found(f"there is no job {name}")
         return found
+
+    def _keep_few(self, name: str) -> None:
+        """Drop jobs that no client watches. Raises Refused (503) where all the others are watched."""
+        while len(self._feeds) > 1 and (
+            len(self._feeds) > MAX_FEEDS
+            or sum(each.feed.pages for each in self._feeds.values()) > MAX_FEED_PAGES
+        ):
+            unwatched = (key for key, each in self._feeds.items() if not each.watchers and key != name)
+            oldest = next(unwatched, None)
+            if oldest is not None:
+                del self._feeds[oldest]
+            elif not self._feeds[name].watchers:
+                del self._feeds[name]
+                raise Refused(503, "too many jobs are open", "try again later", {"Retry-After": "30"})
+            else:
+                break
 
     async def _follow(self, name: str) -> Watched:
         """Begin to follow a job: once, however many ask for it at the same moment. Raises UserError."""
@@ -305,6 +321,11 @@ class Site:
         for each in self._feeds.values():
             each.close()
 
+    def forget_password(self, job: str) -> None:
+        """Drop the password of a job's document: no page of it is rendered any more."""
+        if self.settings.passwords is not None:
+            self.settings.passwords.forget(job)
+
     def forget_list(self) -> None:
         """Read the list anew when it is asked for next: something has changed."""
         self._listed = None
@@ -342,6 +363,8 @@ class Site:
             with contextlib.suppress(Refused, OSError, UserError):
                 await self.long.run(uploads.clear_stale, self.san)
                 await self.long.run(webaccess.clear_links, self.san)
+                if self.settings.passwords is not None:
+                    await self.long.run(self.settings.passwords.forget_ended, self.san)
             await asyncio.sleep(3600)
 
 

@@ -84,6 +84,11 @@ class JobFeed:
         return self._attributes.owner
 
     @property
+    def pages(self) -> int:
+        """The number of pages that the job has."""
+        return len(self._model.pages)
+
+    @property
     def is_finished(self) -> bool:
         """Whether the job is in a terminal state."""
         return self.report.state in TERMINAL
