@@ -86,7 +86,7 @@ class Client:
         return answer
 
     def _cookies(self) -> str:
-        own = {SESSION: self.authenticator.sign("session", 600, name=self.user)} if self.user else {}
+        own = {SESSION: self.authenticator.session(self.user, 600)} if self.user else {}
         return "; ".join(f"{name}={value}" for name, value in {**own, **self.cookies}.items())
 
     def upload(self, data: bytes, name: str = "manual.pdf", part_size: int = 512 << 10) -> str:

@@ -89,10 +89,10 @@ class Server:
             self.process.wait(60)
 
 
-def _log_in(browser: Browser, base: str) -> None:
+def _log_in(browser: Browser, base: str, users: Path) -> None:
     """Give the browser the session that every server of this user accepts."""
-    settings = ServeSettings(san=Path(), auth=Auth.HTPASSWD)
-    token = Authenticator(settings, session_key()).sign("session", 3600, name="alice")
+    settings = ServeSettings(san=Path(), auth=Auth.HTPASSWD, htpasswd=users)
+    token = Authenticator(settings, session_key()).session("alice", 3600)
     browser.call("Network.enable")
     browser.call("Network.setCookie", name=SESSION, value=token, url=base, httpOnly=True)
     browser.resize(1024, 900)
@@ -163,7 +163,7 @@ def test_a_manual_is_dropped_watched_and_taken_away_while_servers_and_a_host_die
         port = stack.enter_context(nginx(tmp_path, [each.port for each in servers]))
         browser = stack.enter_context(chromium())
         base = f"http://127.0.0.1:{port}/render/"
-        _log_in(browser, base)
+        _log_in(browser, base, users)
         _open(browser, base)
         # A line on which the upload takes seconds, and the death of a server falls in its middle.
         conditions = {"offline": False, "latency": 20, "downloadThroughput": -1}
@@ -211,7 +211,7 @@ def test_a_server_that_coordinates_dies_and_another_one_completes_the_job(tmp_pa
         stack.enter_context(servers[0])
         browser = stack.enter_context(chromium())
         base = f"http://127.0.0.1:{servers[0].port}/"
-        _log_in(browser, base)
+        _log_in(browser, base, users)
         _open(browser, base)
         document = pdfs.build(pdfs.slow(40, 3_000))
         browser.run(DROP.replace("@DATA@", base64.b64encode(document).decode()))

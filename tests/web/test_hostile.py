@@ -185,9 +185,10 @@ def test_the_limit_of_unfinished_jobs_counts_those_that_are_being_made(san: Path
 def test_a_planted_cookie_gets_no_rights_by_the_login_of_its_victim(san: Path, home: Path) -> None:
     """A session is a signed name: one that an attacker has set stays the attacker's, or nothing."""
     users = home / "users"
-    users.write_text(f"alice:{bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}\n")
+    hashes = [bcrypt.hashpw(word, bcrypt.gensalt(4)).decode() for word in (b"right", b"other")]
+    users.write_text(f"alice:{hashes[0]}\nmallory:{hashes[1]}\n")
     with serving(san, htpasswd=users) as client:
-        own = client.authenticator.sign("session", 600, name="mallory")
+        own = client.authenticator.session("mallory", 600)
         for planted in ("chosen-by-mallory", own):
             victim = client.as_("")
             victim.cookies[SESSION] = planted

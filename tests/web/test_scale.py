@@ -137,8 +137,8 @@ def test_two_hundred_watchers_and_a_new_one(san: Path, tmp_path: Path) -> None:
     pages = 2000
     with serving(san) as client:
         job = _job(client, san, pages, 1000)
-    settings = ServeSettings(san=san, auth=Auth.HTPASSWD)
-    token = Authenticator(settings, session_key()).sign("session", 3600, name="alice")
+    settings = ServeSettings(san=san, auth=Auth.HTPASSWD, htpasswd=users)
+    token = Authenticator(settings, session_key()).session("alice", 3600)
     with _server(san, users) as (pid, port), chromium() as browser:  # noqa: SIM117 - uses what it gives
         with _watchers(port, f"{SESSION}={token}", job, WATCHERS) as got:
             while got["messages"] < WATCHERS:

@@ -65,16 +65,41 @@ class DocumentPasswords:
             if len(self._needed) >= MAX_REMEMBERED:
                 self._needed.clear()
             try:
-                self._needed[job] = on_san(san, partial(_needs_password, JobFolder(san / job)))
+                needed = on_san(san, partial(_needs_password, JobFolder(san / job)))
             except UserError:
                 return False  # the queue is scanned again in a second
+            # A file that cannot be read now may be the one of a job that is being made.
+            if needed is None:
+                return True
+            self._needed[job] = needed
         return not self._needed[job]
 
+    def forget_ended(self, san: Path) -> None:
+        """Drop the passwords of jobs that were cancelled, done or removed elsewhere.
 
-def _needs_password(folder: JobFolder) -> bool:
+        Raises UserError while the SAN hangs.
+        """
+        with self._lock:
+            known = list(self._known)
+        for job in known:
+            if on_san(san, partial(_needs_none, JobFolder(san / job))):
+                self.forget(job)
+
+
+def _needs_password(folder: JobFolder) -> bool | None:
+    """Return whether an uploaded document needs one; None where the job's files cannot be read."""
     try:
         found, spec = jobattributes.load_or_none(folder), load_spec(folder)
     except UserError:
-        return False  # the process of the job says what is wrong with its files
-    is_of_web = found is not None and found.owner.startswith(WEB_OWNER)
-    return is_of_web and spec is not None and spec.document.needs_password
+        return None  # the process of the job says what is wrong with its files
+    if found is None or spec is None:
+        return None
+    return found.owner.startswith(WEB_OWNER) and spec.document.needs_password
+
+
+def _needs_none(folder: JobFolder) -> bool:
+    """Return whether a job is gone, or has ended in a way after which no page is rendered again."""
+    if not folder.spec.is_file():
+        return True
+    found = jobattributes.load_or_none(folder)
+    return found is not None and found.over in ("done", "cancelled")

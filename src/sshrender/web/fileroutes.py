@@ -119,7 +119,7 @@ async def pages_zip(call: Call) -> Response:
     if not files:
         raise not_found("none of these pages is delivered")
     members = [Member(each.path.name, each.path, each.size, each.sha256) for each in files]
-    archive = await call.site.pool.run(PageArchive, members)
+    archive = await call.site.pool.run(PageArchive, members, feed.checksums)
     headers = _headers(f"{feed.name}.zip", is_shown=False, etag=archive.etag)
     return _ranged(call, archive.size, headers, "application/zip", archive.read)
 
@@ -199,7 +199,7 @@ def _ranged(
     if is_part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     call.site.counts["bytes sent"] += end - start
-    body = _sent(call.site.long, read(start, end)) if request.method != "HEAD" else _nothing()
+    body = _sent(call.site.downloads, read(start, end)) if request.method != "HEAD" else _nothing()
     return StreamingResponse(body, 206 if is_part else 200, headers, kind)
 
 
@@ -233,14 +233,17 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 async def _sent(pool: SanPool, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield blocks that are read in threads, a MiB at a time."""
-    while data := await pool.run(_some, blocks):
-        yield data
+    while (data := await pool.run(_some, blocks)) is not None:
+        if data:
+            yield data
 
 
-def _some(blocks: Iterator[bytes]) -> bytes:
+def _some(blocks: Iterator[bytes]) -> bytes | None:
+    """Return the next bytes; None after the last. An empty block: something was done, but no byte."""
     found = bytearray()
     for block in blocks:
         found += block
-        if len(found) >= BLOCK:
-            break
-    return bytes(found)
+        # Others have their turn then, and a client that has gone away is noticed.
+        if not block or len(found) >= BLOCK:
+            return bytes(found)
+    return bytes(found) or None

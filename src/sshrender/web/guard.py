@@ -66,6 +66,8 @@ class Guard:
             await (early or self._app)(scope, receive, with_headers)
         except Exception as error:
             refused = refusals.of(error)
+            # Errors of the api name files for those at a terminal.
+            refused.hide(str(self._settings.san))
             if refused.status == 500:
                 LOG.exception("%s %s failed", request.method, request.url.path)
             if has_started:  # nothing can be taken back: the connection ends, and the client notices

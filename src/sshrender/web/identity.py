@@ -7,13 +7,13 @@ looked up with each request.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
+import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,33 @@ class _Attempts:
         self._times.setdefault(address, deque(maxlen=self.limit)).append(time.monotonic())
 
 
+@dataclass(slots=True)
+class _Users:
+    """The file of the users; it is read again when it has changed."""
+
+    _stamp: tuple[int, int, int] | None = None
+    _known: dict[bytes, bytes] = field(default_factory=dict)
+
+    def hash_of(self, file: Path, name: str) -> bytes | None:
+        """Return the hash of a user's password; None for an unknown name. Raises Refused."""
+        try:
+            status = os.stat(file)
+            stamp = status.st_mtime_ns, status.st_size, status.st_ino
+            if stamp != self._stamp:
+                # The first line of a name counts, as for passwords.
+                self._known, self._stamp = dict(reversed(list(_lines(file)))), stamp
+        except OSError:
+            raise _unreadable() from None
+        return self._known.get(name.encode("utf-8", "replace"))
+
+
 class Authenticator:
     """Knows who asks. ``key``: signs sessions and links."""
 
     def __init__(self, settings: ServeSettings, key: bytes) -> None:
         self._settings = settings
         self._key = key
+        self._users = _Users()
         self.attempts = _Attempts(settings.limits.logins)
 
     def person(self, request: Request) -> Person | None:
@@ -96,7 +117,18 @@ class Authenticator:
             return name if self._settings.is_peer(peer) and _NAME.fullmatch(name) else None
         found = self.read("session", request.cookies.get(SESSION, ""))
         name = str(found.get("name", "")) if found else ""
-        return name if _NAME.fullmatch(name) else None
+        if not found or not _NAME.fullmatch(name):
+            return None
+        # A session ends with the password that began it: a removed user is out at once.
+        expected = self._of_password(name)
+        return name if expected is not None and found.get("of") == expected else None
+
+    def _of_password(self, name: str) -> str | None:
+        """Return what the sessions of a user carry; None for a name that is not in the file of users."""
+        if self._settings.auth is not Auth.HTPASSWD or self._settings.htpasswd is None:
+            return ""
+        known = self._users.hash_of(self._settings.htpasswd, name)
+        return None if known is None else _text(hmac.digest(self._key, b"of " + known, "sha256")[:12])
 
     def role(self, name: str) -> Role:
         """Return the role of a user."""
@@ -106,9 +138,15 @@ class Authenticator:
         return Role.VIEWER if name in settings.viewers else Role.SUBMITTER
 
     def _shared(self, request: Request) -> frozenset[str]:
+        return frozenset(self._shared_until(request))
+
+    def _shared_until(self, request: Request) -> dict[str, float]:
+        """Return until when each job may be opened that this browser has a link of; the oldest first."""
         found = self.read("shared", request.cookies.get(SHARED, ""))
-        jobs = found.get("jobs", []) if found else []
-        return frozenset(map(str, jobs))
+        jobs = found.get("jobs", {}) if found else {}
+        # A cookie of an older version has names alone.
+        known = jobs.items() if isinstance(jobs, dict) else ()
+        return {str(job): float(until) for job, until in known if time.time() < float(until)}
 
     def basic(self, request: Request) -> tuple[str, str] | None:
         """Return name and password of an ``Authorization: Basic`` header, for scripts."""
@@ -155,12 +193,18 @@ class Authenticator:
         """Let the browser keep a session."""
         is_local = self._settings.auth is Auth.LINK
         seconds = LOCAL_SECONDS if is_local else SESSION_SECONDS
-        self._set(request, response, SESSION, self.sign("session", seconds, name=name), seconds)
+        self._set(request, response, SESSION, self.session(name, seconds), seconds)
 
-    def share(self, request: Request, response: Response, job: str) -> None:
-        """Let the browser open this job, too."""
-        jobs: Iterable[str] = [*self._shared(request) - {job}, job]
-        token = self.sign("shared", SHARED_SECONDS, jobs=list(jobs)[-MAX_SHARED:])
+    def session(self, name: str, seconds: float) -> str:
+        """Return the token of a session of this user."""
+        return self.sign("session", seconds, name=name, of=self._of_password(name))
+
+    def share(self, request: Request, response: Response, job: str, until: float) -> None:
+        """Let the browser open this job, too, as long as its link is valid: until then."""
+        known = self._shared_until(request)
+        known.pop(job, None)
+        jobs = dict([*known.items(), (job, until)][-MAX_SHARED:])
+        token = self.sign("shared", SHARED_SECONDS, jobs=jobs)
         self._set(request, response, SHARED, token, SHARED_SECONDS)
 
     def end_session(self, response: Response) -> None:
@@ -199,30 +243,32 @@ class Authenticator:
 def _hash_of(file: Path, name: str) -> bytes | None:
     """Return the hash of a user's password in a file of ``htpasswd -B``; None for an unknown name."""
     try:
-        with file.open("rb") as lines:
-            data = lines.read(MAX_USERS_FILE)
+        users = list(_lines(file))
     except OSError:
-        raise Refused(503, "the file of the users cannot be read", "call the administrator") from None
-    for line in data.splitlines():
-        user, _, known = line.strip().partition(b":")
-        if hmac.compare_digest(user, name.encode("utf-8", "replace")) and _HASH.fullmatch(known):
+        raise _unreadable() from None
+    for user, known in users:
+        if hmac.compare_digest(user, name.encode("utf-8", "replace")):
             return known
     return None
 
 
-def require_users(file: Path) -> list[str]:
-    """Return the names in a file of ``htpasswd -B`` whose hash is one of bcrypt. Raises OSError."""
-    names = []
-    for line in file.read_bytes()[:MAX_USERS_FILE].splitlines():
+def _unreadable() -> Refused:
+    return Refused(503, "the file of the users cannot be read", "call the administrator")
+
+
+def _lines(file: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the users that have a hash of bcrypt. Raises OSError."""
+    with file.open("rb") as lines:
+        data = lines.read(MAX_USERS_FILE)
+    for line in data.splitlines():
         user, _, known = line.strip().partition(b":")
         if _HASH.fullmatch(known):
-            names.append(user.decode("utf-8", "replace"))
-    return names
+            yield user, known
 
 
-def fingerprint(text: str) -> str:
-    """Return a short name for a secret, for logs."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+def require_users(file: Path) -> list[str]:
+    """Return the names in a file of ``htpasswd -B`` whose hash is one of bcrypt. Raises OSError."""
+    return [user.decode("utf-8", "replace") for user, _ in _lines(file)]
 
 
 def _text(data: bytes) -> str:

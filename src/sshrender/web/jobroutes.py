@@ -98,12 +98,16 @@ def _since(call: Call) -> int:
 async def events(call: Call) -> Response:
     """Send what changes, from the offset that the client knows."""
     watched, since = await _watched(call), _since(call)
-    if call.request.query_params.get("wait"):
-        return await _next_event(watched, since)
     site, user = call.site, call.person.by
     limits = site.settings.limits
     if site.streams[user] >= limits.streams_each or site.streams.total() >= limits.streams:
         raise Refused(503, "too many live pages are open", "close some of them", {"Retry-After": "30"})
+    if call.request.query_params.get("wait"):
+        site.streams[user] += 1
+        try:
+            return await _next_event(watched, since)
+        finally:
+            site.streams[user] -= 1
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(_stream(call, watched, since), 200, headers, "text/event-stream")
 
@@ -231,7 +235,9 @@ async def release(call: Call) -> Response:
 )
 async def cancel(call: Call) -> Response:
     """Stop a job."""
-    return await _change(call, lambda name, _note: jobchanges.cancel(call.site.san, [name]))
+    answer = await _change(call, lambda name, _note: jobchanges.cancel(call.site.san, [name]))
+    call.site.forget_password(call.word("name"))
+    return answer
 
 
 @JOBS.add(
@@ -319,6 +325,7 @@ async def delete(call: Call) -> Response:
         raise Refused(409, f"{name} was started or queued again", "cancel it first")
     call.site.drop(name)
     call.site.forget_list()
+    call.site.forget_password(name)
     return Response(status_code=204)
 
 

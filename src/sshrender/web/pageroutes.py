@@ -135,7 +135,7 @@ async def open_link(call: Call) -> Response:
         raise Refused(403, "this link has expired, or is not complete", "ask for a new one")
     job = str(found.get("job", ""))
     answer = html.response(html.bounce_page(root, f"{root}jobs/{quote(job, safe='')}/"))
-    call.site.authenticator.share(call.request, answer, job)
+    call.site.authenticator.share(call.request, answer, job, float(found["until"]))
     return answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from starlette.requests import Request
@@ -49,6 +50,11 @@ class Refused(Exception):
         self.headers = headers or {}
         self.more = more or {}
 
+    def hide(self, folder: str) -> None:
+        """Leave out where the shared folder is: no web user needs to know."""
+        self.what = self.what.replace(folder, "the shared folder")
+        self.advice = self.advice.replace(folder, "the shared folder")
+
 
 def busy() -> Refused:
     """Return the refusal while the shared folder does not answer."""
@@ -84,6 +90,8 @@ def of(error: Exception) -> Refused:
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
         return Refused(status, error.what, error.hint, {"Retry-After": "5"} if status == 503 else None)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Refused(507, "the shared folder is full", "try again later, or call the administrator")
     if isinstance(error, OSError):
         return Refused(
             503,

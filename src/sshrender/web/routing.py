@@ -145,6 +145,8 @@ async def log_in(site: Site, request: Request, name: str, password: str) -> bool
     address = site.authenticator.address(request)
     site.authenticator.attempts.require_few(address)
     is_right = await site.passwords.run(site.authenticator.is_password, name, password)
+    # Again: of many attempts at the same moment all were allowed, and only a few may learn the answer.
+    site.authenticator.attempts.require_few(address)
     if not is_right:
         site.authenticator.attempts.note(address)
     return is_right

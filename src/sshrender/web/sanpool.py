@@ -7,14 +7,16 @@ further work is refused at once, and the end of the process does not wait for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from sshrender.web.refusals import busy
+from sshrender.errors import ExitCode, UserError
+from sshrender.web.refusals import Refused, busy
 
 T = TypeVar("T")
 
@@ -73,6 +75,32 @@ class SanPool:
             else:
                 _give(loop, future, result=result)
             del work, future
+
+
+class Turns:
+    """A lock for work on the shared folder, of which the result serves all who wait.
+
+    While the folder hangs, those who waited for one turn are refused with it: one after the other they
+    would wait for 5, 10, 15 seconds.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._failures = 0
+
+    @contextlib.asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Have the turn. Raises Refused (503) if the one before failed because of the folder."""
+        failures = self._failures
+        async with self._lock:
+            if failures != self._failures:
+                raise busy()
+            try:
+                yield
+            except (Refused, UserError) as error:
+                if isinstance(error, Refused) or error.code == ExitCode.STORAGE:
+                    self._failures += 1
+                raise
 
 
 def _give(

@@ -45,12 +45,15 @@ class Protocol(H11Protocol):
 
     A client that takes less than ``reading_rate`` bytes a second of an answer, over ``reading_timeout``
     seconds, is disconnected: asyncio waits for it without end, even where the connection is closed.
+    The rest of a body whose request is answered already is read for ``rest_timeout`` seconds.
     """
 
     headers_timeout = 10.0
     reading_timeout = 60.0
     reading_rate = 1024
+    rest_timeout = 30.0
     _deadline: asyncio.TimerHandle | None = None
+    _rest: asyncio.TimerHandle | None = None
     _look: asyncio.TimerHandle | None = None
     _unread = 0
     _has_drained = False
@@ -95,6 +98,25 @@ class Protocol(H11Protocol):
         elif self._deadline is None:
             self._arm()
 
+    def on_response_complete(self) -> None:
+        """See uvicorn's H11Protocol."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:
+            # No part of the application reads this body, so none of its deadlines holds; and uvicorn
+            # forgets its own with the next byte.
+            self._cancel_rest()
+            self._rest = self.loop.call_later(self.rest_timeout, self._drop_rest, self.cycle)
+
+    def _drop_rest(self, answered: object) -> None:
+        # The next request of this connection may have a body, too, which has deadlines of its own.
+        if self.cycle is answered and self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
+
+    def _cancel_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+
     def _unacknowledged(self) -> int:
         """Return the bytes that the kernel still holds: megabytes, which asyncio takes for sent."""
         found = bytearray(4)
@@ -108,6 +130,7 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._disarm()
+        self._cancel_rest()
         if self._look is not None:
             self._look.cancel()
         super().connection_lost(exc)
@@ -135,6 +158,7 @@ def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
         "headers_timeout": limits.headers,
         "reading_timeout": limits.reading,
         "reading_rate": limits.body_rate,
+        "rest_timeout": limits.body_idle,
     }
     return type("LimitedProtocol", (Protocol,), fields)
 

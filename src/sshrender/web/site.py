@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
 from sshrender.web.refusals import Refused, not_found
-from sshrender.web.sanpool import SanPool
+from sshrender.web.sanpool import SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 
 POLL_INTERVAL = 0.5
@@ -41,6 +41,10 @@ MAX_FEEDS = 64
 """Jobs that are kept in memory; the one that was asked for least recently is dropped."""
 
 
+MAX_FEED_PAGES = 300_000
+"""Pages of all jobs in memory, beside one job of any size: each takes 1 KB, and more with its history."""
+
+
 class Watched:
     """A job that is followed. One update at a time; all watchers share each message."""
 
@@ -54,7 +58,7 @@ class Watched:
         """Why the job is not followed any more; empty while it is."""
         self._is_closing = False
         self._pool = pool
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._updated = 0.0
@@ -62,7 +66,7 @@ class Watched:
 
     async def refresh(self, age: float = POLL_INTERVAL) -> None:
         """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused."""
-        async with self._lock:
+        async with self._turns.taken():
             if time.monotonic() - self._updated >= age:
                 await self._update()
 
@@ -86,7 +90,7 @@ class Watched:
 
     async def message(self, since: int) -> tuple[int, bytes]:
         """Return what is new since this byte, and the byte up to which it counts."""
-        async with self._lock:
+        async with self._turns.taken():
             key = (since, self.version)
             if key not in self._messages:
                 made = await self._pool.run(self.feed.message, since)
@@ -98,7 +102,7 @@ class Watched:
 
     async def sheet(self) -> dict[str, Any]:
         """Return all that the overview shows."""
-        async with self._lock:
+        async with self._turns.taken():
             return await self._long.run(self.feed.sheet)
 
     @contextlib.contextmanager
@@ -155,6 +159,34 @@ class Watched:
             return True
 
 
+class DocumentTurns:
+    """Reads the documents of one user, one after the other: it may take minutes, and others wait, too."""
+
+    def __init__(self, pool: SanPool) -> None:
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self.waiting = 0
+        """Requests that have a document to read."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a document is being read, perhaps for a client that has gone away."""
+        return self._lock.locked()
+
+    async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call ``work`` in a thread. It goes on without the client: a proxy may give up earlier."""
+        await self._lock.acquire()
+        task = asyncio.create_task(self._pool.run(work, *arguments))
+        # Released with the work and not with the request: who hangs up gets no second turn beside it.
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._lock.release()
+        if not task.cancelled():
+            task.exception()  # seen, also where the client has gone
+
+
 @dataclass(slots=True)
 class Site:
     """One server. ``pool``: work of a moment; ``long``: work that takes as long as it needs."""
@@ -165,6 +197,8 @@ class Site:
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
+    downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
+    """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
     counts: Counter[str] = field(default_factory=Counter)
     """Answers and bytes, for the metrics."""
@@ -172,13 +206,15 @@ class Site:
     """Parts that each user is sending."""
     completing: Counter[str] = field(default_factory=Counter)
     """Uploads of each user that become jobs at this moment."""
+    reading: dict[str, DocumentTurns] = field(default_factory=dict)
+    """Users whose documents are being put together and looked at."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
     _making: dict[str, asyncio.Task[Watched]] = field(default_factory=dict)
     _listed: tuple[float, Listed] | None = None
     _table: jobtable.JobTable | None = None
-    _list_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _list_turns: Turns = field(default_factory=Turns)
     _untaken: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -205,14 +241,26 @@ class Site:
                 self.drop(name)
                 raise not_found(f"there is no job {name}") from None
             raise
-        while len(self._feeds) > MAX_FEEDS:
-            oldest = next((key for key, each in self._feeds.items() if not each.watchers), None)
-            if oldest is None or oldest == name:
-                break
-            del self._feeds[oldest]
+        self._keep_few(name)
         if not person.may_see(name, found.feed.owner):
             raise not_found(f"there is no job {name}")
         return found
+
+    def _keep_few(self, name: str) -> None:
+        """Drop jobs that no client watches. Raises Refused (503) where all the others are watched."""
+        while len(self._feeds) > 1 and (
+            len(self._feeds) > MAX_FEEDS
+            or sum(each.feed.pages for each in self._feeds.values()) > MAX_FEED_PAGES
+        ):
+            unwatched = (key for key, each in self._feeds.items() if not each.watchers and key != name)
+            oldest = next(unwatched, None)
+            if oldest is not None:
+                del self._feeds[oldest]
+            elif not self._feeds[name].watchers:
+                del self._feeds[name]
+                raise Refused(503, "too many jobs are open", "try again later", {"Retry-After": "30"})
+            else:
+                break
 
     async def _follow(self, name: str) -> Watched:
         """Begin to follow a job: once, however many ask for it at the same moment. Raises UserError."""
@@ -242,7 +290,7 @@ class Site:
 
     async def listed(self) -> Listed:
         """Return all jobs and hosts, as of some seconds ago."""
-        async with self._list_lock:
+        async with self._list_turns.taken():
             if self._listed is None or time.monotonic() - self._listed[0] > LIST_SECONDS:
                 if self._table is None:
                     self._table = await self.pool.run(
@@ -252,10 +300,31 @@ class Site:
                 self._note_untaken(self._listed[1])
             return self._listed[1]
 
+    @contextlib.contextmanager
+    def documents_of(self, user: str) -> Iterator[DocumentTurns]:
+        """Give what reads documents, one of each user at a time. Raises Refused (429) for too many."""
+        turns = self.reading.setdefault(user, DocumentTurns(self.documents))
+        if turns.waiting >= self.settings.quota.uploads:
+            raise Refused(
+                429, "many of your documents are being read already", "wait", {"Retry-After": "5"}
+            )
+        turns.waiting += 1
+        try:
+            yield turns
+        finally:
+            turns.waiting -= 1
+            if not turns.waiting and not turns.is_busy:
+                self.reading.pop(user, None)
+
     def close(self) -> None:
         """End what would keep the server from ending."""
         for each in self._feeds.values():
             each.close()
+
+    def forget_password(self, job: str) -> None:
+        """Drop the password of a job's document: no page of it is rendered any more."""
+        if self.settings.passwords is not None:
+            self.settings.passwords.forget(job)
 
     def forget_list(self) -> None:
         """Read the list anew when it is asked for next: something has changed."""
@@ -294,12 +363,19 @@ class Site:
             with contextlib.suppress(Refused, OSError, UserError):
                 await self.long.run(uploads.clear_stale, self.san)
                 await self.long.run(webaccess.clear_links, self.san)
+                if self.settings.passwords is not None:
+                    await self.long.run(self.settings.passwords.forget_ended, self.san)
             await asyncio.sleep(3600)
 
 
 def _may_be_name(name: str) -> bool:
-    """Return whether a folder could have this name: others are an error there, not a 404."""
-    return name.isprintable() and "/" not in name and len(name.encode("utf-8", "replace")) <= 255
+    """Return whether a job's folder could have this name: others are an error there, or other folders."""
+    return (
+        name.isprintable()
+        and not name.startswith(".")
+        and "/" not in name
+        and len(name.encode("utf-8", "replace")) <= 255
+    )
 
 
 def public(row: dict[str, Any]) -> dict[str, Any]:

@@ -179,9 +179,9 @@ async def put_part(call: Call) -> Response:
 async def _store(call: Call) -> None:
     site = call.site
     upload, digest = await _find(call), bodies.digest_of(call.request)
-    job = await site.pool.run(uploads.job_of, site.san, upload)
-    if job is not None:
-        raise Refused(409, f"this upload is complete: it became {job}", "begin another upload")
+    _require_open(await site.pool.run(uploads.job_of, site.san, upload))
+    quota = site.settings.quota
+    await site.pool.run(uploads.require_space, site.san, upload.part_size, quota)
     writer = await site.pool.run(PartWriter, site.san, upload, call.number("number"))
     try:
         buffer = bytearray()
@@ -191,11 +191,18 @@ async def _store(call: Call) -> None:
                 await site.pool.run(writer.write, bytes(buffer))
                 buffer.clear()
         await site.pool.run(writer.write, bytes(buffer))
+        # Again: a part may take hours, and one that arrives afterwards would stay and count for nobody.
+        _require_open(await site.pool.run(uploads.job_of, site.san, upload))
         await site.pool.run(writer.finish, digest)
     except BaseException:
         # The request may be cancelled because the client has gone: the file must go all the same.
         await asyncio.shield(site.long.run(writer.abort))
         raise
+
+
+def _require_open(job: str | None) -> None:
+    if job is not None:
+        raise Refused(409, f"this upload is complete: it became {job}", "begin another upload")
 
 
 async def _await_parts(call: Call, upload: Upload) -> None:
@@ -243,13 +250,15 @@ async def _options(call: Call) -> WebOptions:
 async def inspect(call: Call) -> Response:
     """Look at a document before it is rendered."""
     upload, options = await _find(call), await _options(call)
-    await _await_parts(call, upload)
-    found = await call.site.documents.run(_inspect, call, upload, options)
+    with call.site.documents_of(call.person.by) as turn:
+        await _await_parts(call, upload)
+        found = await turn(_inspect, call, upload, options)
     return JSONResponse(asdict(found))
 
 
 def _inspect(call: Call, upload: Upload, options: WebOptions) -> webjobs.DocumentCheck:
     settings = call.site.settings
+    uploads.require_space(settings.san, upload.size, settings.quota)
     document = uploads.assemble(settings.san, upload)
     return _look_at(call, webjobs.context_for(settings.typed, settings.config, options), document)
 
@@ -285,9 +294,9 @@ async def complete(call: Call) -> Response:
         await _require_few_jobs(call)
         site.completing[call.person.by] += 1
         try:
-            await _await_parts(call, upload)
-            # Not ended with the connection: a proxy may give up before a large document is read.
-            job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
+            with site.documents_of(call.person.by) as turn:
+                await _await_parts(call, upload)
+                job = await turn(_complete, call, upload, options)
         finally:
             site.completing[call.person.by] -= 1
         site.forget_list()
@@ -313,6 +322,7 @@ async def _require_few_jobs(call: Call) -> None:
 
 def _complete(call: Call, upload: Upload, options: WebOptions) -> str:
     settings = call.site.settings
+    uploads.require_space(settings.san, upload.size, settings.quota)
     document = uploads.assemble(settings.san, upload)
     context = webjobs.context_for(settings.typed, settings.config, options)
     _look_at(call, context, document)

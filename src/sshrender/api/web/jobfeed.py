@@ -73,6 +73,8 @@ class JobFeed:
         """The report as of the last update."""
         self.offset = 0
         """The bytes of the journal that were read."""
+        self.checksums: dict[str, int] = {}
+        """CRC-32 of pages by SHA-256, for archives: a page is read once for all of them."""
         # The key under which it was made, and the sheet itself.
         self._sheet: tuple[object, dict[str, Any]] | None = None
 
@@ -80,6 +82,11 @@ class JobFeed:
     def owner(self) -> str:
         """The user that submitted the job."""
         return self._attributes.owner
+
+    @property
+    def pages(self) -> int:
+        """The number of pages that the job has."""
+        return len(self._model.pages)
 
     @property
     def is_finished(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,14 +36,16 @@ class Member:
 
 @dataclass(slots=True)
 class PageArchive:
-    """The archive of these members. ``size`` in bytes; ``etag`` changes with any content."""
+    """The archive of these members. ``size`` in bytes; ``etag`` changes with any content.
+
+    ``sums``: checksums by SHA-256 that are known already; new ones are added to it, by any thread.
+    """
 
     members: Sequence[Member]
+    sums: dict[str, int] = field(default_factory=dict)
     size: int = 0
     etag: str = ""
     _starts: list[int] = field(default_factory=list)
-    _sums: dict[str, int] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         # The layout comes first: it needs names and sizes only, so no page is read for it.
@@ -62,7 +63,10 @@ class PageArchive:
         self.etag = digest.hexdigest()[:32]
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` to ``end``, exclusive. Raises PageChanged or OSError."""
+        """Yield the bytes from ``start`` to ``end``, exclusive. Raises PageChanged or OSError.
+
+        A block is empty where a page was read for its checksum alone.
+        """
         # strict=False: the last start is that of the directory and has no member.
         for member, at in zip(self.members, self._starts, strict=False):
             head = len(_local(member, 0))
@@ -81,21 +85,23 @@ class PageArchive:
         directory_at = self._starts[-1]
         if end > directory_at:
             # The directory has the checksums of all pages: those that are not known yet are read for it.
-            sums = {member.name: self._sum(member) for member in self.members}
+            sums = {}
+            for member in self.members:
+                # After each page others may have this thread: a request for the last byte reads all pages.
+                if member.sha256 not in self.sums:
+                    yield b""
+                sums[member.name] = self._sum(member)
             yield self._directory(sums)[max(0, start - directory_at) : end - directory_at]
 
     def _sum(self, member: Member) -> int:
         """Return the CRC-32 of a member; it is computed once."""
-        # The lock is not held while a page is read: another request may compute the same checksum
-        # meanwhile.
-        with self._lock:
-            known = self._sums.get(member.name)
+        # Two requests may compute the same one meanwhile: that is better than to wait for a page.
+        known = self.sums.get(member.sha256)
         if known is None:
             known = 0
             for block in _content(member, 0, member.size):
                 known = zlib.crc32(block, known)
-            with self._lock:
-                self._sums[member.name] = known
+            self.sums[member.sha256] = known
         return known
 
     def _directory(self, sums: dict[str, int]) -> bytes:

@@ -153,7 +153,15 @@ def _require_room(san: Path, owner: str, size: int, quota: Quota, new: str = "")
             "complete or remove one of them first",
         )
     # The parts, the document made of them, and the job's copy exist at the same time for a moment.
-    if files.free_bytes(san) < 2 * size + quota.reserve:
+    require_space(san, 2 * size, quota)
+
+
+def require_space(san: Path, size: int, quota: Quota) -> None:
+    """Raise UploadError unless the reserve stays free when so many bytes are written.
+
+    Other uploads and pages take space, too, between the begin of an upload and its last part.
+    """
+    if files.free_bytes(san) < size + quota.reserve:
         raise UploadError(
             "space",
             "the shared folder has too little free space",

@@ -1,7 +1,10 @@
 
 // ---- Uploads: numbered parts, each with its digest; the server knows which ones it has. ----
-const known = new Map(JSON.parse(store.get("uploads") ?? "[]").map((each) => [each.id, each]));
-const remember = () => store.set("uploads", JSON.stringify([...known.values()].slice(-50)));
+// Kept by user: another one of this browser sees no names. Read anew for each change, because other tabs change it, too.
+const kept = `uploads.${data.user}`;
+function keptUploads() { try { return JSON.parse(store.get(kept)).filter((each) => each.id && each.name); } catch { return []; } }
+function keep(record) { store.set(kept, JSON.stringify([...keptUploads().filter((each) => each.id !== record.id), record].slice(-50))); }
+function forget(id) { store.set(kept, JSON.stringify(keptUploads().filter((each) => each.id !== id))); }
 const sameFile = (one, file) => one.name === file.name && one.size === file.size && one.modified === file.lastModified;
 // Small parts, two at a time: a broken line costs no more than one large part.
 const lanes = (partSize) => Math.min(2, Math.max(1, Math.floor(data.part / partSize)));
@@ -56,7 +59,7 @@ class Upload {
     this.words.hidden = !this.words.textContent;
     const set = {
       waiting: [], sending: [this.button("Pause", this.pause)], broken: [this.button("Pause", this.pause)], paused: [this.button("Continue", this.resume)],
-      lost: [this.button("Choose the file", () => $("files").click())], ready: [this.button("Render", this.submit, "main")], refused: [],
+      lost: [this.button("Choose the file", () => $("files").click())], ready: [this.button("Render", this.submit, "main")], refused: this.mayContinue ? [this.button("Continue", this.resume)] : [],
     }[this.state] ?? [];
     if (this.state !== "submitting") set.push(this.button("Remove", this.remove));
     const focused = this.buttons.contains(document.activeElement);
@@ -69,11 +72,13 @@ class Upload {
   fail(error) {
     this.problem.textContent = told(error);
     this.problem.hidden = false;
+    // Space and sessions come back: what was sent is not lost.
+    this.mayContinue = [401, 429, 507].includes(error.status);
     this.is("refused");
   }
 
   pause() { this.isPaused = true; this.control?.abort(); this.is("paused"); }
-  resume() { this.isPaused = false; this.is("waiting"); pump(); }
+  resume() { this.isPaused = false; this.mayContinue = false; this.problem.hidden = true; this.is("waiting"); pump(); }
 
   async remove() {
     this.isRemoved = true;
@@ -83,8 +88,7 @@ class Upload {
     this.row.remove();
     (uploads[at]?.buttons.querySelector("button") ?? $("choose")).focus();
     if (this.id) await call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null);
-    known.delete(this.id);
-    remember();
+    forget(this.id);
     pump();
   }
 
@@ -102,15 +106,14 @@ class Upload {
         return true;
       } catch (error) {
         if (error.status !== 404) throw error;
-        known.delete(this.id);
+        forget(this.id);
       }
     }
     const made = await call("POST", "api/v1/uploads", { name: this.name, size: this.size, part_size: this.partSize });
     this.parts = made.parts;
     this.done = new Set();
     this.record = { id: made.id, name: this.name, size: this.size, modified: this.file.lastModified, partSize: made.part_size };
-    known.set(made.id, this.record);
-    remember();
+    keep(this.record);
     return true;
   }
 
@@ -127,8 +130,8 @@ class Upload {
       } catch (error) {
         if (this.isPaused || this.isRemoved) return;
         if (error.status === 413 && this.begun413(error)) continue;
-        if ([400, 401, 403, 413, 415, 507].includes(error.status) || (error.status === 429 && !this.done.size)) return this.fail(error);
-        if (error.status === 404 && this.record) { known.delete(this.id); this.record = undefined; }
+        if ([400, 401, 403, 413, 415, 507].includes(error.status) || (error.status === 429 && !this.record)) return this.fail(error);
+        if (error.status === 404 && this.record) { forget(this.id); this.record = undefined; }
         this.is("broken");
         if (this.done.size > before) wait = 1;
         before = this.done.size;
@@ -144,7 +147,7 @@ class Upload {
       if (this.partSize <= data.least && error.hint === "try again") error.hint = "The proxy in front of this server refuses bodies of 512 KiB; its administrator can raise that limit";
       return false;
     }
-    if (this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); known.delete(this.id); }
+    if (this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); forget(this.id); }
     this.record = undefined;
     this.partSize = Math.max(data.least, this.partSize / 2);
     return true;
@@ -186,10 +189,26 @@ class Upload {
     await call("PUT", `api/v1/uploads/${this.id}/parts/${number}`, part, { headers, signal: this.control.signal });
   }
 
+  // The answer to the last question counts: settings may change meanwhile.
   async inspect() {
+    const asked = this.asked = JSON.stringify(this.options());
+    const isOld = () => this.isRemoved || this.asked !== asked || this.state !== "inspecting";
     this.is("inspecting");
+    for (let wait = 1; ; wait = Math.min(30, 2 * wait)) {
+      const error = await this.look(isOld);
+      if (!error || isOld()) return;
+      this.problem.textContent = told(error);
+      this.problem.hidden = false;
+      await pause(wait + Math.random());
+      if (isOld()) return;
+    }
+  }
+
+  // Return an error that may pass by itself.
+  async look(isOld) {
     try {
       const found = await call("POST", `api/v1/uploads/${this.id}/inspect`, this.options());
+      if (isOld()) return null;
       const pages = found.pages === null ? "The hosts will count the pages, because the document is damaged." : count(found.pages, "page");
       const time = found.seconds === null ? "" : `, about ${lasting(found.seconds)} once it starts`;
       this.told = pages + time;
@@ -198,7 +217,8 @@ class Upload {
       this.is("ready");
       announce(`${this.name} is uploaded: ${this.told}`);
     } catch (error) {
-      if ([0, 503].includes(error.status)) throw error;
+      if (isOld()) return null;
+      if ([0, 429, 502, 503, 504].includes(error.status)) return error;
       this.problem.textContent = told(error);
       this.problem.hidden = false;
       this.told = "";
@@ -210,6 +230,7 @@ class Upload {
         this.secret.select();
       }
     }
+    return null;
   }
 
   options() { return { ...options(), ...(this.secret.value ? { password: this.secret.value } : {}) }; }
@@ -233,8 +254,7 @@ class Upload {
   }
 
   finished(job) {
-    known.delete(this.id);
-    remember();
+    forget(this.id);
     const at = uploads.indexOf(this);
     if (at >= 0) uploads.splice(at, 1);
     this.row.remove();
@@ -271,11 +291,11 @@ function add(files) {
 }
 
 if ($("drop")) {
-  for (const record of known.values()) uploads.push(new Upload(null, record));
+  for (const record of keptUploads()) uploads.push(new Upload(null, record));
   $("choose").addEventListener("click", () => $("files").click());
   $("files").addEventListener("change", () => { add($("files").files); $("files").value = ""; });
   $("options").addEventListener("submit", (event) => event.preventDefault());
-  $("options").addEventListener("change", () => { for (const each of uploads) if (each.state === "ready") each.inspect(); });
+  $("options").addEventListener("change", () => { for (const each of uploads) if (["ready", "inspecting"].includes(each.state)) each.inspect(); });
   let depth = 0;
   const isFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => { if (isFiles(event)) { depth++; document.body.classList.add("dragging"); } });

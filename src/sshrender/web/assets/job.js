@@ -34,7 +34,7 @@ function show() {
   if (isWaiting) $("hint").textContent = "No machine takes jobs from the queue at the moment. This job waits until an administrator starts one.";
   if (isLocked()) {
     $("hint").hidden = false;
-    $("hint").textContent = "The document has a password, which was only in the memory of a server that has ended. The job waits until it is given again.";
+    $("hint").textContent = "The document has a password, which this server does not have: it was in the memory of one that has ended, or of another one. If the job does not start, give the password again.";
   }
   const used = standing.hosts.filter((host) => host.word === "working");
   const troubled = standing.hosts.filter((host) => ["lost", "refused", "quarantined"].includes(host.state));
@@ -294,8 +294,21 @@ function watch() {
     if (source !== began) return;
     $("connection").textContent = "The connection is broken; it is tried again.";
     $("connection").hidden = false;
-    if (began.readyState === EventSource.CLOSED) { stop(); pause(5).then(watch); }
+    // The browser itself tries again, unless the server has refused: then ask why.
+    if (began.readyState === EventSource.CLOSED) { stop(); pause(5).then(ask); }
   };
+}
+
+async function ask() {
+  if (document.hidden) return;
+  try {
+    await call("GET", api);
+    watch();
+  } catch (error) {
+    if (error.status === 401) location.reload();
+    else if (error.status === 404) gone(error.message);
+    else { $("connection").textContent = told(error); $("connection").hidden = false; pause(5).then(ask); }
+  }
 }
 
 async function poll() {
@@ -305,6 +318,7 @@ async function poll() {
       const message = await call("GET", `${api}/events?wait=1&from=${offset}`);
       if (message) take(message);
     } catch (error) {
+      if (error.status === 401) { location.reload(); break; }
       if (error.status === 404) { gone(error.message); break; }
       $("connection").textContent = told(error);
       $("connection").hidden = false;
