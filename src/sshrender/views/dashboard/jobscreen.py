@@ -157,7 +157,14 @@ class JobScreen(Screen[None]):
         hosts = self.query_one("#all-hosts", Listing)
         hosts.display = bool(listed.hosts or listed.pools)
         text = self._filter.lower()
-        found = [line for line in listed.jobs if _matches(text, line.name, line.state, line.owner)]
+        # The name of a host or pool shows the jobs that use it.
+        places: list[HostLine | PoolLine] = [*listed.hosts, *listed.pools]
+        using = {job for each in places if text and text in each.name.lower() for job in each.jobs}
+        found = [
+            line
+            for line in listed.jobs
+            if line.name in using or _matches(text, line.name, line.state, line.owner)
+        ]
         self.query_one("#jobs", Listing).show(
             [_job(line, number, self._styles) for number, line in enumerate(found)]
         )
@@ -259,7 +266,9 @@ class JobScreen(Screen[None]):
             if text is not None:
                 self._set_filter(text)
 
-        self.app.push_screen(Question("show only:", "a part of a name, a state or an owner"), answered)
+        self.app.push_screen(
+            Question("show only:", "a part of a name, a state, an owner or a host"), answered
+        )
 
     def _set_filter(self, text: str) -> None:
         self._filter = text
