@@ -162,6 +162,21 @@ def test_an_end_asks_for_lost_ids_once(tmp_path: Path) -> None:
     assert {path.read_text() for path in pool.batch.glob("*/state")} == {"over\n"}
 
 
+def test_a_part_of_an_array_is_not_cancelled_by_the_name_of_all(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, sbatch=EngineUnavailable("timeout"))
+    pool.manager._resize(0.0)
+    pool.take("started")
+    pool.manager.need(Demand(2))
+    pool.manager._resize(1.0)
+    assert pool.called == ["sbatch --parsable"]
+    name = pool.manager._arrays[0].handle.name
+    rows = "\n".join(f"7|{n}|{'PENDING' if n else 'RUNNING'}||N/A|{name}|None" for n in range(4))
+    pool.answers["squeue"] = Answer(0, rows)
+    pool.manager._query(60.0)
+    pool.manager._resize(61.0)
+    assert pool.called[-1] == "scancel 7_[2-3]"
+
+
 def test_cancellations_that_fail_are_tried_again_more_and_more_rarely(tmp_path: Path) -> None:
     pool = Pool(tmp_path, scancel=EngineUnavailable("timeout"), squeue=EngineUnavailable("timeout"))
     pool.manager._resize(0.0)
@@ -243,6 +258,7 @@ class Run:
         plans = [HostPlan(f"ssh{number}", 1) for number in range(hosts)]
         start = RunStart(pins=fields.pop("pins", ()))
         self.scheduler = Scheduler(Policy(**fields), plans, range(1, pages + 1), start)
+        self.scheduler.apply(ev.HostsExpected(4), now=self.now)
         self.scheduler.start(self.now)
         self.connect(*(plan.name for plan in plans))
 

@@ -366,6 +366,9 @@ class PoolManager:
         """Cancel elements; return whether the engine took it. All of them: the array as a whole."""
         engine = self.setup.engine
         chosen = () if len(indexes) == len(array.pilots) else indexes
+        # By its name alone all of it would be cancelled, running pilots included.
+        if chosen and not array.handle.array and not self._stop.is_set():
+            return False
         try:
             command = engine.cancel(array.handle, chosen)
         except EngineUnavailable:  # its id is not known yet
