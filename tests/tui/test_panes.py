@@ -442,6 +442,23 @@ def test_a_job_of_the_queue_is_opened_and_left_again() -> None:
     assert listed.opened == ["b"]
 
 
+def test_enter_on_a_host_shows_the_jobs_that_use_it() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("tab", "end", "enter")
+        await _settle(pilot)
+        assert "no job uses node5 now" in _text(app)
+        assert "thesis" in _text(app)
+        await pilot.press("home", "down", "enter")
+        await _settle(pilot)
+        shown = _text(app)
+        assert "only: node2" in shown
+        assert "400/1321" in shown
+        assert "38/60" in shown or "39/60" in shown
+        assert "thesis" not in shown
+
+    _play(scene, owner=queue(), size=(160, 40))
+
+
 def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> None:
     owner = queue()
     assert isinstance(owner.listed, FakeList)

@@ -22,6 +22,7 @@ from sshrender.config import inventory
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
+from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
 from sshrender.runner import holder, pilotlines
 from sshrender.transports.batch import enginecalls, script
@@ -218,7 +219,7 @@ def test_refused_submissions_are_bounded_whatever_the_time(tmp_path: Path) -> No
     call = Engineless(Answer(172, "", "qsub: submit error (Unknown queue)"))
 
     def post(item: Any) -> None:
-        if isinstance(item, pm.EntryRequested):
+        if isinstance(item, EntryRequested):
             item.written.set()
 
     manager = pm.PoolManager(_pool(call), tmp_path / "batch", KEY, 1, post)
@@ -256,7 +257,7 @@ class _Pool:
 
     def _post(self, item: Any) -> None:
         self.posted.append(item)
-        if isinstance(item, pm.EntryRequested):
+        if isinstance(item, EntryRequested):
             item.written.set()
 
 
@@ -408,6 +409,7 @@ def test_a_pilot_that_is_queued_again_waits_and_is_cancelled_when_another_took_i
     array.pilots[0].is_live = False
     before = len(pool.called)
     _start(pool, 0)
+    manager._take_from_threads(121.0)
     assert pool.called[before:] == ["scancel 7_[0]"]
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sshrender.config.inventorytable import Table, absolute
-from sshrender.config.units import parse_size
-from sshrender.config.validation import Duration, Word
+from sshrender.config.units import parse_size, parse_walltime
+from sshrender.config.validation import Word
 
 # Two minutes more than the last one, in which it takes no pages.
 MIN_WALLTIME = 180.0
@@ -37,11 +37,14 @@ class PoolEntry(Table):
     engine: EngineName = Field(description="the batch system")
     pilots: int = Field(ge=1, le=1000, description="at most so many at once, waiting ones included")
     cores: int = Field(1, ge=1, le=1024, description="cores of each pilot; it renders a page on each")
-    memory: Annotated[int, BeforeValidator(parse_size)] | None = Field(
+    memory: Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)] | None = Field(
         None, gt=0, description="memory of each pilot; default: as the engine has it"
     )
-    walltime: Duration = Field(
-        ge=MIN_WALLTIME, description="how long each pilot may run; it takes no pages in the last minute"
+    walltime: Annotated[float, BeforeValidator(parse_walltime, json_schema_input_type=float | str)] = (
+        Field(
+            ge=MIN_WALLTIME,
+            description="how long each pilot may run; it takes no pages in the last minute",
+        )
     )
     queue: Word | None = Field(None, min_length=1, description="queue or partition to submit to")
     partition: Word | None = Field(None, min_length=1, description="the same, as Slurm calls it")

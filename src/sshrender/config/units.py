@@ -13,6 +13,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_CLOCK = re.compile(r"(?:([0-9]{1,4})-)?([0-9]{1,6}):([0-5]?[0-9]):([0-5]?[0-9])")
+"""``2:00:00`` and ``1-12:00:00``, as sbatch(1) and qsub(1B) read them."""
+
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -30,6 +33,21 @@ def parse_duration(value: object) -> float:
     if not 0 <= seconds < 1e9:
         raise ValueError("a time must be at least 0 and less than 30 years")
     return seconds
+
+
+def parse_walltime(value: object) -> float:
+    """Return seconds of a time as batch systems write it, or as ``parse_duration`` reads it.
+
+    Two parts are refused: ``2:00`` is two minutes there, and two hours for many readers.
+    """
+    found = _CLOCK.fullmatch(str(value).strip())
+    if found is not None:
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        return float(((24 * days + hours) * 60 + minutes) * 60 + seconds)
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; here also as 2:00:00") from None
 
 
 def parse_size(value: object) -> int:

@@ -19,7 +19,7 @@ from sshrender.errors import ExitCode, UserError
 Word = Annotated[str, AfterValidator(check_word)]
 """A name that is handed to ssh."""
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=float | str)]
 """Seconds, written as a number or as in ``10m``."""
 
 

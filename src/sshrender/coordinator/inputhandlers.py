@@ -14,12 +14,8 @@ from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.pilots.pool import PoolReport
-from sshrender.coordinator.pilots.poolmanager import (
-    EntryRequested,
-    PilotEnded,
-    PilotRetiring,
-    PilotStarted,
-)
+from sshrender.coordinator.pilots.poolmanager import PilotStarted
+from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
 from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.workers import verificationresults as vf

@@ -186,7 +186,8 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     known = {pool.name for pool in pools}
     # They can be buried without the key: a tombstone is no signed line.
     orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
-    return Pilots(managers, orphans)
+    drained = {name: drained_event(drain) for name, drain in inputs.drained.items()}
+    return Pilots(managers, orphans, drained)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:

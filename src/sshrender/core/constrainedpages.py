@@ -73,6 +73,10 @@ class ConstrainedPages:
         """Return the constraints that pages wait with."""
         return self._groups
 
+    def count(self, suits: Callable[[Constraint], bool]) -> int:
+        """Return how many pages wait with a constraint that suits."""
+        return sum(len(group) for each, group in self._groups.items() if suits(each))
+
     def first(self, suits: Callable[[Constraint], bool]) -> int | None:
         """Return the page that has waited longest, of those whose constraint suits; None without one."""
         # A group is in the order of waiting, so that its first page stands for all of it.

@@ -182,6 +182,11 @@ class Scheduler:
         return self._run.delivered
 
     @property
+    def limit(self) -> int | None:
+        """Return how many slots the job may use at once; None: any number."""
+        return self._run.limit
+
+    @property
     def paused(self) -> str:
         """Return what is wrong with the storage while nothing is sent; empty while it works."""
         return self._run.storage.paused

@@ -40,7 +40,7 @@ def _advice(pool: Mapping[str, Any]) -> Iterator[str]:
         yield f"    try: {_TRY[pool['engine']]}"
     elif pool["state"] == "refused" and pool["version"]:
         yield "    note: the engine was asked with the pool's queue, options, cores, memory and walltime"
-    elif pool["state"] == "refused":
+    elif "is not installed here" in pool["reason"]:
         yield f"    note: {pool['engine']} is not here; via names the host that has its commands"
 
 

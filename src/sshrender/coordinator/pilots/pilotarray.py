@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from sshrender.coordinator.pilots.pool import PoolReport
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.engines.interface import ArrayHandle, Element, ElementState
 from sshrender.transports.batch.filelink import FileTransport
@@ -25,6 +26,12 @@ class Pilot:
     token: str = ""
     is_live: bool = False
     has_ended: bool = False
+    is_dismissed: bool = False
+    """Whether it was told to give its allocation back."""
+    has_changed: bool = False
+    """Whether it has started or ended since the last query began, whose answer may be older."""
+    leaves_by: float | None = None
+    """When it counts as ended although it has not reported its end; on the manager's clock."""
     absent: int = 0
     running_unheard: int = 0
     element: Element | None = None
@@ -33,6 +40,17 @@ class Pilot:
     def is_waiting(self) -> bool:
         """Return whether it is in the queue, as far as is known."""
         return not self.is_live and not self.has_ended
+
+    def start(self, token: str) -> None:
+        """Note that it has reported."""
+        self.token, self.is_live, self.has_ended = token, True, False
+        self.is_dismissed, self.leaves_by = False, None
+        self.has_changed = True
+
+    def end(self) -> None:
+        """Note that it has ended, or that its end is not waited for."""
+        self.is_live, self.has_ended = False, True
+        self.has_changed = True
 
     def note_element(self, element: Element | None) -> None:
         """Take in what a query says of it; None: it is not listed."""
@@ -62,11 +80,15 @@ class Pilot:
 
 @dataclass(frozen=True, slots=True)
 class SilentPilot:
-    """A pilot that will not report. ``is_listed``: the engine still has it, so it is to be cancelled."""
+    """A pilot that will not report. ``is_listed``: the engine still has it, so it is to be cancelled.
+
+    ``is_charged``: it has probably started and failed.
+    """
 
     index: int
     reason: str
     is_listed: bool
+    is_charged: bool = True
 
 
 @dataclass(slots=True)
@@ -81,6 +103,9 @@ class PilotArray:
     """Whether the engine was told to hold it."""
     is_submitting: bool = False
     """Whether the engine's answer to its submission is still awaited."""
+    is_inherited: bool = False
+    """Whether an earlier coordinator has submitted it, which may have held or cancelled elements."""
+    was_listed: bool = False
 
     @property
     def number(self) -> str:
@@ -97,8 +122,8 @@ class PilotArray:
         # ends by itself when it finds the tombstone.
         return [index for index, pilot in self.pilots.items() if not pilot.is_live]
 
-    def match(self, elements: Iterable[Element]) -> list[SilentPilot]:
-        """Take in what a query has listed; return the pilots that are given up."""
+    def identify(self, elements: Iterable[Element]) -> list[Element]:
+        """Return which of the elements are its own; they tell its id if that is not known."""
         mine = [
             each
             for each in elements
@@ -107,17 +132,52 @@ class PilotArray:
         ]
         if mine and not self.handle.array:  # the answer to its submission was lost
             self.handle = ArrayHandle(self.handle.name, mine[0].array)
+        return mine
+
+    def expect_answer(self) -> None:
+        """Note that a query begins."""
+        for pilot in self.pilots.values():
+            pilot.has_changed = False
+
+    def match(self, elements: Iterable[Element]) -> list[SilentPilot]:
+        """Take in what a query has listed; return the pilots that are given up."""
+        mine = self.identify(elements)
         # An element that ended may still be listed for a while.
         by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
+        held = [each for each in mine if each.state is ElementState.HELD and not each.is_stuck]
+        if self.is_inherited and not self.was_listed:
+            self.is_held = bool(held)
+        self.was_listed = self.was_listed or bool(mine)
         silent = []
         for index, pilot in self.pilots.items():
+            if pilot.has_changed:
+                continue
             pilot.note_element(by_index.get(index))
             if pilot.is_waiting and (reason := pilot.fault()):
                 pilot.has_ended = True
-                silent.append(SilentPilot(index, reason, pilot.element is not None))
+                is_listed = pilot.element is not None
+                # What an earlier coordinator has cancelled is absent, and what the engine never got.
+                may_be_absent = self.is_inherited or not (self.handle.array or self.was_listed)
+                silent.append(SilentPilot(index, reason, is_listed, is_listed or not may_be_absent))
         # Only when the engine lists none of it either: an element that it lists may still start.
         self.is_over = not mine and all(pilot.has_ended for pilot in self.pilots.values())
         return silent
+
+
+def report_of(pool: str, arrays: Iterable[PilotArray], may_come: bool, reason: str) -> PoolReport:
+    """Return the state of a pool's pilots. ``may_come``: one may be submitted yet."""
+    pilots = [pilot for array in arrays for pilot in array.pilots.values()]
+    waiting = [pilot for pilot in pilots if pilot.is_waiting]
+    live = sum(pilot.is_live for pilot in pilots)
+    elements = [pilot.element for pilot in waiting if pilot.element is not None]
+    return PoolReport(
+        pool=pool,
+        waiting=len(waiting),
+        running=live,
+        expected=len(waiting) or int(may_come and not live),
+        reason=reason or next((each.reason for each in elements if each.reason), ""),
+        start=min((each.start for each in elements if each.start), default=""),
+    )
 
 
 def digits(array: str) -> str:

@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import Demand, PoolReport, shares
+from sshrender.coordinator.pilots.poolmessages import PilotEnded, PilotRetiring
 from sshrender.core import events as ev
+from sshrender.core.constrainedpages import Constraint
 from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import FINISHED, HostState, PageState
+from sshrender.core.states import HostState, PageState
 from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
@@ -34,6 +37,9 @@ IDLE_TIMEOUT = 20.0
 
 SLOW_PAGES = 3
 """An allocation is left when less time remains than so many of its slowest recent pages take."""
+
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""A name of a node that may be part of a word: commas and quotes mean more to engines."""
 
 UPDATE_INTERVAL = 0.5
 FINISH_TIMEOUT = 20.0
@@ -56,18 +62,28 @@ class _PilotHost:
     ends_at: float
     """When its allocation ends, on the monotonic clock: later than that after a take-over."""
     is_retiring: bool = False
+    was_usable: bool = False
+    """Whether it was idle for a page once, here or in an earlier run."""
     idle_since: float | None = None
     failed_at: list[float] = field(default_factory=list)
 
 
 class Pilots:
-    """All pilots of a run. ``orphans``: arrays of earlier coordinators whose pool is not known here."""
+    """All pilots of a run. ``orphans``: arrays of earlier coordinators whose pool is not known here.
 
-    def __init__(self, managers: Sequence[pm.PoolManager], orphans: Sequence[ArrayFolder] = ()) -> None:
+    ``drained``: the hosts and nodes that are out of use when the run begins, by name.
+    """
+
+    def __init__(
+        self,
+        managers: Sequence[pm.PoolManager],
+        orphans: Sequence[ArrayFolder] = (),
+        drained: Mapping[str, ev.DrainRequested] | None = None,
+    ) -> None:
         self._managers = list(managers)
         self._orphans = list(orphans)
         self._hosts: dict[str, _PilotHost] = {}
-        self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
+        self._drained = dict(drained or {})  # by host or node
         self._nodes: dict[str, set[str]] = {}
         self._useless_nodes: set[str] = set()
         self._reports: dict[str, PoolReport] = {}
@@ -98,26 +114,45 @@ class Pilots:
         if not self._managers or now - self._updated_at < UPDATE_INTERVAL:
             return []
         self._updated_at = now
-        counts = scheduler.page_queue.counts
-        unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
+        waiting, pages = self._pages(scheduler)
         setups = [each.setup for each in self._managers]
         idle = {each.pool for each in self._reports.values() if not each.expected and not each.running}
-        needed = shares(unfinished, setups, idle)
-        for each, pages in zip(self._managers, needed, strict=True):
+        needed = shares(pages, setups, idle)
+        unwanted = self._drained.keys() | self._useless_nodes
+        for each, part in zip(self._managers, needed, strict=True):
             # Slurm refuses a submission that names a node it does not know.
             known = self._nodes.get(each.setup.name, set())
-            avoid = (self._drained.keys() | self._useless_nodes) & known
-            each.need(Demand(pages, bool(scheduler.held), tuple(sorted(avoid))))
-        is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
+            avoid = {node for node in known & unwanted if _NODE.fullmatch(node)}
+            each.need(Demand(part, bool(scheduler.held), tuple(sorted(avoid))))
+        may_wait = waiting > 0 and not scheduler.held
         events: list[ev.Event] = []
         for name, pilot in list(self._hosts.items()):
             if self._gave_back_useless(name, pilot, scheduler):
                 continue
             events += self._retire_in_time(name, pilot, scheduler)
-            reason = self._leaves(name, pilot, scheduler, is_waiting and not scheduler.held, now)
+            reason = self._leaves(name, pilot, scheduler, may_wait, now)
             if reason:
                 events += self._remove(name, reason)
         return events
+
+    def _pages(self, scheduler: Scheduler) -> tuple[int, int]:
+        """Return how many pages wait that a pilot may render, and for how many pilots have work.
+
+        Pages on other hosts need no pilot. One that left for lack of work would be replaced otherwise.
+        """
+        queue, own = scheduler.page_queue, self._hosts.keys()
+
+        def is_pinned_elsewhere(constraint: Constraint) -> bool:
+            return constraint.pinned_to is not None and not constraint.pinned_to & own
+
+        waiting = queue.counts[PageState.WAITING] + queue.counts[PageState.UNREADY]
+        waiting -= queue.constrained.count(is_pinned_elsewhere)
+        pages = waiting + sum(
+            len(host.in_flight) for name, host in scheduler.hosts.items() if name in own
+        )
+        if scheduler.limit is None:
+            return waiting, pages
+        return waiting, min(pages, max(0, scheduler.limit - _limited_slots(scheduler, but=own)))
 
     def _gave_back_useless(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> bool:
         """Give an allocation back whose host was refused, and return whether it was.
@@ -126,13 +161,14 @@ class Pilots:
         """
         host = scheduler.hosts.get(name)
         if host is None or host.state is not HostState.REFUSED:
-            if host is not None and host.state is HostState.IDLE:
+            if host is not None and host.state is HostState.IDLE and not pilot.was_usable:
+                pilot.was_usable = True
                 pilot.manager.note_work()
             return False
         del self._hosts[name]
         # The next pilot would start on the same node, which has become free.
         self._useless_nodes.add(pilot.node)
-        pilot.manager.refuse(name, host.reason)
+        pilot.manager.note_useless(host.reason)
         self._dismiss(name, pilot)
         return True
 
@@ -143,7 +179,7 @@ class Pilots:
             return []
         if pilot.ends_at - time.monotonic() > SLOW_PAGES * max(host.recent_seconds):
             return []
-        return self.on_retiring(pm.PilotRetiring(name, "its walltime ends soon"))
+        return self.on_retiring(PilotRetiring(name, "its walltime ends soon"))
 
     def _leaves(
         self, name: str, pilot: _PilotHost, scheduler: Scheduler, is_waiting: bool, now: float
@@ -156,12 +192,16 @@ class Pilots:
             return ""
         if pilot.is_retiring:
             return "its allocation ends"
+        # None of the slots that --limit allows is left for it.
+        is_spare = host.slot_limit == 0 and _limited_slots(scheduler) >= (scheduler.limit or 0)
         # A page waits, so the pilot stays although it has none.
-        if is_waiting and host.state is not HostState.DRAINED:
+        if is_waiting and not is_spare and host.state is not HostState.DRAINED:
             pilot.idle_since = None
             return ""
         pilot.idle_since = pilot.idle_since or now
-        return "no page is left for it" if now - pilot.idle_since >= IDLE_TIMEOUT else ""
+        if now - pilot.idle_since < IDLE_TIMEOUT:
+            return ""
+        return "it is drained" if host.state is HostState.DRAINED else "no page is left for it"
 
     def on_started(self, item: pm.PilotStarted) -> tuple[HostSetup, list[ev.Event]]:
         """Return how to reach a pilot that has started, and the events that make it a host."""
@@ -175,7 +215,14 @@ class Pilots:
         )
         self._nodes.setdefault(setup.name, set()).add(note.node)
         ends_at = time.monotonic() + note.left
-        self._hosts[item.host] = _PilotHost(setup.name, item.manager, note.node, item.transport, ends_at)
+        self._hosts[item.host] = _PilotHost(
+            setup.name,
+            item.manager,
+            note.node,
+            item.transport,
+            ends_at,
+            was_usable=item.is_inherited,
+        )
         host_setup = HostSetup(
             plan=plan,
             transport=item.transport,
@@ -195,7 +242,7 @@ class Pilots:
             events.append(drain._replace(host=item.host))
         return host_setup, events
 
-    def on_retiring(self, item: pm.PilotRetiring) -> list[ev.Event]:
+    def on_retiring(self, item: PilotRetiring) -> list[ev.Event]:
         """Take a pilot out of use whose allocation ends soon."""
         pilot = self._hosts.get(item.host)
         if pilot is None:
@@ -203,11 +250,12 @@ class Pilots:
         pilot.is_retiring = True
         return [ev.DrainRequested(item.host, f"pool {pilot.pool}", item.reason)]
 
-    def on_ended(self, item: pm.PilotEnded) -> list[ev.Event]:
+    def on_ended(self, item: PilotEnded) -> list[ev.Event]:
         """Remove a pilot whose allocation has ended: no page and no host is charged."""
-        if item.host not in self._hosts:
+        pilot = self._hosts.pop(item.host, None)
+        if pilot is None:
             return []
-        del self._hosts[item.host]
+        _note_use(pilot, item.reason)
         return [ev.HostRemoved(item.host, f"its allocation ended: {item.reason}")]
 
     def on_report(self, report: PoolReport) -> list[ev.Event]:
@@ -224,8 +272,9 @@ class Pilots:
         pilot.failed_at = [at for at in pilot.failed_at if now - at < FAILURE_WINDOW] + [now]
         if len(pilot.failed_at) < FAILURES:
             return None
+        events = self._remove(host, f"its allocation does not answer: {reason}")
         pilot.manager.give_up(host)
-        return self._remove(host, f"its allocation does not answer: {reason}")
+        return events
 
     def on_drain(self, event: ev.DrainRequested | ev.UndrainRequested) -> list[ev.Event]:
         """Return the event for every pilot on the node of this name, and the event itself."""
@@ -233,8 +282,12 @@ class Pilots:
             self._drained[event.host] = event
         else:
             self._drained.pop(event.host, None)
-        pilots = [name for name, pilot in self._hosts.items() if pilot.node == event.host]
-        return [event, *(event._replace(host=name) for name in pilots)]
+        names = [event.host, *(name for name, pilot in self._hosts.items() if pilot.node == event.host)]
+        if isinstance(event, ev.UndrainRequested):
+            # The allocation of one that retires still ends.
+            retiring = {name for name, pilot in self._hosts.items() if pilot.is_retiring}
+            names = [name for name in names if name not in retiring]
+        return [event._replace(host=name) for name in names]
 
     def stop(self) -> list[je.JournalEntry]:
         """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
@@ -250,9 +303,26 @@ class Pilots:
             ]
 
     def _remove(self, host: str, reason: str) -> list[ev.Event]:
-        self._dismiss(host, self._hosts.pop(host))
+        pilot = self._hosts.pop(host)
+        _note_use(pilot, reason)
+        self._dismiss(host, pilot)
         return [ev.HostRemoved(host, reason)]
 
     def _dismiss(self, host: str, pilot: _PilotHost) -> None:
+        pilot.manager.dismiss(host)
         # In a thread: the shared folder may hang.
         threading.Thread(target=pilot.transport.dismiss, daemon=True, name=f"dismiss {host}").start()
+
+
+def _note_use(pilot: _PilotHost, reason: str) -> None:
+    """Have a pilot counted that has left before it could be used: the next ones may do the same."""
+    if not pilot.was_usable:
+        pilot.manager.note_useless(f"{pilot.node}: {reason}")
+
+
+def _limited_slots(scheduler: Scheduler, but: Collection[str] = ()) -> int:
+    """Return how many slots of the job's limit hosts have; ``but``: without these."""
+    hosts = scheduler.hosts.items()
+    return sum(
+        host.slot_limit or 0 for name, host in hosts if host.state is HostState.IDLE and name not in but
+    )

@@ -79,6 +79,7 @@ class Backoff:
     silent: int = 0
     useless: int = 0
     _until: float = 0.0
+    _paused_until: float = 0.0
     _pauses: int = 0
 
     def accepted(self) -> None:
@@ -110,16 +111,18 @@ class Backoff:
         self._pause(self.silent, now)
 
     def note_useless(self, now: float) -> None:
-        """Note a pilot that reported, and was refused as a host: its node lacks what renderers need."""
+        """Note a pilot that reported and was no use: refused as a host, drained, or gone at once."""
         self.useless += 1
         self._pause(self.useless, now)
 
     def _pause(self, in_a_row: int, now: float) -> None:
-        if in_a_row >= MAX_SILENT:
+        # All pilots of an array may fail together: that is one pause.
+        if in_a_row >= MAX_SILENT and now >= self._paused_until:
             self._pauses += 1
             # The first pause is the third delay of the list: each silent pilot has used up an
             # allocation.
-            self._until = now + DELAYS[min(self._pauses + 1, len(DELAYS) - 1)]
+            self._paused_until = now + DELAYS[min(self._pauses + 1, len(DELAYS) - 1)]
+            self._until = max(self._until, self._paused_until)
 
     def may_submit(self, now: float) -> bool:
         """Return whether a submission may be made now."""

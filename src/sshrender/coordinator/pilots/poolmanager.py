@@ -1,7 +1,8 @@
 """Keeps one pool: submits arrays of pilots, reads what they report, asks the engine, cancels.
 
 Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display
-and for pilots that ended before they spoke. An element that it does not list may still run.
+and for pilots that ended before they spoke. An element that it does not list may still run. Commands of
+the engine may take half a minute, so another thread reads what pilots report.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.pilots import carriers
-from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
+from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits, report_of
 from sshrender.coordinator.pilots.pool import NAME_PREFIX, Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
+from sshrender.coordinator.pilots.submission import array_request
 from sshrender.job.journal import journalentries as je
-from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     ArrayHandle,
-    ArrayRequest,
     Command,
     Element,
     EngineUnavailable,
@@ -45,18 +46,14 @@ FIRST_QUERY = 15.0
 """Seconds from a submission to the query that tells why the pilots wait."""
 
 CANCEL_INTERVAL = 15.0
-"""Seconds until the engine is asked to cancel again what it has not cancelled."""
+"""Seconds until the engine is asked to cancel again what it has not cancelled; twice as long after each
+failure, up to MAX_QUERY_INTERVAL."""
+
+LEAVE_TIMEOUT = 30.0
+"""Seconds after which a pilot that was told to leave counts as ended: it may have been killed first."""
 
 WRITTEN_TIMEOUT = 30.0
 """Seconds in which the journal must have the name of an array before it is submitted."""
-
-
-@dataclass(frozen=True, slots=True)
-class EntryRequested:
-    """An entry to record; ``written`` is set when the journal has it."""
-
-    entry: je.JournalEntry
-    written: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +65,7 @@ class PilotStarted:
     index: int
     note: PilotNote
     transport: FileTransport | PipeTransport
-
-
-@dataclass(frozen=True, slots=True)
-class PilotRetiring:
-    """A pilot's allocation ends soon: it should get no more pages."""
-
-    host: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PilotEnded:
-    """A pilot's allocation has ended."""
-
-    host: str
-    reason: str
+    is_inherited: bool = False
 
 
 class PoolManager:
@@ -112,9 +94,12 @@ class PoolManager:
             self._array(entry.name, entry.array, range(entry.first, entry.first + entry.count))
             for entry in known
         ]
+        for array in self._arrays:
+            array.is_inherited = True
         self._demand = Demand(0)
         self._backoff = Backoff()
         self._useless: deque[str] = deque()  # from the loop's thread
+        self._surplus: deque[tuple[PilotArray, int]] = deque()  # from the thread that reads notes
         self._max_size = setup.pilots
         self._is_held = False
         self._reason = ""
@@ -124,15 +109,21 @@ class PoolManager:
         self._last_query = -QUERY_INTERVAL
         self._query_interval = QUERY_INTERVAL
         self._cancel_at = 0.0
+        self._cancel_interval = CANCEL_INTERVAL
+        self._may_identify = True
         self._is_needed = threading.Event()
         self._stop = threading.Event()
         # Set when the end of the run no longer waits for the thread.
         self._is_given_up = threading.Event()
+        # What is known of pilots. It is not held during a command, nor while a file is read.
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"pool {setup.name}", daemon=True)
+        self._reader = threading.Thread(target=self._look, name=f"pilots {setup.name}", daemon=True)
 
     def start(self) -> None:
         """Start to submit and to look."""
         self._thread.start()
+        self._reader.start()
 
     def need(self, demand: Demand) -> None:
         """Set what the run needs from now on."""
@@ -141,18 +132,25 @@ class PoolManager:
 
     def give_up(self, host: str) -> None:
         """Take a pilot that does not answer for ended."""
-        for array in self._arrays:
-            for pilot in array.pilots.values():
-                if pilot.host == host:
-                    pilot.is_live, pilot.has_ended = False, True
+        with self._lock:
+            for pilot in self._named(host):
+                pilot.end()
 
-    def refuse(self, host: str, reason: str) -> None:
-        """Take a pilot for ended that cannot be used as a host."""
-        self.give_up(host)
+    def dismiss(self, host: str) -> None:
+        """Note that a pilot was told to give its allocation back: it counts until it reports its end."""
+        with self._lock:
+            for pilot in self._named(host):
+                pilot.is_dismissed = True
+
+    def _named(self, host: str) -> list[Pilot]:
+        return [each for array in self._arrays for each in array.pilots.values() if each.host == host]
+
+    def note_useless(self, reason: str) -> None:
+        """Note that a pilot has left before it could be used as a host."""
         self._useless.append(reason)
 
     def note_work(self) -> None:
-        """Note that a pilot can be used."""
+        """Note that a pilot can be used. Once for each: one good node says nothing of the others."""
         self._backoff.worked()
 
     def stop(self) -> None:
@@ -186,8 +184,7 @@ class PoolManager:
                 self._cancel(array, unneeded)
                 continue
             if array.is_over or not unneeded or self._cancel(array, unneeded):
-                # A folder that is gone is a tombstone, too.
-                shutil.rmtree(array.folder.path, ignore_errors=True)
+                self._remove(array)
                 yield je.PilotsEnded(pool=self.setup.name, name=array.handle.name)
 
     def _run(self) -> None:
@@ -197,10 +194,7 @@ class PoolManager:
                 continue  # what the run needs is not known yet
             now = time.monotonic()
             try:
-                self._read_notes()
-                while self._useless:
-                    self._reason = f"its pilots cannot be used: {self._useless.popleft()}"
-                    self._backoff.note_useless(now)
+                self._take_from_threads(now)
                 if now >= self._query_at:
                     self._query(now)
                 self._resize(now)
@@ -209,40 +203,60 @@ class PoolManager:
             self._show(now)
             self._stop.wait(LOOK_INTERVAL)
 
+    def _take_from_threads(self, now: float) -> None:
+        while self._useless:
+            self._reason = f"its pilots cannot be used: {self._useless.popleft()}"
+            self._backoff.note_useless(now)
+        while self._surplus:
+            array, index = self._surplus.popleft()
+            self._cancel(array, [index])
+
     # What pilots report
 
+    def _look(self) -> None:
+        while not self._stop.is_set():
+            if self._is_needed.wait(LOOK_INTERVAL):
+                self._read_notes()
+                self._stop.wait(LOOK_INTERVAL)
+
     def _read_notes(self) -> None:
-        for array in self._arrays:
-            if array.is_over:
+        for array in list(self._arrays):
+            # A pilot is named after the id, so its notes wait for the answer to the submission.
+            if array.is_over or array.is_submitting:
                 continue
             for note in array.folder.notes(array.pilots):
                 self._take(array, note)
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
+        with self._lock:
+            self._take_note(array, note)
+
+    def _take_note(self, array: PilotArray, note: PilotNote) -> None:
         pilot = array.pilots[note.index]
         if note.kind == "started":
             if pilot.is_live:  # it was run again; the end of its first start was not reported
                 self._post(PilotEnded(pilot.host, "the batch system runs it again"))
-            pilot.token, pilot.is_live, pilot.has_ended = note.token, True, False
+            pilot.start(note.token)
             self._backoff.spoke()
             # The engine has queued it again, and another one has taken its place meanwhile.
             if sum(each.is_live for known in self._arrays for each in known.pilots.values()) > (
                 self.setup.pilots
             ):
-                pilot.is_live, pilot.has_ended = False, True
-                self._cancel(array, [note.index])
+                pilot.end()
+                self._surplus.append((array, note.index))
                 return
             # Slurm's step needs the number of the job, which its holder reports.
             element = note.job or f"{array.number}.{note.index}"
             carrier = carriers.carrier(self.setup, pilot.transport, note, element)
-            self._post(PilotStarted(self, pilot.host, note.index, note, carrier))
+            started = PilotStarted(self, pilot.host, note.index, note, carrier, array.is_inherited)
+            self._post(started)
         # A late note of an earlier start.
         elif note.token != pilot.token or not pilot.is_live:
             return
         elif note.kind == "retiring":
             self._post(PilotRetiring(pilot.host, note.reason))
         elif note.kind == "ended":
-            pilot.is_live, pilot.has_ended = False, True
+            pilot.end()
             self._post(PilotEnded(pilot.host, note.reason))
 
     # What the engine says
@@ -255,6 +269,8 @@ class PoolManager:
             self._query_at = float("inf")
             return
         engine = self.setup.engine
+        for array in open_:
+            array.expect_answer()
         try:
             answer = self.setup.call(engine.query([array.handle for array in open_]))
             elements = engine.elements(answer)
@@ -273,14 +289,19 @@ class PoolManager:
         self._hold_waiting()
 
     def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
-        silent = array.match(elements)
+        with self._lock:
+            silent = array.match(elements)
         for each in silent:
-            self._note_silent(each.reason, now)
+            if each.is_charged:
+                self._note_silent(each.reason, now)
+        # Its answer was lost, and the engine has never listed it: it was not submitted.
+        if not array.is_inherited and any(not each.is_charged for each in silent):
+            self._backoff.note_refused(now)
         # In one command: a script that fails at once, or a node, fails all of them.
         if listed := [each.index for each in silent if each.is_listed]:
             self._cancel(array, listed)
         if array.is_over:
-            array.folder.bury()
+            self._remove(array)
             self._post(EntryRequested(je.PilotsEnded(pool=self.setup.name, name=array.handle.name)))
 
     def _note_silent(self, reason: str, now: float) -> None:
@@ -294,8 +315,14 @@ class PoolManager:
         if demand.is_held != self._is_held:
             self._is_held = demand.is_held
             self._hold_waiting()
-        pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
-        live, waiting = sum(p.is_live for p in pilots), sum(p.is_waiting for p in pilots)
+        with self._lock:
+            pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
+            for pilot in pilots:
+                if pilot.is_live and pilot.is_dismissed:
+                    pilot.leaves_by = now + LEAVE_TIMEOUT if pilot.leaves_by is None else pilot.leaves_by
+                    if now >= pilot.leaves_by:
+                        pilot.end()
+            live, waiting = sum(p.is_live for p in pilots), sum(p.is_waiting for p in pilots)
         want = wanted(demand, self.setup)
         if demand.is_held:
             return
@@ -324,21 +351,47 @@ class PoolManager:
             indexes = array.waiting()[-count:] if count else []
             if not indexes:
                 continue
-            if self._cancel(array, indexes):
-                count -= len(indexes)
+            if not self._cancel(array, indexes):
+                self._cancel_at = now + self._cancel_interval
+                self._cancel_interval = min(MAX_QUERY_INTERVAL, 2 * self._cancel_interval)
+                return
+            self._cancel_interval = CANCEL_INTERVAL
+            count -= len(indexes)
+            with self._lock:
                 for index in indexes:
-                    array.pilots[index].has_ended = True
-            else:
-                self._cancel_at = now + CANCEL_INTERVAL
+                    # One that has started meanwhile reports its end.
+                    array.pilots[index].has_ended = not array.pilots[index].is_live
 
     def _cancel(self, array: PilotArray, indexes: list[int]) -> bool:
         """Cancel elements; return whether the engine took it. All of them: the array as a whole."""
         engine = self.setup.engine
-        try:
-            chosen = () if len(indexes) == len(array.pilots) else indexes
-            return self._order(engine.cancel(array.handle, chosen))
-        except EngineUnavailable:  # its id is not known yet
+        chosen = () if len(indexes) == len(array.pilots) else indexes
+        # By its name alone all of it would be cancelled, running pilots included.
+        if chosen and not array.handle.array and not self._stop.is_set():
             return False
+        try:
+            command = engine.cancel(array.handle, chosen)
+        except EngineUnavailable:  # its id is not known yet
+            # The last occasion: it would wait in the queue until it starts, and finds the tombstone.
+            if not self._stop.is_set() or not self._identify(array):
+                return False
+            command = engine.cancel(array.handle, chosen)
+        return self._order(command)
+
+    def _identify(self, wanted: PilotArray) -> bool:
+        """Ask the engine, once in a run, for the ids of arrays whose answers were lost."""
+        if not self._may_identify:
+            return False
+        self._may_identify = False
+        engine = self.setup.engine
+        try:
+            handles = [array.handle for array in self._arrays if not array.is_over]
+            elements = engine.elements(self.setup.call(engine.query(handles)))
+        except (EngineUnavailable, SubmissionRefused):
+            return False
+        for array in self._arrays:
+            array.identify(elements)
+        return bool(wanted.handle.array)
 
     def _order(self, command: Command) -> bool:
         try:
@@ -358,15 +411,19 @@ class PoolManager:
         indexes = range(engine.first, engine.first + count)
         array = self._array(name, "", indexes)
         # The files of the connections exist before the submission (arrayfolder.py).
-        array.folder.create(indexes, self._epoch)
+        try:
+            array.folder.create(indexes, self._epoch)
+            command = engine.submit(array_request(setup, array, self._demand.avoid))
+        except OSError:  # it is tried again, and a full disk must not be filled with folders
+            self._remove(array)
+            raise
         request = EntryRequested(
             je.PilotsRequested(pool=setup.name, name=name, count=count, first=engine.first)
         )
         self._post(request)
         if not self._await(request.written):
-            array.folder.bury()
+            self._remove(array)
             return
-        command = engine.submit(self._request(array, count))
         # Before the call: a run that ends during it has to bury and cancel this array, too.
         array.is_submitting = True
         self._arrays.append(array)
@@ -375,7 +432,7 @@ class PoolManager:
             array.handle = ArrayHandle(name, engine.submitted(answer))
         except SubmissionRefused as refused:
             self._arrays.remove(array)
-            array.folder.bury()
+            self._remove(array)
             self._post(EntryRequested(je.PilotsEnded(pool=setup.name, name=name, reason=refused.reason)))
             self._reason = f"{engine.name} refused: {refused.reason}"
             # Half the size, as the limit is not told: each refusal halves it again.
@@ -400,34 +457,18 @@ class PoolManager:
         # Not before the interval since the last query has passed.
         self._query_at = min(self._query_at, max(now + FIRST_QUERY, self._last_query + QUERY_INTERVAL))
 
-    def _request(self, array: PilotArray, count: int) -> ArrayRequest:
-        setup, folder = self.setup, array.folder
-        # <job>/batch/<array>, as nodes see it.
-        seen = "/".join((setup.san.rstrip("/"), *folder.path.parts[-3:]))
-        python = setup.python
-        text = script.build(python, seen, folder.key, setup.walltime, setup.environment)
-        script_file = ""
-        if setup.engine.needs_script_file:
-            script_file = f"{seen}/{folder.write_script(text).name}"
-        return ArrayRequest(
-            name=array.handle.name,
-            count=count,
-            cores=setup.cores,
-            walltime=setup.walltime,
-            memory=setup.memory,
-            queue=setup.queue,
-            options=setup.options,
-            avoid=self._demand.avoid,
-            script=text,
-            script_file=script_file,
-        )
-
     def _await(self, written: threading.Event) -> bool:
         until = time.monotonic() + WRITTEN_TIMEOUT
         while not self._stop.is_set() and time.monotonic() < until:
             if written.wait(0.1):
                 return True
         return False
+
+    @staticmethod
+    def _remove(array: PilotArray) -> None:
+        """Remove the folder of an array. A folder that is gone is a tombstone, too."""
+        array.folder.bury()
+        shutil.rmtree(array.folder.path, ignore_errors=True)
 
     def _array(self, name: str, array: str, indexes: Iterable[int]) -> PilotArray:
         # Derived from the owner's key: only a coordinator of the same owner can find it.
@@ -445,19 +486,9 @@ class PoolManager:
     # What is shown
 
     def _show(self, now: float) -> None:
-        pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
-        waiting = [pilot for pilot in pilots if pilot.is_waiting]
-        live = sum(pilot.is_live for pilot in pilots)
-        elements = [pilot.element for pilot in waiting if pilot.element is not None]
-        may_come = wanted(self._demand, self.setup) and not self._backoff.is_hopeless(now)
-        report = PoolReport(
-            pool=self.setup.name,
-            waiting=len(waiting),
-            running=live,
-            expected=len(waiting) or (int(bool(may_come)) if not live else 0),
-            reason=self._reason or next((each.reason for each in elements if each.reason), ""),
-            start=min((each.start for each in elements if each.start), default=""),
-        )
+        may_come = wanted(self._demand, self.setup) > 0 and not self._backoff.is_hopeless(now)
+        with self._lock:
+            report = report_of(self.setup.name, self._arrays, may_come, self._reason)
         # Only what has changed: the loop records each report.
         if report != self._report:
             self._report = report

@@ -83,6 +83,10 @@ class PipeTransport:
                 start_new_session=True,
             )
         except OSError as error:
+            keep.close()
+            # No connection of this kind comes about here, while files need no command.
+            if self._falls_back:
+                return self._files.connect(spec, timeout)
             reason = f"cannot start {words[0]}: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
         link = self._link = PipeLink(process, keep, spec)

@@ -157,7 +157,14 @@ class JobScreen(Screen[None]):
         hosts = self.query_one("#all-hosts", Listing)
         hosts.display = bool(listed.hosts or listed.pools)
         text = self._filter.lower()
-        found = [line for line in listed.jobs if _matches(text, line.name, line.state, line.owner)]
+        # The name of a host or pool shows the jobs that use it.
+        named = [each for each in _places(listed) if text and text in each.name.lower()]
+        using = {job for each in named for job in each.jobs}
+        found = [
+            line
+            for line in listed.jobs
+            if line.name in using or _matches(text, line.name, line.state, line.owner)
+        ]
         self.query_one("#jobs", Listing).show(
             [_job(line, number, self._styles) for number, line in enumerate(found)]
         )
@@ -193,13 +200,19 @@ class JobScreen(Screen[None]):
     def action_open(self) -> None:
         """Open the job under the cursor; of a host, show its jobs alone."""
         if self.query_one("#all-hosts").has_focus:
-            # A host is no job: its name becomes the filter of the jobs.
-            self._set_filter(self.query_one("#all-hosts", Listing).key or "")
-            self.query_one("#jobs").focus()
+            self._show_jobs_of(self.query_one("#all-hosts", Listing).key or "")
             return
         line = self._selected("this job cannot be opened yet")
         if line is not None:
             self._on_open(line.key)
+
+    def _show_jobs_of(self, place: str) -> None:
+        """Show the jobs of a host or pool alone: its name becomes the filter."""
+        if not any(each.name == place and each.jobs for each in _places(self._listed or Listed())):
+            self.app.notify(f"no job uses {clean(place)} now", severity="warning")
+            return
+        self._set_filter(place)
+        self.query_one("#jobs").focus()
 
     def _selected(self, why_not: str) -> JobLine | None:
         """Return the job under the cursor; None, after a message, if nothing can be done with it."""
@@ -259,7 +272,9 @@ class JobScreen(Screen[None]):
             if text is not None:
                 self._set_filter(text)
 
-        self.app.push_screen(Question("show only:", "a part of a name, a state or an owner"), answered)
+        self.app.push_screen(
+            Question("show only:", "a part of a name, a state, an owner or a host"), answered
+        )
 
     def _set_filter(self, text: str) -> None:
         self._filter = text
@@ -275,6 +290,10 @@ class JobScreen(Screen[None]):
     def action_leave(self) -> None:
         """Leave the program. The jobs continue."""
         self.app.exit()
+
+
+def _places(listed: Listed) -> list[HostLine | PoolLine]:
+    return [*listed.hosts, *listed.pools]
 
 
 def _matches(text: str, *places: str) -> bool:

@@ -59,6 +59,8 @@ _AWAY = (
     "can't connect",
 )
 _SIZE = ("max_jobs_submitted", "max_jobs_per_submission", "max_jobs_per_owner", "number of jobs")
+_REQUIREMENTS = re.compile(r"\s*requirements\s*=\s*(.+)", re.IGNORECASE)
+
 _GONE = re.compile(
     r"couldn't find/|there are no jobs in the queue"
     r"|job [0-9.]+ (not found|already |not held to be released)|all jobs? .*have been ",
@@ -112,11 +114,14 @@ class HtCondor:
         ]
         if request.memory is not None:
             lines.append(f"request_memory = {mebibytes(request.memory)}MB")
-        if request.avoid:
-            others = " && ".join(f'(Machine != "{node}")' for node in request.avoid)
-            lines.append(f"requirements = {others}")
         # After our lines, because of a command that is given twice HTCondor takes the last.
-        lines += [*request.options, f"queue {request.count}"]
+        lines += request.options
+        if request.avoid:
+            given = [found[1] for line in request.options if (found := _REQUIREMENTS.match(line))]
+            needs = [f"({given[-1]})"] if given else []
+            needs += [_elsewhere(node) for node in request.avoid]
+            lines.append(f"requirements = {' && '.join(needs)}")
+        lines.append(f"queue {request.count}")
         return Command(("condor_submit", "-terse", "-"), "\n".join(lines) + "\n")
 
     def submitted(self, answer: Answer) -> str:
@@ -220,6 +225,12 @@ class HtCondor:
             for name in total
             if name
         ]
+
+
+def _elsewhere(node: str) -> str:
+    """Return the condition of a machine that is not this node."""
+    # Machine is the full name; a node may call itself by its first part alone.
+    return f'(Machine != "{node}" && !regexp("^{node}[.]", Machine))'
 
 
 def _quoted(path: str) -> str:

@@ -97,7 +97,8 @@ class OpenPbs(pbs.PbsEngine):
             reason = field_of(job, "comment") if state is ElementState.WAITING else ""
             found.append(
                 Element(
-                    array=parts[0],
+                    # The id as commands need it: the bare number of an array is an unknown job.
+                    array=pbs.element_array(text),
                     index=parts[1] or 0,
                     name=field_of(job, "Job_Name"),
                     state=state,

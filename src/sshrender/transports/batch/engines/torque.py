@@ -94,7 +94,8 @@ class Torque(pbs.PbsEngine):
             # An element's name is the array's with its index behind.
             found.append(
                 Element(
-                    array=parts[0],
+                    # The id as commands need it: the bare number of an array is an unknown job.
+                    array=pbs.element_array(text_of(job, "Job_Id")),
                     index=index,
                     name=name.removesuffix(f"-{index}"),
                     state=state,
