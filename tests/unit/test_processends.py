@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sshrender import processends
-from tests.patience import stretched
+from tests.stretch import stretched
 
 
 @pytest.mark.parametrize("has_room", [True, False])

@@ -369,7 +369,7 @@ class Site:
 
 
 def _may_be_name(name: str) -> bool:
-    """Return whether a job's folder could have this name: others are an error there, or other folders."""
+    """Return whether a job could have this name: others are an error there, or other folders."""
     return (
         name.isprintable()
         and not name.startswith(".")
