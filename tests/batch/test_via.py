@@ -32,8 +32,11 @@ def login(farm_factory: FarmFactory) -> Farm:
     """A farm whose one host has the commands in the PATH of its login shells alone."""
     farm = farm_factory(1)
     host = farm["node1"]
+    # A checkout below /tmp is not there on a host, which has a /tmp of its own.
+    for path in (ROOT / "tests" / "__init__.py", *(ROOT / "tests" / "batch").glob("*.py")):
+        host.install(f"{CLUSTER}/{path.relative_to(ROOT)}", path.read_text(), 0o644)
     for name in COMMANDS:
-        words = f"/usr/bin/env >> {CLUSTER}/environ; PYTHONPATH={ROOT} exec /usr/bin/python3"
+        words = f"/usr/bin/env >> {CLUSTER}/environ; PYTHONPATH={CLUSTER} exec /usr/bin/python3"
         text = f'#!/bin/sh\n{words} -m tests.batch.torque {CLUSTER} {name} "$@"\n'
         host.install(f"/opt/torque/bin/{name}", text)
     host.install(f"{CLUSTER}/config.json", json.dumps({"slots": 2}), 0o644)

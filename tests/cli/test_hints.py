@@ -84,6 +84,7 @@ def desk(home: Path) -> Path:
     (home / "value.toml").write_text("page_memory = 5\n")
     (home / "my hosts.toml").write_text('[[hosts]]\nnam = "a"\n')
     (home / "cut.toml").write_text('on = "a"\nsan = "b\n')
+    (home / "grey.toml").write_text('[recipes.grey]\nshell = "exit 1"\nextension = "tif"\n')
     (home / "folder.toml").mkdir()
     return home
 
@@ -104,7 +105,7 @@ EXPLAINED = {
         "zip",
     ),
     "kinds": (
-        ["submit", "one.pdf", "--recipe", "mutool", "--fallback", "ghostscript", "--device", "jpeg"],
+        ["submit", "one.pdf", "--config", "grey.toml", "--recipe", "grey", "--fallback", "mutool"],
         "different kinds",
         "device ",
     ),

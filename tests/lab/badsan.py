@@ -1,6 +1,7 @@
 """The handle of a SAN that fails by name (badfs.py), on one host or at the desk."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +27,13 @@ class BadSan:
         command = [tool("setpriv"), "--pdeathsig", "KILL", sys.executable, str(PROGRAM)]
         command += [str(target), folder, mount_point, str(faults)]
         with faults.with_name("badfs.log").open("w") as log:
-            self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+            # Where the machine has both libraries, mfusepy takes the older one, which lacks an option.
+            self._daemon = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "FUSE_LIBRARY_NAME": "fuse3"},
+            )
         end = time.monotonic() + PATIENCE
         while _device(target, mount_point) == before:
             if self._daemon.poll() is not None or time.monotonic() > end:

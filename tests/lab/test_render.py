@@ -422,4 +422,4 @@ def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, t
     assert sum("failed (timeout)" in line for line in lines) == 3
     assert "and 3 more failed pages" in answer.stderr
     assert "and 1 more host that could not be used" in answer.stderr
-    assert lines[-1].startswith("hint: sshrender status bad-")
+    assert lines[-1].startswith("hint: sshrender why bad-")
