@@ -37,11 +37,11 @@ class Rendering:
     The attempt ``1.N`` is the page at place N, from 1, and its file is ``work/pN``.
     """
 
-    def __init__(self, folder: Path, pages: Sequence[int], setup: Setup = SETUP, **changes: Any) -> None:
+    def __init__(self, folder: Path, numbers: Sequence[int], setup: Setup = SETUP, **changes: Any) -> None:
         """``folder``: of the job. ``changes``: fields of SlotSettings."""
         tasks = TaskQueue()
         recipe = 0 if changes.get("recipes") else None
-        for place, page in enumerate(pages, 1):
+        for place, page in enumerate(numbers, 1):
             tasks.put(Task(f"1.{place}", page, setup.document, page, f"work/p{place}", recipe))
         tasks.finish()
         settings = SlotSettings(
@@ -72,10 +72,10 @@ class Rendering:
 
 
 def rendered(
-    folder: Path, pages: Sequence[int], setup: Setup = SETUP, **changes: Any
+    folder: Path, numbers: Sequence[int], setup: Setup = SETUP, **changes: Any
 ) -> list[dict[str, Any]]:
     """Return the messages of such a slot that has rendered all pages."""
-    rendering = Rendering(folder, pages, setup, **changes)
+    rendering = Rendering(folder, numbers, setup, **changes)
     rendering.slot.run()
     return rendering.messages()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,12 @@ from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Set
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
-from sshrender.runner.host import memorylimits
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile
-from sshrender.runner.rendering.slot import Slot
-from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
-from sshrender.runner.slots import slotlocks
-from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from tests import pdfs
+from tests.unit import slots
 
 DPI = "97.5"
 NOISE = bytes((7 * n * n + n // 3) % 251 for n in range(90 * 90))
@@ -270,55 +264,30 @@ def test_only_words_that_the_script_can_replace_are_replaced(
     assert look_of(Recipe("mine", steps, "", "pam", "error")) is None
 
 
-def _slot(
+def _rendering(
     folder: Path,
     numbers: Sequence[int],
-    recycle_memory: int,
-    password: str | None = None,
-    pages: int = len(PAGES),
+    recycle_memory: int = 1 << 30,
     has_rasters: bool = True,
-) -> tuple[Slot, Path]:
-    """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
-    recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
-    tasks = TaskQueue()
-    for attempt, number in enumerate(numbers):
-        tasks.put(Task(f"1.{attempt}", number, "odd.pdf", number, f"work/p{attempt}", 0))
-    tasks.finish()
-    settings = SlotSettings(
-        setup=Setup("gs", "png16m", DPI, "odd.pdf", "work", "", (), "test", thumbnails="png16m"),
-        folder=str(folder),
-        password=password,
-        page_timeout=60.0,
-        pages=pages,
-        page_memory=2 << 30,
-        recycle_pages=500,
+    **changes: Any,
+) -> slots.Rendering:
+    """Return a slot that renders these pages by the recipe mutool."""
+    rasters = RasterFolders(RasterRequest("", 24), 1, 2 << 30) if has_rasters else None
+    return slots.Rendering(
+        folder,
+        numbers,
+        slots.SETUP._replace(dpi=DPI, document="odd.pdf", thumbnails="png16m"),
         recycle_memory=recycle_memory,
-        is_eager=False,
-        guard=memorylimits.Guard(),
-        slots=1,
-        share=slotlocks.JobShare("job"),
-        recipes=(recipe,),
-        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30) if has_rasters else None,
+        recipes=(Recipe.of(recipes.as_sent(["mutool"], {})[0]),),
+        recipe_rasters=rasters,
+        **{"pages": len(PAGES), **changes},
     )
-    output = folder / "output"
-    wire_ = wire.Wire(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), "mark")
-    return Slot(settings, tasks, wire_, dict(os.environ)), output
-
-
-def _answers(slot: Slot, output: Path) -> dict[str, dict[str, Any]]:
-    slot._wire.flush()
-    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
-    return {each["attempt"]: each for each in messages if each["type"] in ("rendered", "failed")}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder."""
-    temporary = tmp_path / "temporary-files"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])  # as in tests/conftest.py
-    (tmp_path / "work").mkdir()
+    slots.prepare(tmp_path, tmp_path / "temporary-files", monkeypatch)
     return tmp_path
 
 
@@ -332,11 +301,11 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
 ) -> None:
     """Every page looks as mutool draws it, and only the broken one has diagnostics."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, ORDER, recycle_memory, has_rasters=has_rasters)
-    slot.run()
-    answers = _answers(slot, output)
+    rendering = _rendering(folder, ORDER, recycle_memory, has_rasters)
+    rendering.slot.run()
+    answers = slots.answers(rendering.messages())
     plain = {number: _look(_draw(document, number, ["-r", DPI])) for number in set(ORDER)}
-    for attempt, number in enumerate(ORDER):
+    for attempt, number in enumerate(ORDER, 1):
         answer = answers[f"1.{attempt}"]
         assert answer["type"] == "rendered", answer
         assert bool(answer["diagnostics"]) == (number == BAD), answer
@@ -357,13 +326,13 @@ def test_a_document_with_a_password_looks_as_without_it(
     with pikepdf.open(document) as opened:
         opened.save(encrypted, encryption=_encryption(revision, password))
     names = set[str]()
-    slot, output = _slot(folder, (1, 6, 7, BAD), 1 << 30, password)
-    slot.start()
-    while slot.is_alive():
+    rendering = _rendering(folder, (1, 6, 7, BAD), password=password)
+    rendering.slot.start()
+    while rendering.slot.is_alive():
         names |= _command_lines()
-        slot.join(0.002)
-    answers = _answers(slot, output)
-    for attempt, number in enumerate((1, 6, 7, BAD)):
+        rendering.slot.join(0.002)
+    answers = slots.answers(rendering.messages())
+    for attempt, number in enumerate((1, 6, 7, BAD), 1):
         assert answers[f"1.{attempt}"]["type"] == "rendered", answers
         plain = _look(_draw(document, number, ["-r", DPI]))
         assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain, number
@@ -397,10 +366,9 @@ def test_pages_that_only_mutool_finds_are_not_missed_in_silence(
     folder: Path, document: Path, known: int, notes: list[int]
 ) -> None:
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, (5,), 1 << 30, pages=known)
-    slot.run()
-    slot._wire.flush()
-    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    rendering = _rendering(folder, (5,), pages=known)
+    rendering.slot.run()
+    messages = rendering.messages()
     lines = [line for each in messages if each["type"] == "noted" for line in each["diagnostics"]]
     wanted = [f"mutool finds 9 pages in the document, and this job knows of {each}" for each in notes]
     assert lines == wanted
@@ -409,9 +377,9 @@ def test_pages_that_only_mutool_finds_are_not_missed_in_silence(
 def test_a_wrong_password_is_named(folder: Path, document: Path) -> None:
     with pikepdf.open(document) as opened:
         opened.save(folder / "odd.pdf", encryption=_encryption("AES-256", "right"))
-    slot, output = _slot(folder, (5,), 1 << 30, "wrong")
-    slot.run()
-    answer = _answers(slot, output)["1.0"]
+    rendering = _rendering(folder, (5,), password="wrong")
+    rendering.slot.run()
+    answer = slots.answers(rendering.messages())["1.1"]
     assert answer["type"] == "failed"
     assert "error: the document is not open: wrong or no password" in answer["reason"]
 
@@ -426,10 +394,9 @@ def test_pages_have_thumbnails(
 ) -> None:
     """With rasters also a page that mutool draw renders."""
     (folder / "odd.pdf").symlink_to(document)
-    slot, output = _slot(folder, (1, 5, 6), 1 << 30, has_rasters=has_rasters)
-    slot.run()
-    slot._wire.flush()
-    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    rendering = _rendering(folder, (1, 5, 6), has_rasters=has_rasters)
+    rendering.slot.run()
+    messages = rendering.messages()
     made = {each["page"]: each["data"] for each in messages if each["type"] == "thumbnail"}
     assert set(made) == pages
     with Image.open(io.BytesIO(base64.b64decode(made[5]))) as small:
@@ -438,13 +405,14 @@ def test_pages_have_thumbnails(
 
 def test_an_attempt_is_killed_alone(folder: Path) -> None:
     pdfs.write(folder / "odd.pdf", [pdfs.endless_page(), *pdfs.numbered(3)])
-    slot, output = _slot(folder, (1, 2, 3), 1 << 30)
-    slot.start()
-    while b'"started"' not in output.read_bytes() or slot._warm._session is None:
-        slot._wire.flush()
+    rendering = _rendering(folder, (1, 2, 3))
+    rendering.slot.start()
+    while rendering.slot._warm._session is None or not any(
+        each["type"] == "started" for each in rendering.messages()
+    ):
         time.sleep(0.01)
-    slot.kill("1.0")
-    slot.join()
-    answers = _answers(slot, output)
-    assert answers["1.0"]["kind"] == wire.KILLED
-    assert [answers[name]["type"] for name in ("1.1", "1.2")] == ["rendered", "rendered"]
+    rendering.slot.kill("1.1")
+    rendering.slot.join()
+    answers = slots.answers(rendering.messages())
+    assert answers["1.1"]["kind"] == wire.KILLED
+    assert [answers[name]["type"] for name in ("1.2", "1.3")] == ["rendered", "rendered"]

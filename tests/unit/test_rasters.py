@@ -19,20 +19,19 @@ from sshrender.renderers.encoders import thumbnail
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import RowEncoder, Span
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
-from sshrender.runner.host import localworkspace, memorylimits, processlimits, rasterfolders
+from sshrender.runner.host import localworkspace, processlimits, rasterfolders
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering import pageencoder, stripes, warmrenderer
 from sshrender.runner.rendering.finalizer import Finalizer
 from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile, RenderedFile
-from sshrender.runner.rendering.slot import Slot
-from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmsession import Answer, Session
 from sshrender.runner.slots import slotlocks
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.runner.wire import Wire
 from tests import pdfs
 from tests.plain import page_content
+from tests.unit import slots
 
 PAGES = 12
 LARGE = 7
@@ -56,35 +55,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _rendered(folder: Path, device: str = "png16m", pages: int = PAGES) -> list[dict[str, Any]]:
     """The messages of a slot that renders all pages as rasters, with thumbnails."""
-    job, output = folder / "job", folder / "output"
-    writing = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    tasks = TaskQueue()
-    for page in range(1, pages + 1):
-        tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
-    tasks.finish()
-    setup = ghostscript.Setup("gs", device, "72", "source.pdf", "work", "", (), "test", "jpeg")
     found = raster_device(device, (), AUTO)
     assert found is not None
-    slot_settings = SlotSettings(
-        setup,
-        str(job),
-        None,
-        60.0,
-        2 << 30,
-        500,
-        1 << 30,
-        False,
-        memorylimits.Guard(),
-        1,
-        slotlocks.JobShare("job"),
+    return slots.rendered(
+        folder / "job",
+        range(1, pages + 1),
+        slots.SETUP._replace(device=device, thumbnails="jpeg"),
         rasters=RasterFolders(RasterRequest(*found), 1, 2 << 30),
     )
-    wire = Wire(writing, "mark")
-    Slot(slot_settings, tasks, wire, dict(os.environ)).run()
-    wire.flush()
-    os.close(writing)
-    with output.open("rb") as file:
-        return [json.loads(line.partition(b" ")[2]) for line in file]
 
 
 def _plain(folder: Path, device: str = "png16m") -> dict[str, Path]:
