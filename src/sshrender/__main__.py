@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning, lastresort, startlimits
-from sshrender.errors import UserError, limit_reached
+from sshrender.errors import ExitCode, UserError, cpu_limit_reached, limit_reached
 
 try:
     from sshrender.cli import jsonresult, streams
@@ -50,6 +50,8 @@ def _within_limits() -> int:
     except UserError as error:
         return _report(error)
     startlimits.limit_reservations()
+    startlimits.leave_time_to_stop()
+    streams.raise_on_cpu_limit()
     _hurry()
     if jsonresult.is_wanted():
         streams.raise_on_signals()
@@ -143,7 +145,12 @@ def _report(error: UserError) -> int:
 
 
 def _interrupted(number: int) -> int:
-    """Return the exit code of a signal. On stderr nothing is said: the user knows."""
+    """Return the exit code of a signal. On stderr nothing is said: the user knows, but of a limit."""
+    if number == signal.SIGXCPU:
+        error = cpu_limit_reached()
+        jsonresult.narrate(error)
+        jsonresult.put_error(error.what, error.hint, 128 + number)
+        return 128 + number
     what = f"ended by signal {number} ({signal.Signals(number).name})"
     jsonresult.put_error(what, "run the same command again", 128 + number)
     return 128 + number
@@ -151,8 +158,6 @@ def _interrupted(number: int) -> int:
 
 def _usage(error: typer.TyperException) -> UserError:
     """Return an error of the command line in the form of all other errors."""
-    from sshrender.errors import ExitCode
-
     what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
     context = getattr(error, "ctx", None)
     command = "sshrender"
@@ -167,7 +172,6 @@ def _failed(error: Exception) -> int:
     if limit is not None:  # no more is loaded: that needs a descriptor and memory
         return _report(limit)
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode
 
     return _report(errorlog.of_environment(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
 

@@ -54,6 +54,10 @@ def most_severe(codes: list[ExitCode]) -> ExitCode:
     return max(codes, key=SEVERITY.index, default=ExitCode.OK)
 
 
+CPU_LIMIT = "the limit on CPU time was reached (RLIMIT_CPU, ulimit -t)"
+"""Why SIGXCPU came."""
+
+
 class UserError(Exception):
     """An error that the user can fix: what is wrong, what to type next, and the exit code."""
 
@@ -80,6 +84,15 @@ def limit_reached(error: BaseException) -> UserError | None:
         what = _LIMITS[errno.ENOMEM]
     if not what:
         return None
+    return _of_limit(what)
+
+
+def cpu_limit_reached() -> UserError:
+    """Return the user's error of SIGXCPU."""
+    return _of_limit(CPU_LIMIT)
+
+
+def _of_limit(what: str) -> UserError:
     return UserError(
         ExitCode.USAGE, what, "raise the limit, and run the same command again; the limits: ulimit -a"
     )

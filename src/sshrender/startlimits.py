@@ -90,6 +90,20 @@ def limit_reservations() -> None:
             mallopt(_M_ARENA_MAX, 1)
 
 
+def leave_time_to_stop() -> None:
+    """Put the soft limit on CPU time below the hard one, as ``ulimit -t`` sets both.
+
+    At the soft limit a run stops in order; at the hard one the kernel kills it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if soft == hard and hard > 2 * STOP_SECONDS:
+        resource.setrlimit(resource.RLIMIT_CPU, (hard - STOP_SECONDS, hard))
+
+
+STOP_SECONDS = 3
+"""CPU seconds in which a run stops and writes what it has: one suffices (measured)."""
+
+
 def _require(kind: int, name: str, option: str, least: int) -> None:
     soft, hard = resource.getrlimit(kind)
     if soft == resource.RLIM_INFINITY or soft >= least:

@@ -37,7 +37,9 @@ class Rendering:
     The attempt ``1.N`` is the page at place N, from 1, and its file is ``work/pN``.
     """
 
-    def __init__(self, folder: Path, numbers: Sequence[int], setup: Setup = SETUP, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, numbers: Sequence[int], setup: Setup = SETUP, **changes: Any
+    ) -> None:
         """``folder``: of the job. ``changes``: fields of SlotSettings."""
         tasks = TaskQueue()
         recipe = 0 if changes.get("recipes") else None

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
+from sshrender.transports.interface import LinkClosed
 from tests.stretch import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
@@ -155,7 +157,7 @@ def test_stripping_keeps_lines_and_what_is_no_docstring() -> None:
     )
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh"])
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh", "zsh"])
 def test_every_login_shell_reads_the_same_command(shell: str, tmp_path: Path) -> None:
     """The command starts a Python that runs what it is fed, whatever shell the account has."""
     command = payload.command(sys.executable, "job with 'quotes' $(and) %d")
@@ -170,6 +172,41 @@ def test_every_login_shell_reads_the_same_command(shell: str, tmp_path: Path) ->
     except FileNotFoundError:
         pytest.skip(f"{shell} is not installed here")
     assert answer.stdout == b"['-c', 'sshrender-runner', 'job_with__quotes____and___d']", answer.stderr
+
+
+def test_a_restricted_shell_starts_a_runner(tmp_path: Path) -> None:
+    """It allows neither exec nor a path, and ssh runs python3 there."""
+    (tmp_path / "python3").symlink_to(os.path.realpath(sys.executable))
+    answer = subprocess.run(
+        [str(shutil.which("bash")), "-r", "-c", payload.command("python3", "job")],
+        input=b"import os\nos.write(1, b'runs')\n\0rest",
+        capture_output=True,
+        env={"PATH": str(tmp_path)},
+        check=True,
+    )
+    assert answer.stdout == b"runs"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh", "zsh"])
+def test_a_shell_in_the_place_of_the_runner_runs_none_of_it(shell: str, tmp_path: Path) -> None:
+    """What is packed has every byte in it, as those that write to files and start programs."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed here")
+    ran = b"\necho ran >ran\n" * 3 + bytes(range(1, 256))
+    answer = subprocess.run(
+        [program],
+        input=payload.build("a1", 5.0) + ran,
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path / "home"), "PATH": str(tmp_path)},
+    )
+    assert [each.name for each in tmp_path.iterdir() if each.name != "home"] == []
+    # fish reads all of its input before it runs any of it, and does not run what it cannot read.
+    if shell != "fish":
+        closed = LinkClosed("", answer.returncode)
+        assert "another shell" in closed.reason_on("node2", "python3", "what it says")
 
 
 @given(st.text(max_size=40))

@@ -440,6 +440,13 @@ def test_a_missing_python_is_named(status: int, words: str) -> None:
     assert words in closed.reason_on("node2", "python3")
 
 
+def test_a_missing_python_is_named_in_the_words_of_tcsh() -> None:
+    closed, words = LinkClosed("", 1), "python3: Command not found."
+    assert closed.lacks_program(words)
+    assert closed.reason_on("node2", "python3", words) == "python3 not found on node2"
+    assert not closed.lacks_program("down for maintenance")
+
+
 def test_a_document_that_is_only_protected_is_not_called_damaged(tmp_path: Path) -> None:
     path = tmp_path / "locked.pdf"
     path.write_bytes(b"%PDF-1.7\n" + b"x" * 3000 + b"\ntrailer << /Encrypt 7 0 R >>\n%%EOF")

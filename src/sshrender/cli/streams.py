@@ -25,14 +25,22 @@ class Ended(BaseException):
 
 def raise_on_signals() -> None:
     """Let TERM and HUP raise ``Ended``, so that the command can still print. nohup(1) ignores HUP."""
+    _raise_on(signal.SIGTERM)
+    _raise_on(signal.SIGHUP)
 
+
+def raise_on_cpu_limit() -> None:
+    """Let the soft limit on CPU time raise ``Ended``: by default it ends with a core file."""
+    _raise_on(signal.SIGXCPU)
+
+
+def _raise_on(number: int) -> None:
     def end(number: int, _frame: FrameType | None) -> None:
         raise Ended(number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Only where the default holds: an ignored signal, or a handler of the caller, stays.
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, end)
+    # Only where the default holds: an ignored signal, or a handler of the caller, stays.
+    if signal.getsignal(number) is signal.SIG_DFL:
+        signal.signal(number, end)
 
 
 def open_missing() -> None:

@@ -25,6 +25,7 @@ from sshrender.coordinator.workers.requestpoller import RequestReceived, Request
 from sshrender.core import events as ev
 from sshrender.core.records import Host
 from sshrender.core.states import FailureKind
+from sshrender.errors import CPU_LIMIT
 from sshrender.job.journal import journalentries as je
 from sshrender.job.queue import queueoperations
 from sshrender.transports.interface import Refusal
@@ -238,7 +239,8 @@ def on_requests_refused(run: RunParts, item: RequestsRefused) -> list[ev.Event]:
 def on_signal(run: RunParts, item: SignalCaught) -> list[ev.Event]:
     """Stop the run; the signal decides the exit code."""
     run.signal = item.number
-    return [ev.StopRequested(f"stopped by {Signals(item.number).name} (signal {item.number})")]
+    why = f": {CPU_LIMIT}" if item.number == Signals.SIGXCPU else ""
+    return [ev.StopRequested(f"stopped by {Signals(item.number).name} (signal {item.number}){why}")]
 
 
 def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone | vf.OutputGone) -> list[ev.Event]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)
+"""Signals that end a run. SIGXCPU comes at the soft limit on CPU time, and then every second until the
+hard one kills."""
 
 
 @dataclass(frozen=True, slots=True)

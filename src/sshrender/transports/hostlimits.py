@@ -43,5 +43,5 @@ def failed_start(closed: LinkClosed, host: str, program: str, words: str) -> Con
     limit = limit_in([words])
     if limit:
         return ConnectFailed(Refusal.LIMITS, limit)
-    refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
+    refusal = Refusal.NO_PYTHON if closed.lacks_program(words) else Refusal.UNREACHABLE
     return ConnectFailed(refusal, closed.reason_on(host, program, words))

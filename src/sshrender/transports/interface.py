@@ -64,6 +64,10 @@ class FilesFailed(Exception):
     """A file could not be transferred; the text is the error of the host or of this machine."""
 
 
+OTHER_SHELL = 97
+"""The exit status of a shell that is sent a runner in Python's place; shells use none like it."""
+
+
 class LinkClosed(Exception):
     """The connection to the runner has ended; ``reason``: why, as far as that is known.
 
@@ -80,6 +84,11 @@ class LinkClosed(Exception):
         """Whether the shell could not run the command (exit status 126 and 127 in POSIX)."""
         return self.status in (126, 127)
 
+    def lacks_program(self, words: str) -> bool:
+        """Return whether the shell could not run the command. ``words``: what the host printed last."""
+        # tcsh ends with status 1, and says this.
+        return self.has_no_program or (self.status == 1 and words.endswith(": Command not found."))
+
     def reason_on(self, host: str, program: str, words: str = "") -> str:
         """Return why a runner did not start, for the administrator.
 
@@ -88,14 +97,19 @@ class LinkClosed(Exception):
         # Without a status the connection itself failed, and the shell on the host is not to blame.
         if self.status is None:
             return f"{self.reason}: {words}" if words else self.reason
-        if not self.has_no_program:
+        if self.status == OTHER_SHELL:  # see payload._LOADER
+            return (
+                "the runner did not start: a start-up file (~/.bashrc) or a forced command"
+                " (authorized_keys) starts another shell in its place"
+            )
+        if not self.lacks_program(words):
             if words:
                 return f"the runner did not start (exit code {self.status}); the host says: {words}"
             return (
                 f"the runner did not start: the shell of this user ended with exit code {self.status},"
                 " because of a start-up file (~/.bashrc) or a forced command (authorized_keys)"
             )
-        how = "not found" if self.status == 127 else "cannot be executed"
+        how = "cannot be executed" if self.status == 126 else "not found"
         return f"{program} {how} on {host}"
 
 

@@ -20,6 +20,8 @@ from enum import Enum
 from importlib import machinery, resources
 from typing import Any
 
+from sshrender.transports.interface import OTHER_SHELL
+
 # 3.7 is the oldest Python that the modules below run with (RHEL 8 has 3.6, Debian 10 has 3.7).
 MINIMUM_PYTHON = (3, 7)
 _PACKAGES = (
@@ -65,11 +67,21 @@ _PROGRAM = (
     'exec(b"".join(iter(lambda:os.read(0,1)or b"\\0",b"\\0")))'
 )
 # -I: no user site and no PYTHON variables; -S: no site module; -u: unbuffered.
-_COMMAND = "exec {python} -ISuc '" + _PROGRAM + "' {words}"
+_PYTHON = "{python} -ISuc '" + _PROGRAM + "' {words}"
+# Without exec, fish and tcsh wait beside the runner. A restricted shell (rbash) refuses exec alone, and
+# goes on with the second.
+_COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 
 # It must be valid in every Python from 2.7 on up to the version check: an old python3 has to report
 # itself.
-_LOADER = """
+# The first lines are strings to Python. A start-up file or a forced command may have put another shell
+# in the place of the command, and it would run what follows, the packed modules included, as commands.
+# The first line ends it, and the third ends tcsh, where a builtin in quotes is none. fish does not run
+# what it cannot read to its end.
+_LOADER = """"exit" "{shell}"
+\"\"\" "
+exit {shell}
+\"\"\"
 import os, sys
 if sys.version_info < {minimum!r}:
     version = ".".join(map(str, sys.version_info[:3]))
@@ -139,7 +151,12 @@ def build(marker: str, silence: float, form: Form = Form.SMALL) -> bytes:
         body = _compiled() if form is Form.COMPILED else _body(is_far=form is Form.SMALL)
     load = _CODE if form is Form.COMPILED else _SOURCES
     loader = _LOADER.format(
-        minimum=MINIMUM_PYTHON, marker=marker, size=len(body), silence=silence, load=load
+        shell=OTHER_SHELL,
+        minimum=MINIMUM_PYTHON,
+        marker=marker,
+        size=len(body),
+        silence=silence,
+        load=load,
     )
     return loader.encode("ascii") + b"\0" + body
 

@@ -204,7 +204,7 @@ def serve(
         server.should_exit = True
 
     # uvicorn handles INT and TERM while it runs, and raises them again afterwards: here.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
     print_address(_address(settings, listening))

@@ -259,13 +259,13 @@ class HostConnection:
     def _report_end(self, closed: LinkClosed) -> None:
         """Report the end of the connection, if the other thread has not done so."""
         limit = "" if self._has_spoken else limit_in(self._reader.noise)
+        words = self._reader.noise[-1] if self._reader.noise and not self._has_spoken else ""
         if limit:
             self._report_failure(Refusal.LIMITS, limit)
-        elif closed.has_no_program:  # what its shell printed says the same, in its own words
-            reason = closed.reason_on(self.host, self.setup.python)
+        elif closed.lacks_program(words):  # what its shell printed says the same, in its own words
+            reason = closed.reason_on(self.host, self.setup.python, words)
             self._report_failure(Refusal.NO_PYTHON, reason)
         elif closed.status is not None and not self._has_spoken:
-            words = self._reader.noise[-1] if self._reader.noise else ""
             reason = closed.reason_on(self.host, self.setup.python, words)
             self._report_failure(Refusal.UNREACHABLE, reason)
         else:
