@@ -199,7 +199,7 @@ def test_a_document_with_a_password_is_asked_for_it(
     assert passwords.of(job) == "secret"
     passwords.forget(job)
     page.open(f"jobs/{job}/")
-    assert "until it is given again" in browser.run("document.getElementById('hint').textContent")
+    assert "give the password again" in browser.run("document.getElementById('hint').textContent")
     _press(browser, "Give the password")
     browser.wait_for("document.querySelector('dialog.ask input') !== null")
     browser.run("document.getElementById('password-again').value = 'secret'")

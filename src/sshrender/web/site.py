@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,8 +21,8 @@ from sshrender.errors import UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
-from sshrender.web.refusals import Refused, not_found
-from sshrender.web.sanpool import SanPool, T, Turns
+from sshrender.web.refusals import Refused, busy, not_found
+from sshrender.web.sanpool import ANSWER_TIMEOUT, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 
 POLL_INTERVAL = 0.5
@@ -61,6 +62,9 @@ class Watched:
         self._turns = Turns()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._first: asyncio.Task[bool] | None = None
+        self._thread = threading.Lock()
+        """Of the thread that works on the feed."""
         self._updated = 0.0
         self._messages: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
 
@@ -71,9 +75,7 @@ class Watched:
                 await self._update()
 
     async def _update(self) -> None:
-        # The journal of a large job takes seconds when it is read for the first time.
-        pool = self._pool if self._updated else self._long
-        has_changed = await pool.run(self.feed.update)
+        has_changed = await (self._alone(self.feed.update) if self._updated else self._first_update())
         position = None
         if self.feed.report.state == "queued":
             position = await self._pool.run(queue_position, self.feed.folder.path.parent, self.feed.name)
@@ -81,6 +83,30 @@ class Watched:
         if has_changed or position != self.position:
             self.position = position
             self.tell_watchers()
+
+    async def _first_update(self) -> bool:
+        """Read a journal from its beginning: that of a large job takes seconds, which no limit ends.
+
+        Raises Refused when the shared folder hangs meanwhile.
+        """
+        if self._first is None:
+            self._first = asyncio.create_task(self._long.run(self._in_thread, self.feed.update))
+        first = self._first
+        while not (await asyncio.wait({first}, timeout=ANSWER_TIMEOUT))[0]:
+            # The next request waits for the same reading.
+            await self._pool.run(self.feed.folder.spec.is_file)
+        self._first = None
+        return first.result()
+
+    async def _alone(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Work on the feed. Raises Refused while a thread hangs in it whose request has given up."""
+        if self._thread.locked():
+            raise busy()
+        return await self._pool.run(self._in_thread, work, *arguments)
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        with self._thread:
+            return work(*arguments)
 
     def tell_watchers(self) -> None:
         """Wake all watchers: something has changed."""
@@ -93,7 +119,7 @@ class Watched:
         async with self._turns.taken():
             key = (since, self.version)
             if key not in self._messages:
-                made = await self._pool.run(self.feed.message, since)
+                made = await self._alone(self.feed.message, since)
                 data = json.dumps({**made, "position": self.position}, separators=(",", ":")).encode()
                 self._messages[key] = made["offset"], data
                 while len(self._messages) > 8:
@@ -103,7 +129,7 @@ class Watched:
     async def sheet(self) -> dict[str, Any]:
         """Return all that the overview shows."""
         async with self._turns.taken():
-            return await self._long.run(self.feed.sheet)
+            return await self._long.run(self._in_thread, self.feed.sheet)
 
     @contextlib.contextmanager
     def _watching(self) -> Any:

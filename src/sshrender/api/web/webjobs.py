@@ -6,6 +6,7 @@ and commands are not on it, because uploaded documents and their users are not t
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -177,13 +178,15 @@ def inspect(context: RunContext, document: Path) -> DocumentCheck:
     except PasswordError:
         raise LockedDocument(is_wrong=context.password is not None) from None
     except UserError as error:
-        # A web user must not see paths of the machine.
-        raise UserError(
-            error.code,
-            *(text.replace(str(document), document.name) for text in (error.what, error.hint)),
-        ) from None
+        raise _without_path(error, document) from None
     finally:
         reading.close()
+
+
+def _without_path(error: UserError, document: Path) -> UserError:
+    """Return the error with the document's name: a web user must not see paths of the machine."""
+    texts = (text.replace(str(document), document.name) for text in (error.what, error.hint))
+    return UserError(error.code, *texts)
 
 
 def require_password(san: Path, folder: JobFolder, password: str) -> None:
@@ -279,12 +282,28 @@ def submit_upload(context: RunContext, document: Path, user: str) -> Submitted:
     The same document with the same settings is one job. If it is another user's, this one gets a job of
     its own, under another name: no user sees that another one has the document.
     """
-    conditions: dict[str, Any] = {"not_before": "", "after": ()}
-    try:
-        return submit(context, document, conditions, only_of=user)
-    except OwnedByAnother:
-        suffix = stem_of(user.rpartition(":")[2])[:40]
+    stem = document.stem
+    name = stem_of(user.rpartition(":")[2])[:40]
+    # Another user may have given just that name to the same document: the digest is of this user alone.
+    digest = hashlib.sha256(user.encode()).hexdigest()[:12]
+    for suffix in ("", f"-{name}", f"-{digest}"):
         # Another name makes another job: the name of a job begins with that of its document.
-        other = document.with_name(f"{document.stem}-{suffix}.pdf")
-        document.rename(other)
-        return submit(context, other, conditions, only_of=user)
+        named = document.with_name(f"{stem}{suffix}.pdf")
+        if named != document:
+            document = document.rename(named)
+        try:
+            return _submit(context, document, user)
+        except OwnedByAnother:
+            continue
+    raise UserError(
+        ExitCode.USAGE, "a job of this name is another user's", "give the document another name"
+    )
+
+
+def _submit(context: RunContext, document: Path, user: str) -> Submitted:
+    try:
+        return submit(context, document, {"not_before": "", "after": ()}, only_of=user)
+    except OwnedByAnother:
+        raise
+    except UserError as error:
+        raise _without_path(error, document) from None
