@@ -486,7 +486,8 @@ class PoolManager:
     # What is shown
 
     def _show(self, now: float) -> None:
-        may_come = wanted(self._demand, self.setup) > 0 and not self._backoff.is_hopeless(now)
+        may_need = self._demand.pages > 0 or self._demand.may_grow
+        may_come = may_need and not self._backoff.is_hopeless(now)
         with self._lock:
             report = report_of(self.setup.name, self._arrays, may_come, self._reason)
         # Only what has changed: the loop records each report.
