@@ -222,3 +222,18 @@ def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repe
     assert all("/nonexistent/gs" in host["reason"] for host in hosts), hosts
     assert len(batch.calls("qsub")) <= 2
     batch.require_empty()
+
+
+def test_a_job_that_is_cancelled_without_a_coordinator_leaves_tombstones(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    batch.configure(slots=0)
+    process = _start(batch, pdfs.write(home / "two.pdf", pdfs.numbered(2)))
+    batch.until(lambda: len(batch.jobs("Q")) == 2)
+    process.kill()
+    process.communicate()
+    job = next((home / "san").glob("two-*")).name
+    assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
+    batch.configure(slots=2)
+    subprocess.run(["qstat", "-x", "-t"], check=True, capture_output=True)  # the queue is looked after
+    batch.require_empty()

@@ -293,6 +293,9 @@ def test_pages_in_work_elsewhere_need_no_pilot(tmp_path: Path) -> None:
     run.update()
     assert run.scheduler.hosts["ssh0"].in_flight
     assert run.pages == 0
+    # A pilot may come all the same if that host fails: the run does not end with it.
+    run.pool.manager._show(run.now)
+    assert run.pool.posted[-1].expected == 1
     run.handle(ev.HostLost("ssh0", "it is off"))
     run.update()
     assert run.pages == 1
@@ -428,3 +431,14 @@ def test_a_walltime_is_written_as_anywhere_here_or_as_batch_systems_do(
 def test_a_walltime_that_may_mean_two_things_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="2:00:00"):
         parse_walltime(text)
+
+
+def test_pilots_that_say_nothing_tell_what_their_nodes_may_lack(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, squeue=Answer(0, ""))
+    pool.run(90)
+    pool.manager._show(90.0)
+    report = pool.posted[-1]
+    assert report.reason == (
+        "a pilot left the queue before it reported: its node may lack /s or python3"
+    )
+    assert report.expected == 0

@@ -21,7 +21,7 @@ from sshrender.api.runcontext import output_of
 from sshrender.coordinator.jobopening import claim_output
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import BATCH, JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.lease import Observer
@@ -172,9 +172,23 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
                 "check the shared folder on the machine that"
                 f" this shows: sshrender status {shlex.quote(folder.name)}",
             ) from None
+        if op is Operation.CANCEL and now is not None:
+            on_san(san, partial(_bury_pilots, folder))
         done.append(Changed(folder.name, _no_need(op, before, now)))
         on_changed(done[-1])
     return done
+
+
+def _bury_pilots(folder: JobFolder) -> None:
+    """Leave tombstones for pilots of a coordinator that is gone: those that start do nothing."""
+    arrays = list((folder.path / BATCH).glob("*/"))
+    if arrays:
+        # Here, because few jobs have pilots.
+        from sshrender.transports.batch.arrayfolder import ArrayFolder
+
+        for array in arrays:
+            # No key is needed: a tombstone is no signed line.
+            ArrayFolder(array, b"").bury()
 
 
 def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:

@@ -114,7 +114,7 @@ class Pilots:
         if not self._managers or now - self._updated_at < UPDATE_INTERVAL:
             return []
         self._updated_at = now
-        waiting, pages = self._pages(scheduler)
+        waiting, pages, may_grow = self._pages(scheduler)
         setups = [each.setup for each in self._managers]
         idle = {each.pool for each in self._reports.values() if not each.expected and not each.running}
         needed = shares(pages, setups, idle)
@@ -123,7 +123,7 @@ class Pilots:
             # Slurm refuses a submission that names a node it does not know.
             known = self._nodes.get(each.setup.name, set())
             avoid = {node for node in known & unwanted if _NODE.fullmatch(node)}
-            each.need(Demand(part, bool(scheduler.held), tuple(sorted(avoid))))
+            each.need(Demand(part, bool(scheduler.held), tuple(sorted(avoid)), may_grow))
         may_wait = waiting > 0 and not scheduler.held
         events: list[ev.Event] = []
         for name, pilot in list(self._hosts.items()):
@@ -135,24 +135,27 @@ class Pilots:
                 events += self._remove(name, reason)
         return events
 
-    def _pages(self, scheduler: Scheduler) -> tuple[int, int]:
-        """Return how many pages wait that a pilot may render, and for how many pilots have work.
+    def _pages(self, scheduler: Scheduler) -> tuple[int, int, bool]:
+        """Return how many pages wait that a pilot may render, and for how many pilots are needed.
 
-        Pages on other hosts need no pilot. One that left for lack of work would be replaced otherwise.
+        Pages on other hosts need no pilot: one that left for lack of work would be replaced again and
+        again. The last value: whether such a page may come back.
         """
         queue, own = scheduler.page_queue, self._hosts.keys()
 
         def is_pinned_elsewhere(constraint: Constraint) -> bool:
             return constraint.pinned_to is not None and not constraint.pinned_to & own
 
-        waiting = queue.counts[PageState.WAITING] + queue.counts[PageState.UNREADY]
-        waiting -= queue.constrained.count(is_pinned_elsewhere)
+        pinned = queue.constrained.count(is_pinned_elsewhere)
+        waiting = queue.counts[PageState.WAITING] + queue.counts[PageState.UNREADY] - pinned
+        may_grow = len(queue.pages) - queue.finished_count > pinned
         pages = waiting + sum(
             len(host.in_flight) for name, host in scheduler.hosts.items() if name in own
         )
         if scheduler.limit is None:
-            return waiting, pages
-        return waiting, min(pages, max(0, scheduler.limit - _limited_slots(scheduler, but=own)))
+            return waiting, pages, may_grow
+        pages = min(pages, max(0, scheduler.limit - _limited_slots(scheduler, but=own)))
+        return waiting, pages, may_grow
 
     def _gave_back_useless(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> bool:
         """Give an allocation back whose host was refused, and return whether it was.

@@ -49,11 +49,15 @@ class PoolSetup:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the run needs of a pool. ``pages``: that are not finished; ``avoid``: drained nodes."""
+    """What the run needs of a pool. ``pages``: that pilots have or may get; ``avoid``: drained nodes.
+
+    ``may_grow``: pages that other hosts have may come back.
+    """
 
     pages: int
     is_held: bool = False
     avoid: tuple[str, ...] = ()
+    may_grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,7 +293,9 @@ class PoolManager:
             silent = array.match(elements)
         for each in silent:
             if each.is_charged:
-                self._note_silent(each.reason, now)
+                # One that finds no folder takes that for a tombstone, and says nothing.
+                lacks = f": its node may lack {self.setup.san} or {self.setup.python}"
+                self._note_silent(each.reason + ("" if each.is_listed else lacks), now)
         # Its answer was lost, and the engine has never listed it: it was not submitted.
         if not array.is_inherited and any(not each.is_charged for each in silent):
             self._backoff.note_refused(now)
@@ -486,7 +488,8 @@ class PoolManager:
     # What is shown
 
     def _show(self, now: float) -> None:
-        may_come = wanted(self._demand, self.setup) > 0 and not self._backoff.is_hopeless(now)
+        may_need = self._demand.pages > 0 or self._demand.may_grow
+        may_come = may_need and not self._backoff.is_hopeless(now)
         with self._lock:
             report = report_of(self.setup.name, self._arrays, may_come, self._reason)
         # Only what has changed: the loop records each report.
