@@ -19,7 +19,13 @@ from sshrender.renderers.encoders import thumbnail
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import RowEncoder, Span
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
-from sshrender.runner.host import localworkspace, processlimits, rasterfolders
+from sshrender.runner.host import (
+    hostfacts,
+    localworkspace,
+    processlimits,
+    rasterfolders,
+    scratch,
+)
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering import pageencoder, stripes, warmrenderer
 from sshrender.runner.rendering.finalizer import Finalizer
@@ -29,6 +35,7 @@ from sshrender.runner.rendering.warmsession import Answer, Session
 from sshrender.runner.slots import slotlocks
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.runner.wire import Wire
+from sshrender.storage import primitives
 from tests import pdfs
 from tests.plain import page_content
 from tests.unit import slots
@@ -124,6 +131,36 @@ def test_a_page_too_large_for_the_disk_is_written_by_ghostscript(
     assert "p1" not in written
     # The diagnostic of a page before it is not lost when the renderer is replaced.
     assert [each["page"] for each in messages if each["type"] == "suspected"] == [3]
+
+
+GB = 1 << 30
+A0 = 1_673_783_100
+"""Bytes of the raster of an A0 page at 600 dpi."""
+
+
+@pytest.mark.parametrize(
+    ("free", "available", "slots", "fits"),
+    [
+        # Two rasters in a quarter of the memory, and in half of the file system.
+        (24 * GB, 16 * GB, 1, True),
+        (24 * GB, 16 * GB, 2, False),
+        (24 * GB, 32 * GB, 2, True),
+        (8 * GB, 64 * GB, 1, True),
+        # Two would leave 0.9 GB of such a /tmp to all other programs.
+        (4 * GB, 64 * GB, 1, False),
+    ],
+)
+def test_large_rasters_in_a_tmpfs_leave_memory_and_room_to_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, available: int, slots: int, fits: bool
+) -> None:
+    monkeypatch.setattr(scratch, "is_in_memory", lambda path: True)
+    monkeypatch.setattr(primitives, "free_bytes", lambda path: free)
+    monkeypatch.setattr(hostfacts, "memory", lambda name: available)
+    folders = RasterFolders(RasterRequest("bmp16m", 24), slots, 2 * GB)
+    limit = folders._disk_limit(str(folder))
+    assert (limit >= A0) is fits
+    taken = limit * slots * rasterfolders.LARGE_PER_SLOT
+    assert taken <= min(free / 2, rasterfolders.MEMORY_SHARE * available)
 
 
 def test_where_rasters_are_cut_off_ghostscript_writes_the_pages(

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sshrender.job.verification import inflate
+from sshrender.job.verification import inflate, isalinflate
 from sshrender.job.verification.errors import VerificationFailed, require
 from sshrender.job.verification.pagefile import Accept, PageFile, Size
 
@@ -64,11 +64,20 @@ class _Header(NamedTuple):
 
 def measure(file: PageFile, accept: Accept) -> Size:
     """Return width and height. Raises VerificationFailed."""
+    try:
+        return _measure(file, accept, has_isal=True)
+    except isalinflate.Refused:
+        # Which is no damage yet; zlib decides, and says what is wrong.
+        return _measure(file, accept, has_isal=False)
+
+
+def _measure(file: PageFile, accept: Accept, *, has_isal: bool) -> Size:
+    """Return width and height. Raises VerificationFailed; Refused only with ``has_isal``."""
     require(file.head(8) == _SIGNATURE, "not a PNG")
     header = _header(file)
     size = header.width, header.height
     accept(size)
-    data = _ImageData(header)
+    data = _ImageData(header, has_isal=has_isal)
     seen: set[bytes] = set()
     palette, at, previous = 0, 33, b"IHDR"
     for _ in range(MAX_CHUNKS):
@@ -163,15 +172,19 @@ def _inflatable(content: bytes) -> None:
 class _ImageData:
     """Inflates the image data, counts its bytes, and checks each row's filter type (9.2)."""
 
-    def __init__(self, header: _Header) -> None:
+    def __init__(self, header: _Header, *, has_isal: bool) -> None:
         self._inflater = zlib.decompressobj()
         self._runs = list(header.rows())
         # Each byte that is inflated is taken from this: it ends at 0.
         self._left = sum(rows * length for rows, length in self._runs)
         self._at = 0  # offset in the run of rows that comes first in _runs
         self._whole = inflate.library() if self._left <= inflate.MAX_OUTPUT else None
+        self._isal: isalinflate.Inflater | None = None
+        self._has_isal = has_isal
         self._kept: list[bytes] = []
         self._kept_bytes = 0
+        if self._whole is None:
+            self._inflate_kept()
 
     def feed(self, block: bytes) -> None:
         """Take compressed bytes, in order. Raises VerificationFailed."""
@@ -198,6 +211,11 @@ class _ImageData:
                 raise VerificationFailed("the PNG's data are damaged, or of another size")
             self._take(whole)
             return
+        if self._isal is not None:
+            self._take_all(self._isal.finish())
+            if self._left:
+                raise isalinflate.Refused
+            return
         # What zlib holds back after the last input.
         while not self._inflater.eof:
             try:
@@ -210,13 +228,26 @@ class _ImageData:
         require(self._inflater.eof and self._left == 0, "the PNG has too few pixels")
 
     def _inflate_kept(self) -> None:
-        """Inflate by zlib, in pieces, from now on."""
+        """Inflate in pieces from now on, by ISA-L or zlib."""
         self._whole = None
+        self._isal = isalinflate.load() if self._has_isal else None
         for kept in self._kept:
             self._inflate(kept)
         self._kept.clear()
 
+    def _take_all(self, pieces: Iterator[memoryview]) -> None:
+        """Take what ISA-L makes. Raises Refused."""
+        try:
+            for piece in pieces:
+                self._take(piece)
+        except VerificationFailed:
+            # zlib is to see these pixels as well.
+            raise isalinflate.Refused from None
+
     def _inflate(self, block: bytes) -> None:
+        if self._isal is not None:
+            self._take_all(self._isal.feed(block))
+            return
         require(not self._inflater.eof, "the PNG has data after its pixels")
         while block:
             try:

@@ -120,13 +120,11 @@ class RasterFolders:
 
     def _disk_limit(self, folder: str) -> int:
         """Return the bytes of a raster on disk: for those of each slot, with as much left to others."""
-        free = primitives.free_bytes(folder)
-        # A /tmp that is a tmpfs is memory as well.
+        room = primitives.free_bytes(folder) // 2
+        # A /tmp that is a tmpfs is memory as well. The share alone leaves enough of that to others.
         if scratch.is_in_memory(folder):
-            free = min(free, int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
-        limit = min(
-            free // (2 * LARGE_PER_SLOT * self._slots), limits.FILE_TO_MEMORY * self._page_memory
-        )
+            room = min(room, int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
+        limit = min(room // (LARGE_PER_SLOT * self._slots), limits.FILE_TO_MEMORY * self._page_memory)
         return min(limit, _longest_file())
 
 
