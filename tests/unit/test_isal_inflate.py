@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from sshrender.job.verification import inflate, isalinflate
 from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, verify_bytes
 from sshrender.renderers.devices import DEVICES
 
@@ -31,8 +33,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + crc
 
 
-def _png(stream: bytes, height: int = HEIGHT, pieces: int = 1 << 20) -> bytes:
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, height, 8, 2, 0, 0, 0))
+def _png(stream: bytes, height: int = HEIGHT, pieces: int = 1 << 20, width: int = WIDTH) -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     cut = [stream[at : at + pieces] for at in range(0, len(stream), pieces)]
     data = b"".join(_chunk(b"IDAT", each) for each in cut)
     return b"\x89PNG\r\n\x1a\n" + header + data + _chunk(b"IEND", b"")
@@ -92,7 +94,6 @@ def _decisions(png: bytes) -> dict[str, str]:
     return found
 
 
-@needs_isal
 @given(
     kind=st.sampled_from(KINDS),
     changes=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 7)), max_size=3),
@@ -168,7 +169,6 @@ ZEROS = bytes(ROW * HEIGHT)
 BODY = "0" * len(ZEROS)
 
 
-@needs_isal
 @pytest.mark.parametrize(
     ("raw", "is_sound"),
     [
@@ -203,7 +203,6 @@ def test_codes_that_zlib_refuses_are_refused(raw: bytes, is_sound: bool) -> None
     assert (found["zlib"] == "97x61") is is_sound
 
 
-@needs_isal
 @pytest.mark.parametrize("damage", ["sum", "short", "long", "method", "window", "check", "dictionary"])
 def test_what_is_around_the_blocks_is_checked(damage: str) -> None:
     stream = bytearray(zlib.compress(_rows(), 9))
@@ -251,6 +250,30 @@ def test_a_page_of_any_size_takes_bounded_memory(calls: list[str]) -> None:
     finally:
         tracemalloc.stop()
     assert calls == ["whole"]
+
+
+def test_a_page_larger_than_memory_permits_at_once_is_verified_in_its_process(tmp_path: Path) -> None:
+    """Of 282 MB of pixels; the process is limited to a gigabyte of addresses, and takes 40 MB."""
+    width, height, count = 20_000, 4_700, 100
+    length = 1 + 3 * width
+    assert height * length > inflate.MAX_OUTPUT
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(count * length)) + packer.flush(zlib.Z_FULL_FLUSH)
+    # An empty last block, and the checksum of zeros: 1, and their number (RFC 1950, 9).
+    stream = b"\x78\x01" + block * (height // count) + b"\3\0"
+    stream += struct.pack(">HH", height * length % 65521, 1)
+    path = tmp_path / "page"
+    path.write_bytes(_png(stream, height, width=width))
+    one = Verifications()
+    try:
+        with path.open("rb") as file:
+            assert one.verify(file.fileno(), EXPECTED).height == height
+            assert one._child is not None
+            status = Path(f"/proc/{one._child._process.pid}/status").read_text()
+        peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        assert int(peak) << 10 < 100 << 20
+    finally:
+        one.stop()
 
 
 @needs_isal

@@ -3,6 +3,9 @@
 zlib takes 15 to 20 ms for the 6.5 MB of a page of A4 at 150 dpi, libdeflate 0.7 ms (measured): most of
 what a verification costs. It needs all input and output in memory, so large pages are left to ISA-L
 (isalinflate.py) or zlib.
+
+It is less strict than zlib with symbols that RFC 1951 reserves (3.2.6): 286, for example, counts as a
+length of 258. Damage that makes one is found by the CRC; a host that lies could change pixels as well.
 """
 
 from __future__ import annotations
