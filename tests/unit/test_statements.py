@@ -493,18 +493,35 @@ class _FailingSlot:
 def test_a_slot_that_fails_at_once_does_not_hide_what_is_wrong_with_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, posted: list[str]
 ) -> None:
-    folder = tmp_path / "big-12345678"
+    monkeypatch.setattr("sshrender.runner.main.slot.Slot", _FailingSlot)
+    post = _Posts()
+    _answer(tmp_path, monkeypatch, post, version)
+    assert post.posted == posted
+
+
+@pytest.mark.parametrize(("pages", "made"), [(2, 2), (99, 4), (None, 4)])
+def test_a_host_makes_no_more_slots_than_there_are_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int | None, made: int
+) -> None:
+    """Each warms a renderer before it knows whether a page comes for it."""
+    monkeypatch.setattr("sshrender.runner.main.slot.Slot", _FailingSlot)
+    runner = _answer(tmp_path, monkeypatch, _Posts(), "10.00.0", slots=4, at_once=pages)
+    assert len(runner._slots) == made
+
+
+def _answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, post: _Posts, version: str, **told: Any
+) -> runner_main.Runner:
+    """Have a runner of a job in ``folder`` answer to a preparation."""
     (folder / "work").mkdir(parents=True)
     (folder / "nonce").write_text("x")
-    monkeypatch.setattr("sshrender.runner.main.slot.Slot", _FailingSlot)
     monkeypatch.setattr(runner_main.Runner, "_send_heartbeats", lambda _self: None)
     monkeypatch.setattr("os.umask", lambda _mask: 0)
-    post = _Posts()
     runner = runner_main.Runner(post, 8.0)  # type: ignore[arg-type]
     runner._folder = str(folder)
     runner._facts.update(ghostscript=version, others=0.0, slots=1, free_memory=1 << 33)
     runner._has_facts.set()
-    limits = {"page_timeout": 1, "page_memory": 1 << 30, "recycle_pages": 9, "recycle_memory": 1 << 30}
-    told = {"folder": str(folder), "nonce_file": "nonce", "nonce": "x", "device": "png16m", "dpi": "72"}
-    runner._answer_hello({**told, **limits, "file": "source.pdf"})
-    assert post.posted == posted
+    told |= {"page_timeout": 1, "page_memory": 1 << 30, "recycle_pages": 9, "recycle_memory": 1 << 30}
+    told |= {"folder": str(folder), "nonce_file": "nonce", "nonce": "x", "device": "png16m", "dpi": "72"}
+    runner._answer_hello({**told, "file": "source.pdf"})
+    return runner

@@ -17,7 +17,7 @@ from sshrender.document.staging import digest_plain
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec
-from sshrender.storage.files import open_plain
+from sshrender.storage.files import open_and_stat
 
 
 class DocumentReplaced(Exception):
@@ -62,8 +62,10 @@ def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
     close-to-open). A file system that is mounted again may have another device number.
     """
     try:
-        with open_plain(folder.source) as file:
-            now = Stamp.of(os.fstat(file.fileno()))
+        # Before each page, so without the further system calls of a file object.
+        descriptor, status = open_and_stat(folder.source)
+        os.close(descriptor)
+        now = Stamp.of(status)
     except FileNotFoundError:
         # A missing document in a job's folder was removed or renamed; without job.json the whole
         # folder is gone, as when the share was unmounted.

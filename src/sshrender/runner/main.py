@@ -320,11 +320,9 @@ class Runner:
         )
 
     def _create_slots(self, request: Dict[str, Any]) -> None:
-        # Pages must be as readable as the job's folder, whatever the login's umask is.
-        # umask(2) is one for the process, and files are made by threads and by renderers that inherit
-        # it.
+        # Pages must be as readable as the job's folder, whatever the login's umask is. A process has one
+        # (umask(2)); files are made by its threads, and by renderers, which inherit it.
         os.umask(jobfolder.umask_for(self._folder))
-        is_idle = self._is_idle(request)
         self._slot_count = int(request.get("slots") or self._facts["slots"])
         settings = SlotSettings(
             setup=self._setup(request),
@@ -336,7 +334,7 @@ class Runner:
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
             # A recipe has no warm program to start, and on a busy host the first page may never come.
-            is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
+            is_eager=self._is_idle(request) and not (self._recipes and self._recipes[0] is not None),
             guard=memorylimits.Guard(),
             slots=self._slot_count,
             share=self._share,
@@ -352,7 +350,8 @@ class Runner:
             recipe_rasters=self._rasters(request.get("recipe_raster"), settings.page_memory),
             helpers=stripes.Helpers(self._slot_count, self._share, lambda: self._is_idle(request)),
         )
-        for number in range(self._slot_count):
+        # A job of few pages needs few slots: each warms a renderer.
+        for number in range(min(self._slot_count, request.get("at_once") or self._slot_count)):
             self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))
 
     def _is_idle(self, request: Dict[str, Any]) -> bool:

@@ -183,11 +183,19 @@ def status_of_new(folder: Path) -> os.stat_result:
 
 
 def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError.
+    """Open a regular file for reading. Raises OSError; EFBIG for one of more than ``max_bytes``."""
+    descriptor, status = open_and_stat(path)
+    if max_bytes is not None and status.st_size > max_bytes:
+        os.close(descriptor)
+        raise _too_large(path, max_bytes)
+    return os.fdopen(descriptor, "rb")
+
+
+def open_and_stat(path: Path) -> tuple[int, os.stat_result]:
+    """Open a regular file; return its descriptor and its status. Raises OSError.
 
     Every file of the shared folder is opened here. Opening a FIFO would wait for a writer, and a
-    symbolic link may lead out of the folder. EINVAL or ELOOP for anything but a regular file; EFBIG for
-    a file of more than ``max_bytes``.
+    symbolic link may lead out of the folder. EINVAL or ELOOP for anything but a regular file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -200,10 +208,7 @@ def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise _not_regular(path)
-    if max_bytes is not None and status.st_size > max_bytes:
-        os.close(descriptor)
-        raise _too_large(path, max_bytes)
-    return os.fdopen(descriptor, "rb")
+    return descriptor, status
 
 
 def read_plain(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:

@@ -35,7 +35,16 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def file_mode(folder: Path) -> int:
     """Return the mode of a new file that is to be as readable as the folder that it lies in."""
-    return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
+    return _file_mode(folder.stat())
+
+
+def file_mode_in(folder: int) -> int:
+    """Return the same for an open folder."""
+    return _file_mode(os.fstat(folder))
+
+
+def _file_mode(folder: os.stat_result) -> int:
+    return 0o600 | (stat.S_IMODE(folder.st_mode) & 0o044)
 
 
 def folder_mode(parent: Path) -> int:

@@ -31,7 +31,11 @@ class VerificationQueue(Generic[T]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
+        # A lock and two conditions: threads that wait for a task, and drain(). An answer wakes no thread
+        # that would find nothing to do, several times a page.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._drained = threading.Condition(self._lock)
         self._ready: dict[str, deque[T]] = {}
         self._later: list[tuple[float, int, T]] = []
         self._later_of: Counter[str] = Counter()
@@ -43,14 +47,14 @@ class VerificationQueue(Generic[T]):
 
     def put(self, task: T) -> None:
         """Add a task, which is open until ``answered``."""
-        with self._changed:
+        with self._lock:
             self._open += 1
             self._add(task)
             self._changed.notify()
 
     def put_later(self, task: T, due: float) -> None:
         """Add a task again that was taken before, due at a time on the clock."""
-        with self._changed:
+        with self._lock:
             # The number decides between equal times: tasks cannot be compared.
             heapq.heappush(self._later, (due, next(self._numbers), task))
             self._later_of[task.host] += 1
@@ -58,12 +62,12 @@ class VerificationQueue(Generic[T]):
 
     def waiting_later(self, host: str) -> int:
         """Return how many of a host's tasks wait for their time."""
-        with self._changed:
+        with self._lock:
             return self._later_of[host]
 
     def take(self) -> T | None:
         """Wait for the next task, which runs until ``done``. None: the queue was closed."""
-        with self._changed:
+        with self._lock:
             while not self._is_closed:
                 # Under the lock in each turn: waiting releases it.
                 due_in = self._promote()
@@ -79,46 +83,44 @@ class VerificationQueue(Generic[T]):
 
     def done(self, task: T) -> None:
         """Note that a task that was taken does not run any more."""
-        with self._changed:
+        with self._lock:
             self._running[task.host] -= 1
             if not self._running[task.host]:
                 del self._running[task.host]
-            # The host of this task may have another one that goes first now.
-            self._changed.notify()
 
     def answered(self, count: int) -> None:
         """Note that this many tasks are not open any more."""
-        with self._changed:
+        with self._lock:
             self._open -= count
-            # All: drain() waits with the threads.
-            self._changed.notify_all()
+            if self._open == 0:
+                self._drained.notify_all()
 
     def is_empty(self) -> bool:
         """Return whether no task could be taken now."""
-        with self._changed:
+        with self._lock:
             self._promote()
             return not self._ready
 
     def keeps_a_host_waiting(self) -> bool:
         """Return whether a host has waiting tasks but none running, and no thread is free."""
-        with self._changed:
+        with self._lock:
             self._promote()
             return self._idle == 0 and any(host not in self._running for host in self._ready)
 
     def has_backlog(self) -> bool:
         """Return whether more tasks wait than run, and no thread is free."""
-        with self._changed:
+        with self._lock:
             self._promote()
             return self._idle == 0 and sum(map(len, self._ready.values())) > self._running.total()
 
     def drain(self, timeout: float) -> bool:
         """Wait until no task is open; return False if that took too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._open == 0, timeout)
+        with self._lock:
+            return self._drained.wait_for(lambda: self._open == 0, timeout)
 
     def close(self) -> None:
         """Make every ``take`` return None."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._changed.notify_all()
 

@@ -48,18 +48,22 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
     """
     # Refuses a symbolic link in the place of ``pages/``: what is published below it would be
     # elsewhere.
-    os.close(open_folder(final.parent))
-    page, is_copy = _publish(verified, attempt, final, sha256)
+    place = open_folder(final.parent)
+    try:
+        page, is_copy = _publish(verified, attempt, final, sha256, place)
+    finally:
+        os.close(place)
     with contextlib.suppress(OSError):  # a host may have put a folder there; clear_work comes later
         attempt.unlink()
     return page, is_copy
 
 
-def _publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int, bool]:
+def _publish(verified: int, attempt: Path, final: Path, sha256: str, place: int) -> tuple[int, bool]:
+    """As ``publish``. ``place``: the folder of ``final``, open."""
     # A second name of another user's file would leave that user the right to write to it.
-    if is_ours(verified, final.parent):
+    if os.fstat(verified).st_uid == os.fstat(place).st_uid:
         try:
-            _link(verified, final, attempt)
+            _link_into(place, verified, final, attempt)
             return os.dup(verified), False
         except FileExistsError:
             # The name may be this very file's: a try that failed after the link is repeated.
@@ -114,6 +118,14 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
     """
     folder = os.open(new.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        _link_into(folder, descriptor, new, name)
+    finally:
+        os.close(folder)
+
+
+def _link_into(folder: int, descriptor: int, new: Path, name: Path | None) -> None:
+    """As ``_link``. ``folder``: that of ``new``, open."""
+    try:
         # With a folder's descriptor os.link calls linkat(2), which follows the symbolic link that
         # /proc/self/fd/N is; link(2) does not.
         os.link(f"/proc/self/fd/{descriptor}", new, src_dir_fd=folder)
@@ -127,8 +139,6 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
         # With a /proc the error is of the storage.
         if error.errno == errno.ESTALE or Path("/proc/self/fd").is_dir():
             raise
-    finally:
-        os.close(folder)
     if name is None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new))
     os.link(name, new, follow_symlinks=False)

@@ -11,7 +11,7 @@ from sshrender.job.verification import jpeg, png
 from sshrender.job.verification.errors import require
 from sshrender.job.verification.pagefile import PageFile, Size
 from sshrender.storage.files import open_folder, rename
-from sshrender.storage.newfiles import create, file_mode
+from sshrender.storage.newfiles import create, file_mode_in
 
 LONGEST_SIDE = 512
 """Pixels: more than a runner renders (renderers/ghostscript.py), less than would slow a viewer down."""
@@ -41,13 +41,20 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
     (png if is_png else jpeg).measure(PageFile.in_memory(data), _accept)
     names = files_of(page_file)
     final = folder.thumbnails / names[0 if is_png else 1]
-    # The descriptor is not needed: opening it makes the check.
-    os.close(open_folder(folder.thumbnails))  # ENOTDIR: a link leads to others' pictures
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
-    descriptor = create(temporary, file_mode(folder.thumbnails))
+    place = open_folder(folder.thumbnails)  # ENOTDIR: a link leads to others' pictures
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        mode = file_mode_in(place)
+    finally:
+        os.close(place)
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    descriptor = create(temporary, mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
         rename(temporary, final)
     except BaseException:
         temporary.unlink(missing_ok=True)

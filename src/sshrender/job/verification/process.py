@@ -244,17 +244,12 @@ class _Child:
 
 
 def _cpu_time(pid: int) -> float:
-    """Return the seconds that a process has computed (proc_pid_stat(5)); without /proc more than any."""
+    """Return the seconds that a process has computed; of one that is gone more than any."""
+    # Once a page, so by one system call and not by the three that /proc needs. The clock's number is
+    # that of clock_getcpuclockid(3): CPUCLOCK_SCHED in the three lowest bits, the process above.
     try:
-        # Once a page, so without the five further system calls of open().
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            # utime and stime, fields 14 and 15 of proc_pid_stat(5); the list begins with field 3.
-            fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-        finally:
-            os.close(descriptor)
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
         return float("inf")
 
 
