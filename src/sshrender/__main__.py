@@ -147,8 +147,8 @@ def _report(error: UserError) -> int:
 def _interrupted(number: int) -> int:
     """Return the exit code of a signal. On stderr nothing is said: the user knows, but of a limit."""
     if number == signal.SIGXCPU:
+        jsonresult.narrate_cpu_limit(128 + number)
         error = cpu_limit_reached()
-        jsonresult.narrate(error)
         jsonresult.put_error(error.what, error.hint, 128 + number)
         return 128 + number
     what = f"ended by signal {number} ({signal.Signals(number).name})"

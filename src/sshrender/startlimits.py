@@ -55,7 +55,7 @@ _LARGE_STACK = 64 * MIB
 
 
 def require(command: str) -> None:
-    """Raise UserError where a limit of this process is too low. ``command``: its name, or empty."""
+    """Raise UserError where this process has too little for a command. ``command``: name, or empty."""
     is_small = command in _LOOKING or not command
     for kind, name, option, least in (
         (resource.RLIMIT_AS, "address space (RLIMIT_AS", "v", (MIN_MEMORY, MIN_MEMORY_TO_LOOK)),
@@ -64,6 +64,11 @@ def require(command: str) -> None:
         (resource.RLIMIT_NOFILE, "open files (RLIMIT_NOFILE", "n", (MIN_FILES, MIN_FILES_TO_LOOK)),
     ):
         _require(kind, f"{name}, ulimit -{option})", option, least[is_small])
+    # Locks, loads and processes are known from there. A bare chroot(1) has none.
+    if not is_small and not os.access("/proc/self/stat", os.R_OK):
+        raise UserError(
+            ExitCode.USAGE, "/proc is not mounted on this machine", "mount -t proc proc /proc"
+        )
 
 
 def require_memory() -> None:

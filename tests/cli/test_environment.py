@@ -20,7 +20,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -28,9 +29,9 @@ import sshrender.__main__ as program
 from sshrender import lastresort, startlimits
 from sshrender.api import errorlog
 from sshrender.api.documentarguments import require_files
-from sshrender.cli import dashboard
+from sshrender.cli import dashboard, streams
 from sshrender.config import paths
-from sshrender.coordinator import switchtrial
+from sshrender.coordinator import inputhandlers, signals, switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
@@ -41,6 +42,10 @@ from sshrender.views.jobcontrol import is_in_background
 from tests import pdfs
 from tests.conftest import PROGRAM
 from tests.lab import prepared
+
+if TYPE_CHECKING:
+    from sshrender.coordinator.runcomponents import RunParts
+    from sshrender.core.events import StopRequested
 
 OTHER_USER = 65534
 """nobody: a user that may enter nothing that is closed to others."""
@@ -223,6 +228,66 @@ def test_a_limit_is_named_by_its_name(error: BaseException, name: str) -> None:
     # That of a renderer's file shows itself as a signal; the runner has no libraries of its own.
     if name != "RLIMIT_FSIZE" and not isinstance(error, ImportError):
         assert name in str(processlimits.reached(error))
+
+
+@pytest.mark.parametrize(
+    ("hard", "soft"), [(60, 57), (5, 5), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)]
+)
+def test_a_limit_on_cpu_time_leaves_time_to_stop(
+    monkeypatch: pytest.MonkeyPatch, hard: int, soft: int
+) -> None:
+    """The hard limit kills, and ``ulimit -t`` sets both."""
+    limits = (hard, hard)
+
+    def set_limits(_kind: int, new: tuple[int, int]) -> None:
+        nonlocal limits
+        limits = new
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: limits)
+    monkeypatch.setattr(resource, "setrlimit", set_limits)
+    startlimits.leave_time_to_stop()
+    assert limits == (soft, hard)
+
+
+def test_the_limit_on_cpu_time_ends_a_command_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+
+    def work(**_options: object) -> None:
+        os.kill(os.getpid(), signal.SIGXCPU)
+
+    monkeypatch.setattr(program, "_app", lambda: work)
+    try:
+        streams.raise_on_cpu_limit()
+        assert program.run() == 128 + signal.SIGXCPU
+    finally:
+        signal.signal(signal.SIGXCPU, before)
+    said = capsys.readouterr().err
+    assert "the limit on CPU time was reached (RLIMIT_CPU, ulimit -t)" in said
+    assert "\nhint: " in said
+
+
+def test_a_run_stops_in_order_at_the_limit_on_cpu_time() -> None:
+    posted: list[signals.SignalCaught] = []
+    before = signal.getsignal(signal.SIGXCPU)
+    with signals.caught(posted.append, lambda: None):
+        os.kill(os.getpid(), signal.SIGXCPU)
+    signal.signal(signal.SIGXCPU, before)
+    assert [each.number for each in posted] == [signal.SIGXCPU]
+    run = SimpleNamespace(signal=None)
+    (stop,) = inputhandlers.on_signal(cast("RunParts", run), posted[0])
+    assert run.signal == signal.SIGXCPU
+    assert "RLIMIT_CPU" in cast("StopRequested", stop).reason
+
+
+def test_without_proc_a_render_is_refused_and_a_look_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the environment: a chroot(1) to which nothing was mounted."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: path != "/proc/self/stat" and real(path, how))
+    with pytest.raises(UserError, match="/proc is not mounted"):
+        startlimits.require("render")
+    startlimits.require("status")
 
 
 def test_what_is_no_limit_is_not_called_one() -> None:

@@ -132,6 +132,7 @@ STARTS = {
     "Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
     "copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
     "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
+    "mount -t proc proc /proc",
     "ulimit -S -{option} hard",
     "ulimit -{option} {_USUAL.get(option, 'unlimited')}",
     (

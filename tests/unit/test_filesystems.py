@@ -113,6 +113,34 @@ def test_a_job_s_folder_lease_files_and_pages_work_there(tmp_path: Path, lack: s
     assert str(tmp_path) in "".join(in_words(tmp_path, missing))
 
 
+@pytest.mark.parametrize("is_gone", [False, True], ids=["path forgotten", "folder gone"])
+def test_a_page_whose_path_the_file_system_forgot_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    """FUSE knows an open file by the path of its inode, which bindfs forgets with the first of two."""
+    page, target = tmp_path / "page.png", tmp_path / "out" / "page.png"
+    page.write_bytes(PAGE)
+    target.parent.mkdir()
+    descriptor = os.open(page, os.O_RDONLY)
+
+    def link(source: str, new: Path, **_options: int) -> None:
+        assert source.startswith("/proc/self/fd/")
+        if is_gone:
+            target.parent.rmdir()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(new))
+
+    monkeypatch.setattr(os, "link", link)
+    try:
+        if is_gone:
+            with pytest.raises(FileNotFoundError):
+                publish.deliver(descriptor, target, hashlib.sha256(PAGE).hexdigest())
+        else:
+            assert publish.deliver(descriptor, target, hashlib.sha256(PAGE).hexdigest())
+            assert target.read_bytes() == PAGE
+    finally:
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize("number", [0, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_of_many_claimants_of_an_epoch_one_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -312,7 +312,8 @@ def _protocol(problem: Problem) -> list[Remedy]:
 
 
 def _space(problem: Problem) -> list[Remedy]:
-    return [Remedy("try", problem.there("df -h /tmp"))]
+    # Without an expansion: shells differ in what they do with a variable that is not set.
+    return [Remedy("try", problem.there("printenv TMPDIR; df -h /tmp"))]
 
 
 def _clock(problem: Problem) -> list[Remedy]:

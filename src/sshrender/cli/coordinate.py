@@ -57,6 +57,7 @@ def coordinate(
             signal.signal(number, end)
     result = run.run()
     code = result.exit_code
+    jsonresult.narrate_cpu_limit(code)
     if json_:
         code = jsonresult.put({"jobs": result.summaries}, code, is_run=True)
     raise typer.Exit(code)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from sshrender.cli import repeatedoptions, streams
-from sshrender.errors import ExitCode, UserError
+from sshrender.errors import ExitCode, UserError, cpu_limit_reached
 from sshrender.views import output
 
 SCHEMA = 1
@@ -113,6 +114,12 @@ def put_error(what: str, hint: str, code: int) -> None:
     """Print the object of a command that failed, if one is wanted and none has been printed."""
     if is_wanted() and not _Process.is_printed:
         put({"error": what, "hint": hint, **_Process.known}, code, is_run=True)
+
+
+def narrate_cpu_limit(code: int) -> None:
+    """Say why, where a service ended with this code at its limit on CPU time."""
+    if code == 128 + signal.SIGXCPU:
+        narrate(cpu_limit_reached())
 
 
 def unwritable(why: str) -> UserError:

@@ -90,6 +90,7 @@ def serve(
 
     gctuning.begin()  # this may run for months
     code = run(_settings(context, config), _print_address, _note)
+    jsonresult.narrate_cpu_limit(code)
     if json_:
         # The address is known when the server has bound its port.
         code = jsonresult.put({"address": jsonresult.known("address")}, code, is_run=True)

@@ -290,6 +290,8 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
 
 def _space(hello: Hello) -> Check:
     free = f"{hello.temporary_free >> 20} MiB for temporary files"
+    if not hello.temporary_free:
+        free += ": their folder (TMPDIR, else /tmp) is full or cannot be used"
     return Check("space", hello.temporary_free >= LITTLE_SPACE, free)
 
 

@@ -136,9 +136,14 @@ def _link_into(folder: int, descriptor: int, new: Path, name: Path | None) -> No
             raise
         if _is_gone(descriptor):
             raise VerificationFailed("another file took its place after it was verified") from None
-        # With a /proc the error is of the storage.
-        if error.errno == errno.ESTALE or Path("/proc/self/fd").is_dir():
+        if error.errno == errno.ESTALE:
             raise
+        # With a /proc the error is of the storage: the new folder is gone, or it is a FUSE file system
+        # that knows files by path (libfuse, high-level API), and the one of this descriptor was removed.
+        if Path("/proc/self/fd").is_dir():
+            if not new.parent.is_dir():
+                raise
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new)) from None
     if name is None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new))
     os.link(name, new, follow_symlinks=False)
