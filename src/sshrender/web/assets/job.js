@@ -273,6 +273,7 @@ function gone(reason) {
   stop();
   $("connection").textContent = sentence(reason || "this job was removed");
   $("connection").hidden = false;
+  $("actions").replaceChildren(make("a", { href: root, text: "All jobs" }));
 }
 
 function stop() {
