@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -91,9 +92,9 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
         del os.environ[name]
     cores = len(os.sched_getaffinity(0))
     facts = _facts(arguments, pages, cores)
-    # Before the lab, so that its hosts are in the group.
-    group = CpuGroup()
     with (
+        # Before the lab, so that its hosts are in the group.
+        contextlib.closing(CpuGroup()) as group,
         tempfile.TemporaryDirectory(prefix="sshrender-benchmark-") as scratch,
         Farm(_reachable(scratch), arguments.hosts, cpus=1) as farm,
     ):
@@ -105,7 +106,6 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
         (farm.san / DOCUMENT).chmod(0o644)
         setting = Setting(farm, pages, arguments.dpi, cores, arguments.antialias, arguments.every, group)
         results = run_rounds(setting, arguments.only, arguments.rounds, all_rounds=arguments.all_rounds)
-    group.close()
     return report.findings(results, facts)
 
 
