@@ -15,6 +15,7 @@ import pytest
 
 from tests import pdfs
 from tests.conftest import PROGRAM
+from tests.web.proxies import NGINX, free_port
 from tests.web.serving import serving
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -61,6 +62,22 @@ def test_the_examples_with_curl_work_as_they_stand(san: Path, home: Path) -> Non
     with zipfile.ZipFile(home / "pages.zip") as opened:
         assert len(opened.namelist()) == 10
         assert opened.read("page-0001.png") == (san / job / "pages/page-0001.png").read_bytes()
+
+
+@pytest.mark.skipif(NGINX is None, reason="install nginx first: apt install nginx-light")
+def test_nginx_takes_the_lines_for_it(tmp_path: Path) -> None:
+    (lines,) = re.findall(r"nginx:\n\n```\n(.*?)```", (DOCS / "web.md").read_text(), re.DOTALL)
+    file = tmp_path / "nginx.conf"
+    places = "".join(
+        f"{each}_temp_path {tmp_path}/{each};" for each in ("proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    places += f"client_body_temp_path {tmp_path}/bodies; access_log off;"
+    server = f"server {{ listen 127.0.0.1:{free_port()}; {lines} }}"
+    file.write_text(f"pid {tmp_path}/pid; events {{}}\nhttp {{ {places} {server} }}\n")
+    assert NGINX is not None
+    words = [NGINX, "-t", "-c", str(file), "-p", str(tmp_path), "-e", str(tmp_path / "errors")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="apt install systemd")
