@@ -50,12 +50,10 @@ class Refused(Exception):
         self.headers = headers or {}
         self.more = more or {}
 
-
     def hide(self, folder: str) -> None:
         """Leave out where the shared folder is: no web user needs to know."""
         self.what = self.what.replace(folder, "the shared folder")
         self.advice = self.advice.replace(folder, "the shared folder")
-
 
 
 def busy() -> Refused:

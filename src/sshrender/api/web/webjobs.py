@@ -186,7 +186,9 @@ def inspect(context: RunContext, document: Path) -> DocumentCheck:
 def _without_path(error: UserError, document: Path) -> UserError:
     """Return the error for a person without a terminal, who must not see paths of the machine."""
     what, hint = (text.replace(str(document), document.name) for text in (error.what, error.hint))
-    hint = hint.partition("; to see what is wrong: qpdf")[0].replace("--pages takes a list", "use a list")
+    hint = hint.partition("; to see what is wrong: qpdf")[0].replace(
+        "--pages takes a list", "use a list"
+    )
     return UserError(error.code, what, hint)
 
 
