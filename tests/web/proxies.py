@@ -56,7 +56,7 @@ def nginx(folder: Path, ports: list[int]) -> Iterator[int]:
     """Balance between servers, below /render/; yield the port."""
     assert NGINX is not None
     port = free_port()
-    servers = " ".join(f"server 127.0.0.1:{each} max_fails=1 fail_timeout=2s;" for each in ports)
+    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
     file = folder / "nginx.conf"
     file.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
     process = subprocess.Popen([NGINX, "-c", str(file), "-p", str(folder)], stderr=subprocess.DEVNULL)

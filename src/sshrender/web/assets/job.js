@@ -97,7 +97,7 @@ function actions() {
   const has = standing.counts.done + standing.counts.suspect > 0;
   if (has) {
     list.push(["Download as ZIP", download, "main"]);
-    if (data.assembled && state === "done") list.push(["Download the PDF", () => { location.href = `${root}${api}/assembled`; }, ""]);
+    if (data.assembled && state === "done") list.push(["Download the PDF", () => save("assembled"), ""]);
   }
   list.push(["Why?", whyJob, ""]);
   if (data.own) {
@@ -231,7 +231,15 @@ function download() {
   if (!shown.length) { notify("The filters below show no page that is ready.", true); return; }
   if (shown.length < all && list.length > 3900) { notify("Too many separate pages are selected; use simpler filters.", true); return; }
   if (shown.length < all) notify(`Downloading the ${count(shown.length, "page")} that the filters show.`);
-  location.href = `${root}${api}/pages.zip${shown.length < all ? `?pages=${encodeURIComponent(list)}` : ""}`;
+  save(`pages.zip${shown.length < all ? `?pages=${encodeURIComponent(list)}` : ""}`);
+}
+
+// Not by location.href: where a proxy answers with an error, that would replace this page.
+function save(path) {
+  const link = make("a", { href: `${root}${api}/${path}`, download: "" });
+  document.body.append(link);
+  link.click();
+  link.remove();
 }
 
 // ---- Live data: server-sent events; a long poll where a proxy keeps them back. ----
