@@ -205,6 +205,7 @@ FROM_ELSEWHERE = {
     "api/assembly.py::make",
     "api/jobworker.py::run",
     "api/rendering.py::_require",
+    "api/web/webjobs.py::_without_path",
     "cli/config.py::validate",
     "config/settings.py::resolve",
     "config/validation.py::invalid",

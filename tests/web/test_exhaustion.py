@@ -17,9 +17,10 @@ import bcrypt
 import pytest
 
 from sshrender.api.documentpasswords import DocumentPasswords
-from sshrender.api.web import pagearchive, uploads, webjobs
+from sshrender.api.web import uploads, webjobs
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.pagearchive import Member, PageArchive
+from sshrender.api.web.pagefiles import read_part
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
 from sshrender.web import identity, refusals, site
@@ -173,13 +174,13 @@ def test_the_last_byte_of_an_archive_reads_each_page_once_for_all_requests(
     page.write_bytes(b"page")
     members = [Member(f"{number}.png", page, 4, f"digest-{number}") for number in range(50)]
     read: list[Path] = []
-    original = pagearchive.read_part
+    original = read_part
 
     def counted(path: Path, start: int, end: int) -> Any:
         read.append(path)
         return original(path, start, end)
 
-    monkeypatch.setattr(pagearchive, "read_part", counted)
+    monkeypatch.setattr("sshrender.api.web.pagearchive.read_part", counted)
     sums: dict[str, int] = {}
     blocks = []
     for _ in range(3):
@@ -233,7 +234,7 @@ def test_the_reserve_stays_while_parts_arrive_and_a_full_disk_says_so(
         begun = client.call("POST", "/api/v1/uploads", {"name": "a.pdf", "size": 10}).json()
         part = f"/api/v1/uploads/{begun['id']}/parts/0"
         # Others have taken the space meanwhile.
-        monkeypatch.setattr(uploads.files, "free_bytes", lambda _san: Quota().reserve)
+        monkeypatch.setattr("sshrender.storage.files.free_bytes", lambda _san: Quota().reserve)
         answer = client.call("PUT", part, b"%PDF-12345")
         assert (answer.status, answer.json()["error"]) == (
             507,
@@ -282,10 +283,10 @@ def test_seven_days_of_a_link_are_not_begun_anew_by_another_link(
         assert stranger.call("GET", f"/{links[0]['path']}").status == 200
         now = time.time()
         late = client.authenticator.sign("link", SHARED_SECONDS * 1.8, job=second, id="")
-        monkeypatch.setattr(identity.time, "time", lambda: now + 0.9 * SHARED_SECONDS)
+        monkeypatch.setattr("time.time", lambda: now + 0.9 * SHARED_SECONDS)
         assert stranger.call("GET", f"/link/{late}").status == 200
         assert stranger.call("GET", NODE.format(first)).status == 200
-        monkeypatch.setattr(identity.time, "time", lambda: now + 1.1 * SHARED_SECONDS)
+        monkeypatch.setattr("time.time", lambda: now + 1.1 * SHARED_SECONDS)
         assert stranger.call("GET", NODE.format(first)).status == 404
         assert stranger.call("GET", NODE.format(second)).status == 200
 

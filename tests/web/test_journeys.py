@@ -255,6 +255,57 @@ def test_quarters_are_announced_a_failed_page_tells_its_history_and_is_tried_aga
     assert client.as_("bob").call("GET", f"/api/v1/jobs/{job}/why?page=1").status == 404
 
 
+def test_tabs_keep_each_others_uploads_and_settings_are_looked_at_again(
+    browser: Browser, client: Client
+) -> None:
+    page = Page(browser, client, "alice")
+    page.open("")
+    kept = "localStorage.getItem('sshrender.uploads.alice')"
+    stored = f"JSON.parse({kept} ?? '[]').map((each) => each.name)"
+    browser.run("localStorage.clear()")
+    # Another tab begins an upload after this page was opened.
+    other = {"id": "other", "name": "other.pdf", "size": 5, "modified": 1, "partSize": 524288}
+    browser.run(f"localStorage.setItem('sshrender.uploads.alice', {json.dumps(json.dumps([other]))})")
+    _drop(browser, pdfs.build(pdfs.numbered(3)))
+    browser.wait_for(TOLD.format("3 pages"))
+    assert browser.run(stored) == ["other.pdf", "Katalog Herbst.pdf"]
+    change = "(() => {{ const list = document.getElementById('page-list'); list.value = '{}';"
+    change += " list.dispatchEvent(new Event('change', {{bubbles: true}})); }})()"
+    browser.run(change.format("9"))
+    browser.wait_for("document.querySelector('.upload .problem').textContent.includes('Page 9')")
+    browser.run(change.format("2"))
+    browser.wait_for(TOLD.format("1 page"))
+    assert browser.run("document.querySelector('.upload .problem').hidden")
+    browser.click(".upload button.main:not(.lock *)")
+    browser.wait_for(f"location.pathname.includes('/jobs/') && {BUILT}")
+    assert browser.run(stored) == ["other.pdf"]
+    # Another user of this browser does not see the name.
+    page = Page(browser, client, "bob")
+    page.open("")
+    assert "other.pdf" not in browser.run("document.body.textContent")
+    browser.run("localStorage.clear()")
+
+
+def test_a_page_whose_job_or_session_is_gone_says_so(browser: Browser, client: Client) -> None:
+    """It said for ever that the connection is broken."""
+    page = Page(browser, client, "alice")
+    asleep, awake = ("dispatchEvent(new Event('pagehide'))", "dispatchEvent(new Event('pageshow'))")
+    told = "document.getElementById('connection').textContent.includes({!r})"
+    job = _submit(client, 2, "vanishing.pdf")
+    page.open(f"jobs/{job}/")
+    browser.run(asleep)
+    assert client.call("POST", f"/api/v1/jobs/{job}/cancel", {}).status == 202
+    assert client.call("DELETE", f"/api/v1/jobs/{job}").status == 204
+    browser.run(awake)
+    browser.wait_for(told.format("There is no job"))
+    assert browser.run("document.getElementById('actions').textContent") == "All jobs"
+    page.open(f"jobs/{_submit(client, 2, 'watched.pdf')}/")
+    browser.run(asleep)
+    browser.call("Network.clearBrowserCookies")
+    browser.run(awake)
+    browser.wait_for("document.querySelector('h1')?.textContent === 'Log in'")
+
+
 def test_paper_has_the_pages_and_no_buttons_and_motion_is_as_the_user_wants(
     browser: Browser, client: Client
 ) -> None:

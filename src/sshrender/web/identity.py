@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import os
 import re
 import time
 from collections import deque
@@ -83,7 +82,7 @@ class _Users:
     def hash_of(self, file: Path, name: str) -> bytes | None:
         """Return the hash of a user's password; None for an unknown name. Raises Refused."""
         try:
-            status = os.stat(file)
+            status = file.stat()
             stamp = status.st_mtime_ns, status.st_size, status.st_ino
             if stamp != self._stamp:
                 # The first line of a name counts, as for passwords.

@@ -43,7 +43,7 @@ MAX_FEEDS = 64
 
 
 MAX_FEED_PAGES = 300_000
-"""Pages of all jobs in memory, beside one job of any size: each takes 1 KB, and more with its history."""
+"""Pages of all jobs in memory, or one job of any size: a page takes 1 KB, and more with its history."""
 
 
 class Watched:
@@ -186,7 +186,7 @@ class Watched:
 
 
 class DocumentTurns:
-    """Reads the documents of one user, one after the other: it may take minutes, and others wait, too."""
+    """Reads the documents of one user, one after the other: each may take minutes."""
 
     def __init__(self, pool: SanPool) -> None:
         self._pool = pool
@@ -395,13 +395,10 @@ class Site:
 
 
 def _may_be_name(name: str) -> bool:
-    """Return whether a job could have this name: others are an error there, or other folders."""
-    return (
-        name.isprintable()
-        and not name.startswith(".")
-        and "/" not in name
-        and len(name.encode("utf-8", "replace")) <= 255
-    )
+    """Return whether a job's folder could have this name: others are an error there, not a 404."""
+    # Hidden folders are no jobs, and ".." is not even one of the shared folder.
+    is_plain = name.isprintable() and "/" not in name and not name.startswith(".")
+    return is_plain and len(name.encode("utf-8", "replace")) <= 255
 
 
 def public(row: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class PageArchive:
             # The directory has the checksums of all pages: those that are not known yet are read for it.
             sums = {}
             for member in self.members:
-                # After each page others may have this thread: a request for the last byte reads all pages.
+                # Others have this thread after each page: the last byte alone needs all pages.
                 if member.sha256 not in self.sums:
                     yield b""
                 sums[member.name] = self._sum(member)

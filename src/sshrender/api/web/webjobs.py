@@ -6,7 +6,8 @@ and commands are not on it, because uploaded documents and their users are not t
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import secrets
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -186,7 +187,9 @@ def inspect(context: RunContext, document: Path) -> DocumentCheck:
 def _without_path(error: UserError, document: Path) -> UserError:
     """Return the error for a person without a terminal, who must not see paths of the machine."""
     what, hint = (text.replace(str(document), document.name) for text in (error.what, error.hint))
-    hint = hint.partition("; to see what is wrong: qpdf")[0].replace("--pages takes a list", "use a list")
+    hint = hint.partition("; to see what is wrong: qpdf")[0].replace(
+        "--pages takes a list", "use a list"
+    )
     return UserError(error.code, what, hint)
 
 
@@ -283,22 +286,16 @@ def submit_upload(context: RunContext, document: Path, user: str) -> Submitted:
     The same document with the same settings is one job. If it is another user's, this one gets a job of
     its own, under another name: no user sees that another one has the document.
     """
-    stem = document.stem
-    name = stem_of(user.rpartition(":")[2])[:40]
-    # Another user may have given just that name to the same document: the digest is of this user alone.
-    digest = hashlib.sha256(user.encode()).hexdigest()[:12]
-    for suffix in ("", f"-{name}", f"-{digest}"):
+    stem, name = document.stem, stem_of(user.rpartition(":")[2])[:40]
+    # The last one is random: another user may have given just the name before to the same document.
+    for suffix in ("", f"-{name}", f"-{secrets.token_hex(6)}"):
         # Another name makes another job: the name of a job begins with that of its document.
         named = document.with_name(f"{stem}{suffix}.pdf")
         if named != document:
             document = document.rename(named)
-        try:
+        with contextlib.suppress(OwnedByAnother):
             return _submit(context, document, user)
-        except OwnedByAnother:
-            continue
-    raise UserError(
-        ExitCode.USAGE, "a job of this name is another user's", "give the document another name"
-    )
+    raise AssertionError("a random name is another user's")
 
 
 def _submit(context: RunContext, document: Path, user: str) -> Submitted:
