@@ -159,7 +159,20 @@ def _is(target: ast.expr, name: str) -> bool:
 
 PROGRAMS = frozenset(
     (
-        *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
+        *(
+            "sshrender",
+            "sudo",
+            "ls",
+            "df",
+            "findmnt",
+            "mount",
+            "mv",
+            "rm",
+            "mkdir",
+            "chmod",
+            "sed",
+            "tail",
+        ),
         *(
             "file",
             "lsattr",
