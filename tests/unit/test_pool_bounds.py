@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +23,7 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.job.journal import journalentries as je
 from sshrender.runner import pilotlines
+from sshrender.runner.host import allocation
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -442,3 +447,31 @@ def test_pilots_that_say_nothing_tell_what_their_nodes_may_lack(tmp_path: Path) 
         "a pilot left the queue before it reported: its node may lack /s or python3"
     )
     assert report.expected == 0
+
+
+def test_a_runner_ends_earlier_ones_of_its_allocation_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(token: str, *words: str) -> subprocess.Popen[bytes]:
+        code = "import sys; print(flush=True); sys.stdin.read()"
+        process = subprocess.Popen(
+            [sys.executable, "-ISc", code, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"SSHRENDER_ALLOCATION": token},
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
+
+    token = f"a{os.getpid()}"
+    earlier = start(token, "sshrender-runner", "node1")
+    others = [start(token, "a guardian"), start(f"{token}0", "sshrender-runner", "node1")]
+    monkeypatch.setenv("SSHRENDER_ALLOCATION", token)
+    allocation.end_others()
+    assert earlier.wait(30) == -signal.SIGINT
+    for process in others:
+        assert process.poll() is None
+        process.communicate()
+        assert process.returncode == 0

@@ -25,10 +25,12 @@ def carrier(
     is_known = _ELEMENT.fullmatch(element) is not None
     if not is_wanted or not is_known or engine.attached(element, cores, ()) is None:
         return files
+    # As the holder names it, which starts a runner where the command brings nothing (runner/holder.py).
+    allocation = f"a{note.token}"
     environment = {
-        "SSHRENDER_ALLOCATION": note.token,
+        "SSHRENDER_ALLOCATION": allocation,
         # Slots are the allocation's own: two pilots on one node share none.
-        "SSHRENDER_SLOT_NAMESPACE": f"a{note.token}",
+        "SSHRENDER_SLOT_NAMESPACE": allocation,
         **({"SSHRENDER_ALLOCATED_MEMORY": str(note.memory)} if note.memory else {}),
     }
 
