@@ -102,7 +102,7 @@ async def do_login(call: Call) -> Response:
 
 
 async def _login_form(call: Call) -> dict[str, str]:
-    """Return the form of a person whom the server does not know yet: small, soon there, few at a time."""
+    """Return the form of a person whom the server does not know yet. Raises Refused."""
     site = call.site
     if site.bodies[_LOGINS] >= MAX_LOGINS:
         raise Refused(503, "too many people log in at this moment", "try again", {"Retry-After": "5"})
