@@ -70,6 +70,44 @@ def test_a_body_that_arrives_after_its_answer_leaves_the_connection_usable(alice
     assert (answers.count(b"HTTP/1.1 401 "), answers.count(b"HTTP/1.1 200 ")) == (1, 1)
 
 
+def test_silent_connections_give_way_to_clients_that_ask(san: Path) -> None:
+    """As many as the server takes, each within its deadline: all others were refused."""
+    with serving(san, limits=Limits(connections=12)) as client, contextlib.ExitStack() as stack:
+        head = f"GET /api/v1/queue HTTP/1.1\r\nHost: localhost\r\nCookie: {client._cookies()}\r\n\r\n"
+        known = stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=20))
+        for _ in range(40):
+            made = socket.create_connection(("127.0.0.1", client.port), timeout=20)
+            stack.enter_context(made).sendall(b"GET / HTTP/1.1\r\nHost: ")
+        for _ in range(20):
+            assert client.call("GET", "/api/v1/queue").status == 200
+        # The oldest of all was silent, too.
+        with contextlib.suppress(ConnectionError):
+            known.sendall(head.encode())
+            assert known.recv(1) == b""
+
+
+def test_a_login_that_trickles_ends_and_only_few_arrive_at_the_same_time(
+    san: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form of a person without a name: up to here the server reads what anybody sends."""
+    monkeypatch.setattr("sshrender.web.pageroutes.MAX_LOGINS", 3)
+    users = home / "users"
+    users.write_text("")
+    head = (
+        "POST /login HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n"
+        "Content-Length: 1000\r\n\r\nname="
+    )
+    limits = Limits(headers=2.0)
+    with serving(san, htpasswd=users, limits=limits) as client, contextlib.ExitStack() as stack:
+        slow = []
+        for _ in range(4):
+            made = socket.create_connection(("127.0.0.1", client.port), timeout=20)
+            slow.append(stack.enter_context(made))
+            made.sendall(head.encode())
+        answers = sorted(each.recv(12) for each in slow)
+        assert answers == [b"HTTP/1.1 408"] * 3 + [b"HTTP/1.1 503"]
+
+
 def _site(tmp_path: Path, pool: SanPool | None = None) -> Site:
     settings = ServeSettings(san=tmp_path, auth=Auth.HTPASSWD)
     made = Site(settings, Authenticator(settings, b"key"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -21,6 +22,11 @@ from sshrender.web.routing import Call, Endpoints, log_in
 from sshrender.web.settings import Auth
 
 PAGES = Endpoints()
+
+MAX_LOGINS = 50
+"""Forms of logins that arrive at the same time. Each is there in a moment."""
+
+_LOGINS = "logins"
 
 
 def _shell(call: Call, current: str = "") -> Shell:
@@ -85,7 +91,7 @@ async def do_login(call: Call) -> Response:
     """Begin a session, if the password is right."""
     if call.site.settings.auth is not Auth.HTPASSWD:
         raise not_found()
-    fields = await bodies.read_form(call.request, call.site.settings.limits)
+    fields = await _login_form(call)
     name, target = fields.get("name", "")[:64], fields.get("next", "")
     if not await log_in(call.site, call.request, name, fields.get("password", "")):
         problem = "The name or the password is wrong."
@@ -93,6 +99,23 @@ async def do_login(call: Call) -> Response:
     answer = RedirectResponse(f"./{_safe(target)}", 303)
     call.site.authenticator.begin_session(call.request, answer, name)
     return answer
+
+
+async def _login_form(call: Call) -> dict[str, str]:
+    """Return the form of a person whom the server does not know yet. Raises Refused."""
+    site = call.site
+    if site.bodies[_LOGINS] >= MAX_LOGINS:
+        raise Refused(503, "too many people log in at this moment", "try again", {"Retry-After": "5"})
+    site.bodies[_LOGINS] += 1
+    try:
+        async with asyncio.timeout(site.settings.limits.headers):
+            return await bodies.read_form(call.request, site.settings.limits)
+    except TimeoutError:
+        raise Refused(
+            408, "the body arrives too slowly", "send it again", {"Connection": "close"}
+        ) from None
+    finally:
+        site.bodies[_LOGINS] -= 1
 
 
 def _safe(target: str) -> str:

@@ -57,12 +57,38 @@ class Protocol(H11Protocol):
     _look: asyncio.TimerHandle | None = None
     _unread = 0
     _has_drained = False
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         super().connection_made(transport)  # type: ignore[arg-type]
+        self._idle_since = self.loop.time()
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self._make_room()
         self._arm()
         self._look_later()
+
+    def _make_room(self) -> None:
+        """Disconnect clients that have been silent for longest, before others would be refused."""
+        # Those that were aborted are among the connections until the loop has told them.
+        alive = [
+            each
+            for each in self.connections
+            if isinstance(each, Protocol) and not each.transport.is_closing()
+        ]
+        idle = sorted(
+            (each for each in alive if each is not self and each.is_idle),
+            key=lambda each: each._idle_since,
+        )
+        for each in idle[: max(0, len(alive) + 1 - (self.limit_concurrency or 0))]:
+            each.transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered: none has arrived whole, or the last one is answered."""
+        # uvicorn declares the attribute as never None, and sets it to None.
+        cycle: object = self.cycle
+        return cycle is None or self.cycle.response_complete
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -101,6 +127,7 @@ class Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         """See uvicorn's H11Protocol."""
         super().on_response_complete()
+        self._idle_since = self.loop.time()
         if self.conn.their_state is h11.SEND_BODY:
             # No part of the application reads this body, so none of its deadlines holds; and uvicorn
             # forgets its own with the next byte.
