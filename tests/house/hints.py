@@ -172,6 +172,7 @@ PROGRAMS = frozenset(
             "ulimit",
             "{shlex.quote(sys.executable)}",
             "htpasswd",
+            "mount",
             "{command}",
         ),
     )
