@@ -185,6 +185,7 @@ PROGRAMS = frozenset(
             "ulimit",
             "{shlex.quote(sys.executable)}",
             "htpasswd",
+            "mount",
             "{command}",
         ),
     )

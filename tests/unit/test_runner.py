@@ -207,6 +207,7 @@ def test_a_shell_in_the_place_of_the_runner_runs_none_of_it(shell: str, tmp_path
     if shell != "fish":
         closed = LinkClosed("", answer.returncode)
         assert "another shell" in closed.reason_on("node2", "python3", "what it says")
+        assert not closed.refusal("what it says").may_come_back
 
 
 @given(st.text(max_size=40))

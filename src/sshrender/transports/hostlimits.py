@@ -43,5 +43,4 @@ def failed_start(closed: LinkClosed, host: str, program: str, words: str) -> Con
     limit = limit_in([words])
     if limit:
         return ConnectFailed(Refusal.LIMITS, limit)
-    refusal = Refusal.NO_PYTHON if closed.lacks_program(words) else Refusal.UNREACHABLE
-    return ConnectFailed(refusal, closed.reason_on(host, program, words))
+    return ConnectFailed(closed.refusal(words), closed.reason_on(host, program, words))

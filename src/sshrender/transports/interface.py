@@ -89,6 +89,13 @@ class LinkClosed(Exception):
         # tcsh ends with status 1, and says this.
         return self.has_no_program or (self.status == 1 and words.endswith(": Command not found."))
 
+    def refusal(self, words: str) -> Refusal:
+        """Return the kind of a runner that did not start. ``words``: what the host printed last."""
+        # Only an administrator can change what another shell is started by.
+        if self.status == OTHER_SHELL:
+            return Refusal.PROTOCOL
+        return Refusal.NO_PYTHON if self.lacks_program(words) else Refusal.UNREACHABLE
+
     def reason_on(self, host: str, program: str, words: str = "") -> str:
         """Return why a runner did not start, for the administrator.
 

@@ -42,6 +42,9 @@ WRITE_TIMEOUT = 10.0
 MAX_UNHANDLED = 500
 """Messages of one host that may wait in the loop's inbox."""
 
+WORDS_WAIT = 3.0
+"""Seconds that a failed write waits for the reading thread, which ends when it has read all."""
+
 HANDSHAKE_TIMEOUT = 60.0
 """Seconds for the handshake: ``gs --version`` may take 20 (runner/host/hostfacts.py) and the canary 30
 (runner/host/fingerprint.py), which also waits for a slot lock (runner/slots/slotlocks.py)."""
@@ -252,6 +255,9 @@ class HostConnection:
                 link.write(b"".join(lines), WRITE_TIMEOUT)
             # The report closes the connection, so that the next turn of this loop ends it.
             except LinkClosed as closed:
+                # What the host printed instead of a hello comes to the reading thread, and tells why.
+                if not self._has_spoken:
+                    self._thread.join(WORDS_WAIT)
                 self._report_end(closed)
             except Exception as error:  # noqa: BLE001 - as in the reading thread
                 self._report_failure(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
@@ -262,12 +268,9 @@ class HostConnection:
         words = self._reader.noise[-1] if self._reader.noise and not self._has_spoken else ""
         if limit:
             self._report_failure(Refusal.LIMITS, limit)
-        elif closed.lacks_program(words):  # what its shell printed says the same, in its own words
+        elif closed.lacks_program(words) or (closed.status is not None and not self._has_spoken):
             reason = closed.reason_on(self.host, self.setup.python, words)
-            self._report_failure(Refusal.NO_PYTHON, reason)
-        elif closed.status is not None and not self._has_spoken:
-            reason = closed.reason_on(self.host, self.setup.python, words)
-            self._report_failure(Refusal.UNREACHABLE, reason)
+            self._report_failure(closed.refusal(words), reason)
         else:
             self._report_failure(Refusal.UNREACHABLE, self._with_noise(closed.reason))
 
