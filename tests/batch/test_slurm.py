@@ -109,7 +109,7 @@ def test_a_job_over_pilots_and_hosts_is_what_plain_ghostscript_makes(
 ) -> None:
     desk.write(ssh_hosts, pilots=4 - ssh_hosts)
     # So that every host gets some: those that are reached by ssh have started long before the others.
-    open_gate_after(desk.farm.hosts, 0.05, 8, "/mnt/san/go")
+    open_gate_after(desk.farm.hosts, 0.3, 8, "/mnt/san/go")
     process = desk.render(pages, "--encoder", "ghostscript")
     desk.until(lambda: len(desk.job.journal("host_connected")) >= 4, "four hosts")
     (desk.farm.san / "go").touch()

@@ -159,20 +159,7 @@ def _is(target: ast.expr, name: str) -> bool:
 
 PROGRAMS = frozenset(
     (
-        *(
-            "sshrender",
-            "sudo",
-            "ls",
-            "df",
-            "findmnt",
-            "mount",
-            "mv",
-            "rm",
-            "mkdir",
-            "chmod",
-            "sed",
-            "tail",
-        ),
+        *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
         *(
             "file",
             "lsattr",
@@ -185,7 +172,6 @@ PROGRAMS = frozenset(
             "ulimit",
             "{shlex.quote(sys.executable)}",
             "htpasswd",
-            "mount",
             "{command}",
         ),
     )
@@ -196,6 +182,7 @@ PROGRAMS = frozenset(
 def command_of(text: str) -> str | None:
     """Return the command of a hint: all of it, or what follows its last colon; None: there is none."""
     for part in (text, text.rpartition(": ")[2]):
-        if part.partition(" ")[0] in PROGRAMS:
+        # "mount it" are words.
+        if part.partition(" ")[0] in PROGRAMS or part.startswith("mount -"):
             return part
     return None

@@ -30,6 +30,7 @@ from sshrender.runner.wire import Wire
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.views.joblines import changed
 from tests.entries import entry
+from tests.unit.slots import SETUP
 
 PAGES = 4
 NOW = time.time()
@@ -229,6 +230,8 @@ def test_copying_a_document_reports_how_much_was_read(tmp_path: Path) -> None:
 
 class _Opened:
     """Stands for a Session whose document reports a problem when it is closed."""
+
+    setup = SETUP
 
     def open(self, _timeout: float) -> Answer:
         return Answer("4", [])
