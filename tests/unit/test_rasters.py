@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from sshrender.runner.host import (
 )
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering import pageencoder, stripes, warmrenderer
-from sshrender.runner.rendering.finalizer import Finalizer
+from sshrender.runner.rendering.finalizer import MAX_RASTERS, Finalizer
 from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.rendering.warmsession import Answer, Session
@@ -203,6 +204,45 @@ def test_without_room_for_rasters_ghostscript_writes_the_pages(
     assert len(_assert_same(folder, _rendered(folder), _plain(folder))) == PAGES
 
 
+def _page(number: int, *, is_large: bool = False) -> RenderedFile:
+    task = Task(f"1.{number}", number, "source.pdf", number, f"work/p{number}")
+    raster = RasterFile(f"/raster{number}", is_large=is_large)
+    return RenderedFile(task, f"work/w{number}", None, 0.1, 0.1, [], raster=raster)
+
+
+def test_the_renderer_does_not_wait_for_rasters_that_are_gathered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports are gathered while pages wait in the queue, and rasters have little room."""
+    gathered: list[float] = []
+
+    def encode(_self: pageencoder.PageEncoder, _raster: Any, path: str, _check: Any) -> bytes:
+        Path(path).write_bytes(b"page")
+        return b""
+
+    class Room(threading.Semaphore):
+        def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+            if timeout is not None:
+                gathered.append(timeout)
+            return super().acquire(blocking, timeout)
+
+    monkeypatch.setattr(pageencoder.PageEncoder, "encode", encode)
+    monkeypatch.setattr("sshrender.runner.rendering.finalizer.GATHER", 600.0)
+    tasks = TaskQueue()
+    tasks.put(Task("1.99", 99, "source.pdf", 99, "work/p99"))
+    finalizer = Finalizer(Wire(os.open(os.devnull, os.O_WRONLY), "mark"), str(folder / "job"), tasks)
+    finalizer._raster_room = Room(MAX_RASTERS)
+    finalizer.start()
+    work = folder / "job" / "work"
+    for number in range(1, 9):
+        finalizer.submit(_page(number))
+        while number > 1 and not (work / f"p{number - 1}").exists():
+            time.sleep(0.001)
+    finalizer.finish()
+    assert gathered == []
+    assert len(list(work.iterdir())) == 8
+
+
 def test_other_pages_wait_while_a_large_raster_is_encoded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,13 +259,7 @@ def test_other_pages_wait_while_a_large_raster_is_encoded(
     wire = Wire(os.open(os.devnull, os.O_WRONLY), "mark")
     finalizer = Finalizer(wire, str(folder / "job"), TaskQueue())
     finalizer.start()
-    pages = [
-        RenderedFile(
-            Task(f"1.{n}", n, "source.pdf", n, f"work/p{n}"), f"work/w{n}", None, 0.1, 0.1, [],
-            raster=RasterFile(f"/raster{n}", is_large=n == 1),
-        )
-        for n in (1, 2)
-    ]  # fmt: skip
+    pages = [_page(1, is_large=True), _page(2)]
     finalizer.submit(pages[0])
     assert begun.wait(60)
     second = threading.Thread(target=finalizer.submit, args=(pages[1],))
