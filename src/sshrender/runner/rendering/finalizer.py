@@ -33,6 +33,10 @@ GATHER = 0.3
 MAX_RASTERS = 3
 """Rasters that may wait to be encoded: each takes memory, and more of them make no page faster."""
 
+_ENOUGH = MAX_RASTERS - 2
+"""Pages that wait behind the one in hand and end the gathering: one more raster has room then, so that
+the renderer does not stand still. Without this it did, for GATHER after three pages of 0.04 s."""
+
 MAX_CANCELLED = 1000
 """Cancelled attempts that are remembered: more than a host has at a time."""
 
@@ -77,9 +81,7 @@ class Finalizer(threading.Thread):
                     while not self._raster_room.acquire(timeout=GATHER):
                         self.hurry()
         self._queue.put(rendered)
-        # One is taken and one waits: the renderer is not to find the room full while more are gathered.
-        # Without this it stood still for GATHER after three pages of 0.04 s.
-        if rendered.raster is not None and self._queue.qsize() >= MAX_RASTERS - 2:
+        if rendered.raster is not None and self._queue.qsize() >= _ENOUGH:
             self.hurry()
 
     def cancel(self, attempt: str) -> None:
@@ -102,12 +104,13 @@ class Finalizer(threading.Thread):
         """Report pages until ``finish`` is called."""
         processlimits.lower_own_priority()  # encoding was half of the renderer's work
         while True:
-            # Cleared before the wait: a call of hurry() from now on is not lost.
-            self._is_urgent.clear()
             batch = [self._queue.get()]
-            # Not with several pages queued already: their rasters take memory.
-            if self._tasks.has_waiting() and self._queue.qsize() < MAX_RASTERS - 1:
+            # Not with pages queued already: their rasters take memory.
+            if self._tasks.has_waiting() and self._queue.qsize() < _ENOUGH:
                 self._is_urgent.wait(GATHER)
+            # Between the wait and the queue: what was put before a call of hurry() is taken now, and
+            # a call from now on ends the next wait.
+            self._is_urgent.clear()
             while not self._queue.empty():
                 batch.append(self._queue.get())
             for rendered in batch:
