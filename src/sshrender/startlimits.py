@@ -40,6 +40,14 @@ _LOOKING = frozenset(
 )
 """Commands that neither render nor read a document."""
 
+_NAMES = {
+    resource.RLIMIT_AS: ("address space (RLIMIT_AS, ulimit -v)", "v"),
+    resource.RLIMIT_DATA: ("data (RLIMIT_DATA, ulimit -d)", "d"),
+    resource.RLIMIT_STACK: ("the stack (RLIMIT_STACK, ulimit -s)", "s"),
+    resource.RLIMIT_NOFILE: ("open files (RLIMIT_NOFILE, ulimit -n)", "n"),
+}
+"""What each limit is of, and the option of ulimit that sets it."""
+
 _USUAL = {"s": "8192", "n": "1024"}
 """What Linux starts with (include/asm-generic/resource.h), of limits that better stay finite."""
 
@@ -57,13 +65,13 @@ _LARGE_STACK = 64 * MIB
 def require(command: str) -> None:
     """Raise UserError where this process has too little for a command. ``command``: name, or empty."""
     is_small = command in _LOOKING or not command
-    for kind, name, option, least in (
-        (resource.RLIMIT_AS, "address space (RLIMIT_AS", "v", (MIN_MEMORY, MIN_MEMORY_TO_LOOK)),
-        (resource.RLIMIT_DATA, "data (RLIMIT_DATA", "d", (MIN_DATA, MIN_DATA_TO_LOOK)),
-        (resource.RLIMIT_STACK, "the stack (RLIMIT_STACK", "s", (MIN_STACK, MIN_STACK)),
-        (resource.RLIMIT_NOFILE, "open files (RLIMIT_NOFILE", "n", (MIN_FILES, MIN_FILES_TO_LOOK)),
+    for kind, least in (
+        (resource.RLIMIT_AS, (MIN_MEMORY, MIN_MEMORY_TO_LOOK)),
+        (resource.RLIMIT_DATA, (MIN_DATA, MIN_DATA_TO_LOOK)),
+        (resource.RLIMIT_STACK, (MIN_STACK, MIN_STACK)),
+        (resource.RLIMIT_NOFILE, (MIN_FILES, MIN_FILES_TO_LOOK)),
     ):
-        _require(kind, f"{name}, ulimit -{option})", option, least[is_small])
+        _require(kind, least[is_small])
     # Locks, loads and processes are known from there. A bare chroot(1) has none.
     if not is_small and not os.access("/proc/self/stat", os.R_OK):
         raise UserError(
@@ -73,7 +81,7 @@ def require(command: str) -> None:
 
 def require_memory() -> None:
     """Raise UserError where this process, and so its children, may not have the memory to read a PDF."""
-    _require(resource.RLIMIT_AS, "address space (RLIMIT_AS, ulimit -v)", "v", MIN_MEMORY)
+    _require(resource.RLIMIT_AS, MIN_MEMORY)
 
 
 def limit_reservations() -> None:
@@ -109,7 +117,8 @@ STOP_SECONDS = 3
 """CPU seconds in which a run stops and writes what it has: one suffices (measured)."""
 
 
-def _require(kind: int, name: str, option: str, least: int) -> None:
+def _require(kind: int, least: int) -> None:
+    name, option = _NAMES[kind]
     soft, hard = resource.getrlimit(kind)
     if soft == resource.RLIM_INFINITY or soft >= least:
         return

@@ -93,34 +93,28 @@ def _check(san: Path, file: Path) -> None:
     assert subprocess.run(["cmp", made, file], check=False).returncode == 0
 
 
-def test_a_line_that_breaks_repeats_no_more_than_a_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "cuts"),
+    [
+        (20 << 20, [4 << 20, 12 << 20, 18 << 20]),
+        pytest.param(
+            2 << 30, [share * (2 << 30) // 6 for share in range(1, 6)], marks=pytest.mark.matrix
+        ),
+    ],
+    ids=["20 MiB", "2 GiB"],
+)
+def test_a_line_that_breaks_repeats_no_more_than_a_part_and_fills_no_memory(
+    tmp_path: Path, size: int, cuts: list[int]
+) -> None:
     san = tmp_path / "san"
     san.mkdir()
-    size = 20 << 20
-    file = sparse_document(tmp_path / "catalogue.pdf", size)
-    with _server(san) as (pid, link), chromium() as browser:
-        address = urlsplit(link)
-        with Line(address.port or 0, [(4 << 20), (12 << 20), (18 << 20)]) as line:
-            _upload(browser, link, line, file)
-            assert line.broken == 3
-            assert line.sent < size + 3 * uploads.DEFAULT_PART + OVERHEAD
-        assert _peak(pid) < 150 << 20
-    _check(san, file)
-
-
-@pytest.mark.matrix
-def test_two_gigabytes_and_five_broken_lines_fill_no_memory(tmp_path: Path) -> None:
-    san = tmp_path / "san"
-    san.mkdir()
-    size = 2 << 30
     file = sparse_document(tmp_path / "atlas.pdf", size)
     with _server(san) as (pid, link), chromium() as browser:
         address = urlsplit(link)
-        cuts = [share * size // 6 for share in range(1, 6)]
-        with Line(address.port or 0, cuts) as line:
+        with Line(address.port or 0, list(cuts)) as line:  # it takes them out, one by one
             _upload(browser, link, line, file)
             print(f"sent twice: {line.sent - size} bytes; memory: {_peak(pid)} bytes", os.getloadavg())
-            assert line.broken == 5
-            assert line.sent < size + 5 * uploads.DEFAULT_PART + OVERHEAD
+            assert line.broken == len(cuts)
+            assert line.sent < size + len(cuts) * uploads.DEFAULT_PART + OVERHEAD
         assert _peak(pid) < 150 << 20
     _check(san, file)
