@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,15 @@ WAYS = {
     "mutool-draw": "`mutool draw`",
     "pdftoppm": "`pdftoppm -png`",
     "sshrender": "**sshrender**",
+    "sshrender-zlib": "sshrender, hosts without `libisal2`",
     "sshrender-bare": "sshrender `--no-overview`",
     "sshrender-ghostscript": "sshrender `--encoder ghostscript`",
     "sshrender-mutool": "sshrender `--recipe mutool`",
 }
 """The ways of the table, in its order."""
+
+FURTHER = ("plain", "mutool-draw", "sshrender", "sshrender-zlib", "sshrender-mutool")
+"""The ways that are measured at all settings; the others at the first one only."""
 
 EVERY = 10
 """One of so many pages is compared with Ghostscript's."""
@@ -57,8 +61,9 @@ def main() -> int:
             scans = Path(folder) / "large-images.pdf"
             images.make(scans, min(given.pages, IMAGE_PAGES))
             for document in [DEBIAN_REFERENCE, *given.documents, scans]:
-                for dpi, antialias in SETTINGS[:1] if given.quick else SETTINGS:
-                    cases.append(_case(document, dpi, antialias, given))
+                for setting in SETTINGS[:1] if given.quick else SETTINGS:
+                    ways = given.only or (WAYS if setting == SETTINGS[0] else FURTHER)
+                    cases.append(_case(document, setting, ways, given))
     except BenchmarkError as error:
         print(f"benchmarks: error: {error}", file=sys.stderr)
         return 2
@@ -84,11 +89,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _case(document: Path, dpi: int, antialias: str, given: argparse.Namespace) -> dict[str, Any]:
+def _case(
+    document: Path, setting: tuple[int, str], ways: Collection[str], given: argparse.Namespace
+) -> dict[str, Any]:
     """Measure one case. Raises BenchmarkError."""
-    ways = given.only or list(WAYS)
-    if "parallel-chunk" in ways and not _has_parallel():
-        ways = [way for way in ways if way != "parallel-chunk"]
+    dpi, antialias = setting
+    ways = [way for way in ways if way != "parallel-chunk" or _has_parallel()]
     command = [sys.executable, "-m", "benchmarks.compare", "--json", "--document", str(document)]
     command += ["--dpi", str(dpi), "--antialias", antialias, "--pages", str(given.pages)]
     command += ["--rounds", str(given.rounds), "--every", str(EVERY), "--only", *ways]

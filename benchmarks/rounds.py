@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.measure import BenchmarkError, Usage, measure
-from benchmarks.ways import DOCUMENT, OTHER_RENDERERS, WAYS, Setting, delivered, moments
+from benchmarks.ways import (
+    DOCUMENT,
+    LIBISAL,
+    OTHER_RENDERERS,
+    WAYS,
+    WITHOUT_ISAL,
+    Setting,
+    delivered,
+    moments,
+)
 
 SLOW = (
     "parallel-page"  # one connection for each page: takes several times as long as all others together
@@ -80,7 +90,8 @@ def _run(setting: Setting, result: Result) -> None:
     folder.mkdir()
     folder.chmod(0o777)  # the hosts log in as another user
     argv = WAYS[result.way](setting, result.way)
-    usage = measure(farm.popen, argv, farm.root / f"{result.way}.log", setting.group)
+    with _hosts_as_needed(setting, result.way):
+        usage = measure(farm.popen, argv, farm.root / f"{result.way}.log", setting.group)
     result.usages.append(usage)
     if result.way.startswith("sshrender"):
         found = moments(farm.san)
@@ -92,6 +103,21 @@ def _run(setting: Setting, result: Result) -> None:
             left.name != DOCUMENT
         ):  # also sshrender's job, which would be resumed instead of rendered again
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextlib.contextmanager
+def _hosts_as_needed(setting: Setting, way: str) -> Iterator[None]:
+    """Take ISA-L away from the hosts where a way is about hosts without it."""
+    if way not in WITHOUT_ISAL:
+        yield
+        return
+    for host in setting.farm.hosts:
+        host.exec("mv", LIBISAL, f"{LIBISAL}.away", check=True)
+    try:
+        yield
+    finally:
+        for host in setting.farm.hosts:
+            host.exec("mv", f"{LIBISAL}.away", LIBISAL, check=True)
 
 
 def _all_pages(setting: Setting, way: str) -> dict[int, str]:

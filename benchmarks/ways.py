@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
 import shlex
 import sys
@@ -175,10 +176,17 @@ WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
     "pdftoppm": _pdftoppm,
     "sshrender": _sshrender_default,
     "sshrender-bare": _sshrender_bare,
+    "sshrender-zlib": _sshrender_default,
     "sshrender-ghostscript": _sshrender_ghostscript,
     "sshrender-mutool": _sshrender_mutool,
     "sshrender-transferred": _sshrender_transferred,
 }
+
+WITHOUT_ISAL = frozenset({"sshrender-zlib"})
+"""Ways whose hosts lack ISA-L, so that they compress by zlib."""
+
+LIBISAL = f"/usr/lib/{platform.machine()}-linux-gnu/libisal.so.2"
+"""Where Debian's package libisal2 has the library (``dpkg -L libisal2``)."""
 
 OTHER_RENDERERS = frozenset({"mutool-draw", "pdftoppm", "sshrender-mutool"})
 """Ways whose pages are not Ghostscript's, so that they are not compared with them."""
