@@ -35,7 +35,8 @@ from sshrender.coordinator import inputhandlers, signals, switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
-from sshrender.runner.main import Runner
+from sshrender.runner.host.loadmeasurement import LoadMeter
+from sshrender.runner.readiness import Readiness
 from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.backgroundprocess import is_in_background
@@ -459,7 +460,7 @@ class TestHost:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
         monkeypatch.setattr(hostfacts, "gather", gather)
-        Runner(Wire(1, "x"), 1.0)._gather_facts(0)
+        Readiness(Wire(1, "x"), {}, LoadMeter()).gather(0)
         assert "RLIMIT_NPROC" in said[0]["reason"]
 
 

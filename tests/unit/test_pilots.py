@@ -447,7 +447,7 @@ def test_pilots_that_end_at_once_are_bounded_whatever_the_time(tmp_path: Path) -
     """Ten hours on a clock of our own: the engine accepts every array, and lists none of it."""
     pool = _Pool(tmp_path, squeue=Answer(0, ""))
     for second in range(0, 36_000, 5):
-        if second >= pool.manager._query_at:
+        if second >= pool.manager._queries.due:
             pool.manager._query(float(second))
         pool.manager._resize(float(second))
     submissions = [each for each in pool.called if each.startswith("sbatch")]

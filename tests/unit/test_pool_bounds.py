@@ -76,7 +76,7 @@ class Pool:
         for second in range(0, seconds, step):
             now = float(second)
             self.manager._take_from_threads(now)
-            if now >= self.manager._query_at:
+            if now >= self.manager._queries.due:
                 self.manager._query(now)
             self.manager._resize(now)
 
@@ -201,7 +201,7 @@ def test_what_pilots_report_is_read_while_a_command_of_the_engine_hangs(tmp_path
     pool = Pool(tmp_path, squeue=squeue)
     pool.manager._resize(0.0)
     array = pool.manager._arrays[0]
-    pool.manager._query_at = 0.0
+    pool.manager._queries.due = 0.0
     pool.manager.start()
     try:
         assert hangs.wait(30)

@@ -19,7 +19,7 @@ from importlib import resources
 from sshrender.transports.payload import strip
 
 # The holder imports pilotlines and the standard library, and nothing else.
-_MODULES = ("pilotlines", "holder")
+_MODULES = ("pilotlines", "allocationholder")
 
 # Like the loader of transports/payload.py, but read by ``python -`` from a here-document.
 _PROGRAM = """\
