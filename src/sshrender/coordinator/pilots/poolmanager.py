@@ -36,8 +36,8 @@ from sshrender.transports.batch.engines.interface import (
 from sshrender.transports.batch.filelink import FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at what pilots report."""
+LOOK_INTERVAL, SOON = 1.0, 0.2
+"""Seconds between two looks at what pilots report; the second after a note, as others start with it."""
 
 QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
 """Seconds between two queries of the engine, and most while it does not answer."""
@@ -216,16 +216,17 @@ class PoolManager:
     def _look(self) -> None:
         while not self._stop.is_set():
             if self._is_needed.wait(LOOK_INTERVAL):
-                self._read_notes()
-                self._stop.wait(LOOK_INTERVAL)
+                self._stop.wait(SOON if self._read_notes() else LOOK_INTERVAL)
 
-    def _read_notes(self) -> None:
+    def _read_notes(self) -> bool:
+        count = 0
         for array in list(self._arrays):
             # A pilot is named after the id, so its notes wait for the answer to the submission.
             if array.is_over or array.is_submitting:
                 continue
-            for note in array.folder.notes(array.pilots):
+            for count, note in enumerate(array.folder.notes(array.pilots), count + 1):
                 self._take(array, note)
+        return count > 0
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
         with self._lock:
