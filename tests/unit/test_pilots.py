@@ -639,7 +639,7 @@ def test_a_connection_begins_without_waits_and_a_quiet_one_costs_few_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(pilotlines.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     timer, begin, looks = pilotlines.LookTimer(), now, 0
     while now < begin + pilotlines.EAGER_SECONDS:
         now += timer.after(has_lines=False)

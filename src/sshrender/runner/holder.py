@@ -338,7 +338,7 @@ class Holder:
         self._writer = pilotlines.LineWriter(stem + ".up", self._key)
 
     def _take_lines(self, now: float) -> str:
-        """Carry out what the coordinator has written; return why to end."""
+        """Read and carry out what the coordinator has written; return why to end."""
         try:
             if self._pair == (0, 0):
                 self._find_pair()
@@ -354,6 +354,9 @@ class Holder:
         # Any line counts, also one that only says that the coordinator is there (KEEP).
         if lines:
             self._heard_at = now
+        return self._carry_out(lines)
+
+    def _carry_out(self, lines: List[bytes]) -> str:
         for line in lines:
             kind, data = line[:1], line[1:]
             if kind == START:

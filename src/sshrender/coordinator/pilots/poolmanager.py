@@ -219,14 +219,15 @@ class PoolManager:
                 self._stop.wait(SOON if self._read_notes() else LOOK_INTERVAL)
 
     def _read_notes(self) -> bool:
-        count = 0
+        found = False
         for array in list(self._arrays):
             # A pilot is named after the id, so its notes wait for the answer to the submission.
             if array.is_over or array.is_submitting:
                 continue
-            for count, note in enumerate(array.folder.notes(array.pilots), count + 1):
+            for note in array.folder.notes(array.pilots):
                 self._take(array, note)
-        return count > 0
+                found = True
+        return found
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
         with self._lock:
