@@ -72,7 +72,7 @@ def cancel_left(
 class Orphans:
     """Pilots of earlier coordinators whose pool this run does not use: it ends them, in a thread.
 
-    ``folder``: of the job's arrays; ``pools``: of the inventory, by name; ``say`` prints a line.
+    ``folder``: of the job's arrays; ``pools``: of the inventory, by name; ``print_line`` takes what is left.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Orphans:
         arrays: Sequence[je.PilotsRequested],
         folder: Path,
         pools: Mapping[str, PoolSetup],
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
     ) -> None:
         self._arrays = arrays
         self._folder = folder
         self._pools = pools
-        self._say = say
+        self._print_line = print_line
         self._left: list[LeftPilots] | None = None
         self._thread = threading.Thread(target=self._end, daemon=True, name="pilots of other pools")
 
@@ -100,14 +100,14 @@ class Orphans:
         self._left = cancel_left(self._arrays, self._pools)
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Wait so many seconds at most; say what is left, and return what to record."""
+        """Wait so many seconds at most; print what is left, and return what to record."""
         self._thread.join(timeout)
         if self._left is None:
             for name in {each.pool for each in self._arrays}:
-                self._say(f"pool {name}: pilots may wait in the queue (it does not answer)")
+                self._print_line(f"pool {name}: pilots may wait in the queue (it does not answer)")
             return []
         for left in self._left:
-            self._say(left.in_words())
+            self._print_line(left.in_words())
         names = {each.name for each in self._left}
         return [
             je.PilotsEnded(pool=each.pool, name=each.name)
