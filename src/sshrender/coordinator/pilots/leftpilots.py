@@ -72,7 +72,8 @@ def cancel_left(
 class Orphans:
     """Pilots of earlier coordinators whose pool this run does not use: it ends them, in a thread.
 
-    ``folder``: of the job's arrays; ``pools``: of the inventory, by name; ``print_line`` takes what is left.
+    ``folder``: of the job's arrays; ``pools``: of the inventory, by name. ``print_line`` is given a line
+    about what is left.
     """
 
     def __init__(

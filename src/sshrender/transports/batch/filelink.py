@@ -1,7 +1,8 @@
 """The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
-The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node
-and no command of the engine. A line takes 0.2 to 0.5 s each way, and less while a connection begins.
+The holder of the allocation (runner/allocationholder.py) is at the other end. It needs no port, no key
+on a node and no command of the engine. A line takes 0.2 to 0.5 s each way, and less while a connection
+begins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from sshrender.runner import holder, pilotlines
+from sshrender.runner import allocationholder, pilotlines
 from sshrender.transports import payload
 from sshrender.transports.interface import (
     ConnectFailed,
@@ -25,10 +26,10 @@ from sshrender.transports.interface import (
     RunnerSpec,
 )
 
-CONNECT_TIMEOUT = holder.ABANDONED
+CONNECT_TIMEOUT = allocationholder.ABANDONED
 """Seconds in which a holder finds its pair and answers; after that it has given up."""
 
-LATE_BYTES = holder.MAX_FAILING
+LATE_BYTES = allocationholder.MAX_FAILING
 """Seconds that the bytes of a line may arrive after its length, on a file server that reorders them, and
 that a file may fail to be read."""
 
@@ -50,8 +51,8 @@ class FileTransport:
             # START comes before the data, and KEEP (attach) before both: the holder reads lines in
             # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
-            link.append(holder.START + json.dumps(request).encode())
-            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+            link.append(allocationholder.START + json.dumps(request).encode())
+            link.append(allocationholder.DATA + payload.build(spec.marker, spec.silence))
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -66,7 +67,7 @@ class FileTransport:
         try:
             make_pair(Path(stem))
             link = FileLink(stem, self._key)
-            link.append(holder.KEEP)
+            link.append(allocationholder.KEEP)
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -77,7 +78,7 @@ class FileTransport:
         """Have the holder give its allocation back, if a connection was made. Never raises."""
         if self._link is not None:
             with contextlib.suppress(OSError):
-                self._link.append(holder.END)
+                self._link.append(allocationholder.END)
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line: the holder runs this in the allocation."""
@@ -130,9 +131,11 @@ class FileLink:
                 raise LinkClosed(_failure(damaged)) from None
             lines = []
         self._pause = self._timer.after(has_lines=bool(lines))
-        data = b"".join(line[1:] for line in lines if line[:1] == holder.OUTPUT)
+        data = b"".join(line[1:] for line in lines if line[:1] == allocationholder.OUTPUT)
         # Remembered, because the end may come in one look with the last output, which is returned first.
-        self._end = next((_closed(line[1:]) for line in lines if line[:1] == holder.EXIT), self._end)
+        self._end = next(
+            (_closed(line[1:]) for line in lines if line[:1] == allocationholder.EXIT), self._end
+        )
         if self._end is not None and not data:
             raise self._end
         return data  # what it printed before its end comes first
@@ -142,7 +145,7 @@ class FileLink:
         if self._is_closed.is_set():
             raise LinkClosed("the connection is closed")
         try:
-            self.append(holder.DATA + data)
+            self.append(allocationholder.DATA + data)
         except OSError as error:
             raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
 
@@ -156,7 +159,7 @@ class FileLink:
         if not self._is_closed.is_set():
             self._is_closed.set()
             with contextlib.suppress(OSError):
-                self.append(holder.CLOSE)
+                self.append(allocationholder.CLOSE)
 
 
 def make_pair(stem: Path) -> None:
