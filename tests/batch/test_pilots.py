@@ -224,16 +224,25 @@ def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repe
     batch.require_empty()
 
 
-def test_a_job_that_is_cancelled_without_a_coordinator_leaves_tombstones(
+def test_a_job_that_is_cancelled_without_a_coordinator_leaves_nothing_in_the_queue(
     batch: Batch, sshrender: Run, home: Path
 ) -> None:
     batch.configure(slots=0)
     process = _start(batch, pdfs.write(home / "two.pdf", pdfs.numbered(2)))
-    batch.until(lambda: len(batch.jobs("Q")) == 2)
+    batch.until(lambda: bool(batch.journal("pilots_submitted")))
     process.kill()
     process.communicate()
-    job = next((home / "san").glob("two-*")).name
-    assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
-    batch.configure(slots=2)
-    subprocess.run(["qstat", "-x", "-t"], check=True, capture_output=True)  # the queue is looked after
-    batch.require_empty()
+    folder = next((home / "san").glob("two-*"))
+    (batch.cluster.folder / "down").touch()
+    answer = sshrender("cancel", "--hosts", batch.hosts, "--json", folder.name)
+    assert answer.returncode == 0
+    (left,) = json.loads(answer.stdout)["jobs"][0]["pilots"]
+    assert "Connection refused" in left["reason"]
+    (batch.cluster.folder / "down").unlink()
+    assert [path.read_text() for path in folder.glob("batch/*/state")] == ["over\n"]
+    # What it says is typed as it stands.
+    assert left["command"] in answer.stderr
+    subprocess.run(["sh", "-c", left["command"]], check=True)
+    assert not batch.jobs("Q")
+    answer = sshrender("cancel", "--hosts", batch.hosts, "--json", folder.name)
+    assert "pilots" not in json.loads(answer.stdout)["jobs"][0]

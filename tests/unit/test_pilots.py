@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +36,7 @@ from sshrender.transports.batch.engines.interface import (
     SubmissionRefused,
 )
 from sshrender.transports.batch.engines.names import engine
+from sshrender.transports.batch.filelink import FileTransport
 
 KEY = b"k" * 32
 
@@ -631,3 +634,51 @@ def test_any_number_of_a_note_is_read(tmp_path: Path, cores: str, kept: int) -> 
 
 def test_a_raised_digit_is_no_index(tmp_path: Path) -> None:
     assert allocationholder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3
+
+
+def test_a_connection_begins_without_waits_and_a_quiet_one_costs_few_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(pilotlines, "time", SimpleNamespace(monotonic=lambda: now))
+    timer, begin, looks = pilotlines.LookTimer(), now, 0
+    while now < begin + pilotlines.EAGER_SECONDS:
+        now += timer.after(has_lines=False)
+        looks += 1
+    assert looks <= 201  # then it is over, whatever comes
+    for _ in range(5):
+        now += timer.after(has_lines=False)
+    assert timer.after(has_lines=False) == pilotlines.QUIET_INTERVAL
+    assert timer.after(has_lines=True) == pilotlines.BUSY_INTERVAL
+
+
+class _Failing:
+    """A file of lines that the file server does not give out."""
+
+    def __init__(self, code: int) -> None:
+        self.error = OSError(code, os.strerror(code))
+
+    def read_new(self) -> list[bytes]:
+        raise self.error
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_file_server_that_fails_for_a_moment_ends_no_pilot(tmp_path: Path, code: int) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    link = FileTransport(array.path, 0, KEY, 1).attach()
+    working, link._reader = link._reader, _Failing(code)  # type: ignore[assignment]
+    assert link.read(0.0) == b""
+    link._reader = working
+    assert link.read(0.0) == b""
+    pilot = allocationholder.Holder(str(array.path), 0, KEY, 600.0, 0)
+    pilot._find_pair()
+    pilot._reader = _Failing(code)  # type: ignore[assignment]
+    now = time.monotonic()
+    assert pilot._take_lines(now) == ""
+    assert pilot._take_lines(now + allocationholder.MAX_FAILING) == ""
+    with pytest.raises(OSError, match=os.strerror(code)):
+        pilot._take_lines(now + allocationholder.MAX_FAILING + 1)
+    pilot._reader, pilot._failing_since = _Failing(errno.ENOENT), None  # type: ignore[assignment]
+    with pytest.raises(FileNotFoundError):  # the folder is gone, which is a tombstone
+        pilot._take_lines(now)

@@ -47,6 +47,7 @@ def run_job(
     inbox: queue.SimpleQueue[Any],
     finish: Callable[[Outcome, Callable[[], None]], None] = lambda _outcome, _fence: None,
     pools: Sequence[PoolSetup] = (),
+    unused_pools: Sequence[PoolSetup] = (),
 ) -> Outcome:
     """Run the job until it ends, and return the outcome. Raises UserError.
 
@@ -78,7 +79,9 @@ def run_job(
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
             names = None if pools else [setup.plan.name for setup in hosts]
             drained = guarded_call(san, lambda: drains.read(san, names))
-            inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained, pools)
+            inputs = RunInputs(
+                plan, hosts, held, nonce, links, inbox, view, drained, pools, unused_pools
+            )
             coordinator = Coordinator(inputs)
             signals.enter_context(caught(inbox.put, lambda: view.print_line(coordinator.status_line())))
             outcome = coordinator.run()

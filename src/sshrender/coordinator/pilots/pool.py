@@ -42,6 +42,8 @@ class PoolSetup:
     """*pipe*, *files*, or *auto*: pipe where the engine has it, and files if that fails."""
     via: tuple[str, ...] = ()
     """The ssh command to the machine that has the engine's commands; empty: this one."""
+    login: tuple[str, ...] = ()
+    """The ssh command to it as a user types it, without the command that is run there."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"

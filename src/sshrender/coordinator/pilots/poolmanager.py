@@ -32,8 +32,8 @@ from sshrender.transports.batch.engines.interface import (
 from sshrender.transports.batch.filelink import FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at what pilots report."""
+LOOK_INTERVAL, SOON = 1.0, 0.2
+"""Seconds between two looks at what pilots report; the second after a note, as others start with it."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds after which a pilot that was told to leave counts as ended: it may have been killed first."""
@@ -195,16 +195,18 @@ class PoolManager:
     def _look(self) -> None:
         while not self._stop.is_set():
             if self._is_needed.wait(LOOK_INTERVAL):
-                self._read_notes()
-                self._stop.wait(LOOK_INTERVAL)
+                self._stop.wait(SOON if self._read_notes() else LOOK_INTERVAL)
 
-    def _read_notes(self) -> None:
+    def _read_notes(self) -> bool:
+        found = False
         for array in list(self._arrays):
             # A pilot is named after the id, so its notes wait for the answer to the submission.
             if array.is_over or array.is_submitting:
                 continue
             for note in array.folder.notes(array.pilots):
                 self._take(array, note)
+                found = True
+        return found
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
         with self._lock:
