@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
@@ -43,8 +44,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
 
 
 def _journal(job_dir: str | Path) -> list[dict[str, Any]]:
-    path = Path(job_dir) / "journal.jsonl"
-    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
+    return lines_of(Path(job_dir) / "journal.jsonl")
 
 
 def _left_on(host: Host) -> list[str]:

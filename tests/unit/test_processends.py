@@ -6,14 +6,13 @@ import _thread
 import gc
 import os
 import subprocess
-import time
 import warnings
 from typing import Any
 
 import pytest
 
 from sshrender import processends
-from tests.stretch import stretched
+from tests.stretch import stretched, wait_until
 
 
 @pytest.mark.parametrize("has_room", [True, False])
@@ -38,10 +37,7 @@ def test_a_process_that_outlives_its_end_is_waited_for(
     os.close(theirs)
     for left in processends._left:
         left.wait(stretched(10))
-    until = time.monotonic() + stretched(10)
-    while _is_there(pid) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not _is_there(pid)
+    wait_until(lambda: not _is_there(pid), 10, "its end", pause=0.01)
 
 
 def _no_room(*_: object) -> None:
