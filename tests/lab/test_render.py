@@ -17,7 +17,7 @@ from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import open_gate_after, pace
+from tests.lab.slow import GATE, gated, open_gate_after, pace
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 
@@ -113,8 +113,9 @@ def _names(count: int) -> list[str]:
 
 
 def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
-    pace(farm.hosts, 0.25)  # one that is reached a second later still gets its share
-    code, summary, stderr = _render(farm, full)
+    open_gate_after(farm.hosts, 0.25, 4, GATE)
+    with gated(farm, node1="idle", node2="idle"):
+        code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 20
     assert all(host["pages"] > 2 for host in summary["hosts"])
