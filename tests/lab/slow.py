@@ -76,7 +76,7 @@ GATE = "/var/tmp/go"
 
 @contextmanager
 def gated(farm: Farm, **states: str) -> Iterator[None]:
-    """While a command runs, keep ``GATE`` closed on the hosts until they have come into these states.
+    """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
 
     For a test of what each host contributes, or of what becomes of it: however late it is met, the job
     lasts until then. Hosts have programs of ``open_gate_after``.
@@ -88,8 +88,7 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
 
     def are_reached() -> bool:
         entries = [each for each in _entries(farm)[before:] if each["type"] == "host_state"]
-        reached = {each["host"]: each["state"] for each in entries}
-        return all(reached.get(host) == state for host, state in states.items())
+        return states.items() <= {(each["host"], each["state"]) for each in entries}
 
     def attend() -> None:
         try:
