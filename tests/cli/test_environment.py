@@ -38,7 +38,7 @@ from sshrender.runner.host import hostfacts, processlimits
 from sshrender.runner.main import Runner
 from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
-from sshrender.views.jobcontrol import is_in_background
+from sshrender.views.backgroundprocess import is_in_background
 from tests import pdfs
 from tests.conftest import PROGRAM
 from tests.lab import prepared
@@ -514,7 +514,7 @@ class TestTerminal:
     def test_a_job_in_the_background_has_no_dashboard(self, is_background: bool, home: Path) -> None:
         code = (
             "import sys\nfrom sshrender.cli import dashboard as d\n"
-            "from sshrender.views import jobcontrol as j\n"
+            "from sshrender.views import backgroundprocess as j\n"
             "print('why:', d.why_no_dashboard(), j.is_in_background(sys.stdout))"
         )
         status, said = _at_terminal([sys.executable, "-c", code], is_background)

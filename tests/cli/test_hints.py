@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from sshrender.__main__ import _usage
-from sshrender.cli import jsonresult, repeatedoptions
+from sshrender.cli import hintcommands, jsonresult
 from sshrender.cli.app import app
 from sshrender.config import keyfile
 from sshrender.coordinator.storageerrors import storage_error
@@ -51,13 +51,13 @@ def run(*words: object) -> Said:
     if isinstance(error, typer.TyperException):
         error = _usage(error)
     if isinstance(error, UserError):
-        hint = repeatedoptions.complete(error.hint, line)
+        hint = hintcommands.complete(error.hint, line)
         return Said(int(error.code), result.output, error.what, hint)
     assert error is None or isinstance(error, SystemExit), repr(error)
     code = result.return_value if isinstance(result.return_value, int) else result.exit_code
     errors = re.findall(r"^sshrender: error: (.*)", result.output, re.MULTILINE)
     hints = re.findall(r"^hint: (.*)", result.output, re.MULTILINE)
-    hint = repeatedoptions.complete(hints[-1], line) if hints else ""
+    hint = hintcommands.complete(hints[-1], line) if hints else ""
     return Said(code, result.output, "\n".join(errors), hint)
 
 

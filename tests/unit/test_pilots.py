@@ -24,7 +24,7 @@ from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
-from sshrender.runner import holder, pilotlines
+from sshrender.runner import allocationholder, pilotlines
 from sshrender.transports.batch import enginecalls, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
@@ -177,12 +177,12 @@ def test_a_session_that_is_killed_is_reported_by_the_process_outside_of_it(tmp_p
 def test_each_engine_tells_a_pilot_which_element_it_is(
     environ: dict[str, str], words: list[str], index: int
 ) -> None:
-    assert holder.index_of(environ, words) == index
+    assert allocationholder.index_of(environ, words) == index
 
 
 def test_variables_of_an_engine_reach_neither_the_renderers_nor_the_job() -> None:
     environ = {"SLURM_CPU_BIND": "x", "SLURM_CONF": "/c", "PATH": "/bin", "PMIX_ID": "1", "GS_LIB": "/"}
-    assert holder.kept(environ) == {"SLURM_CONF": "/c", "PATH": "/bin"}
+    assert allocationholder.kept(environ) == {"SLURM_CONF": "/c", "PATH": "/bin"}
     assert enginecalls.kept({**environ, "SBATCH_X": "1", "LC_ALL": "C"}) == {
         "SLURM_CONF": "/c",
         "PATH": "/bin",
@@ -588,8 +588,8 @@ def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -
     with pytest.raises(SubmissionRefused, match="qstat is not installed here"):
         setup.call(Command(("qstat", "-x")))
     # TORQUE tells a job nothing of its memory.
-    assert holder.memory_of({**setup.environment}) <= 1 << 30
-    assert not {name for name in holder.kept({**setup.environment}) if "MEMORY" in name}
+    assert allocationholder.memory_of({**setup.environment}) <= 1 << 30
+    assert not {name for name in allocationholder.kept({**setup.environment}) if "MEMORY" in name}
 
 
 def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None:
@@ -609,7 +609,7 @@ def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: P
     parent, other = os.pipe()
     _lines(tmp_path / "0.pilot")
     # The walltime is over, so that it serves one look.
-    pilot = holder.Holder(str(tmp_path), 0, KEY, time.monotonic(), parent)
+    pilot = allocationholder.Holder(str(tmp_path), 0, KEY, time.monotonic(), parent)
     pilot._writer = pilotlines.LineWriter(str(_lines(tmp_path / "0.e1.1.up")), KEY)
     pilot._start_runner({"argv": ["true"], "silence": 60})
     assert pilot._runner is not None
@@ -617,7 +617,7 @@ def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: P
     pilot._input = b"a line that nobody reads\n"
     assert pilot._serve() == "its walltime ended"
     lines = pilotlines.LineReader(str(tmp_path / "0.e1.1.up"), KEY).read_new()
-    assert [line[:1] for line in lines] == [holder.EXIT]
+    assert [line[:1] for line in lines] == [allocationholder.EXIT]
     os.close(parent)
     os.close(other)
 
@@ -633,4 +633,4 @@ def test_any_number_of_a_note_is_read(tmp_path: Path, cores: str, kept: int) -> 
 
 
 def test_a_raised_digit_is_no_index(tmp_path: Path) -> None:
-    assert holder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3
+    assert allocationholder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3

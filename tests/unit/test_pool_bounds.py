@@ -14,7 +14,7 @@ import pytest
 
 from sshrender.config.units import parse_walltime
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pilots import IDLE_TIMEOUT, Pilots
+from sshrender.coordinator.pilots.pilothosts import IDLE_TIMEOUT, Pilots
 from sshrender.coordinator.pilots.pool import DELAYS, Backoff, Demand, PoolReport, PoolSetup
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
 from sshrender.core import events as ev
@@ -22,7 +22,7 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.job.journal import journalentries as je
 from sshrender.runner import pilotlines
-from sshrender.runner.host import allocation
+from sshrender.runner.host import earlierrunners
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -466,7 +466,7 @@ def test_a_runner_ends_earlier_ones_of_its_allocation_and_nothing_else(
     earlier = start(token, "sshrender-runner", "node1")
     others = [start(token, "a guardian"), start(f"{token}0", "sshrender-runner", "node1")]
     monkeypatch.setenv("SSHRENDER_ALLOCATION", token)
-    allocation.end_others()
+    earlierrunners.end_others()
     assert earlier.wait(30) == -signal.SIGINT
     for process in others:
         assert process.poll() is None

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from sshrender.api import removal
-from sshrender.api.rendering import require_allowed
+from sshrender.api.renderoptions import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve, validated
 from sshrender.coordinator.jobplan import JobPlan

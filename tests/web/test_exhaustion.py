@@ -16,7 +16,7 @@ from typing import Any, cast
 import bcrypt
 import pytest
 
-from sshrender.api.documentpasswords import DocumentPasswords
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web import uploads, webjobs
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.pagearchive import Member, PageArchive
@@ -90,7 +90,7 @@ def test_a_login_that_trickles_ends_and_only_few_arrive_at_the_same_time(
     san: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A form of a person without a name: up to here the server reads what anybody sends."""
-    monkeypatch.setattr("sshrender.web.pageroutes.MAX_LOGINS", 3)
+    monkeypatch.setattr("sshrender.web.htmlroutes.MAX_LOGINS", 3)
     users = home / "users"
     users.write_text("")
     head = (
@@ -386,7 +386,7 @@ def test_a_session_ends_with_the_password_that_began_it(san: Path, home: Path) -
 
 
 def test_a_password_is_forgotten_with_its_job(san: Path) -> None:
-    passwords = DocumentPasswords()
+    passwords = UploadPasswords()
     with serving(san, passwords=passwords) as client:
         job = _submit(client)
         passwords.give(job, "secret")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobtable import JobTable
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
@@ -37,9 +37,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def passwords() -> DocumentPasswords:
+def passwords() -> UploadPasswords:
     """Those that the server keeps."""
-    return DocumentPasswords()
+    return UploadPasswords()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def san(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(san: Path, passwords: DocumentPasswords) -> Iterator[Client]:
+def client(san: Path, passwords: UploadPasswords) -> Iterator[Client]:
     """A server for all tests here."""
     with serving(san, passwords=passwords) as found:
         yield found
@@ -176,7 +176,7 @@ def _stored(client: Client) -> int:
 
 
 def test_a_document_with_a_password_is_asked_for_it(
-    browser: Browser, client: Client, passwords: DocumentPasswords, tmp_path: Path
+    browser: Browser, client: Client, passwords: UploadPasswords, tmp_path: Path
 ) -> None:
     plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(2))
     page = Page(browser, client, "alice")

@@ -10,9 +10,9 @@ from sshrender.api.hosts import check_hosts
 from sshrender.api.jobs import deadline_of, on_san
 from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
+from sshrender.coordinator.dryrun import DryRun, plan_dry_run
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.coordinator.pilots.poolcheck import PoolCheck
-from sshrender.coordinator.spaceestimate import DryRun, plan_dry_run
 from sshrender.document.reading import Reading
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning, lastresort, startlimits
-from sshrender.api.jobmessages import MAX_ORDER_BYTES, JobEnd, JobOrder
+from sshrender.api.jobworkermessages import MAX_ORDER_BYTES, JobEnd, JobOrder
 
 if TYPE_CHECKING:
     from sshrender.api.results import RenderResult

@@ -10,7 +10,7 @@ from sshrender.config import inventory as inv
 from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
-from sshrender.runner import holder
+from sshrender.runner import allocationholder
 
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
@@ -42,7 +42,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
 
 def _environment(pool: PoolEntry) -> dict[str, str]:
     """Return the variables of a pilot. TORQUE, OpenPBS and Grid Engine do not tell a job its memory."""
-    memory = {holder.MEMORY: str(pool.memory)} if pool.memory is not None else {}
+    memory = {allocationholder.MEMORY: str(pool.memory)} if pool.memory is not None else {}
     return {**pool.environment, **memory}
 
 

@@ -19,7 +19,7 @@ from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.poolaccess import pool_setup
-from sshrender.api.rendering import rendering_of, require_allowed
+from sshrender.api.renderoptions import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener
 from sshrender.api.runfiles import RunFiles

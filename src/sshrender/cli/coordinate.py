@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sshrender import gctuning
-from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS
+from sshrender.api.jobworkermessages import MAX_CONCURRENT_JOBS
 from sshrender.cli import jsonresult, options
 from sshrender.views import output
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender.api import errorlog
-from sshrender.views.jobcontrol import is_in_background
+from sshrender.views.backgroundprocess import is_in_background
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings

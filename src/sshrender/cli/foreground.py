@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from sshrender import gctuning
 from sshrender.api import errorlog
-from sshrender.cli import dashboard, jsonresult, repeatedoptions
+from sshrender.cli import dashboard, hintcommands, jsonresult
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views import output
 
@@ -208,7 +208,7 @@ class _Child:
             name = self.folders[-1].name if self.folders else "JOB"
             output.note(
                 f"the job continues (pid {self.pid}); to open the dashboard again:"
-                f" {repeatedoptions.complete(f'sshrender watch {shlex.quote(name)}')}"
+                f" {hintcommands.complete(f'sshrender watch {shlex.quote(name)}')}"
             )
             output.note(f"to stop it: kill -INT {self.pid}")
             return 0

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from sshrender.cli import hosttables, jsonresult, options, repeatedoptions, reporting
+from sshrender.cli import hintcommands, hosttables, jsonresult, options, reporting
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -87,7 +87,7 @@ def init(
     output.line(f"{target}: {node_set}")
     if check:
         _check(target, ssh_config)
-    output.line(f"next: {repeatedoptions.complete('sshrender hosts')}")
+    output.line(f"next: {hintcommands.complete('sshrender hosts')}")
 
 
 def _folder(named: Path | None, may_ask: bool) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.api import errorlog
-from sshrender.cli import jsonresult, repeatedoptions
+from sshrender.cli import hintcommands, jsonresult
 
 if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
@@ -30,7 +30,7 @@ def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
         color=settings.color,
         is_json=wants_json,
         log=errorlog.record,
-        complete=repeatedoptions.complete,
+        complete=hintcommands.complete,
     )
 
 

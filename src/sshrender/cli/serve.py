@@ -99,14 +99,14 @@ def serve(
 
 def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
     """Return the settings of the server. Raises UserError."""
-    from sshrender.api.documentpasswords import DocumentPasswords
     from sshrender.api.jobs import san_folder
     from sshrender.api.queue import QueueRun
+    from sshrender.api.uploadpasswords import UploadPasswords
     from sshrender.config.settings import resolve
     from sshrender.web import settings as web
 
     given, typed = context.params, options.typed(context)
-    passwords = DocumentPasswords() if given["coordinate"] else None
+    passwords = UploadPasswords() if given["coordinate"] else None
     resolved = resolve(typed, config).settings
     host, port = web.address_of(given["bind"])
     kind, file = web.auth_of(given["auth"])

@@ -16,7 +16,7 @@ from sshrender.core.records import Host, Page
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FailureKind, HostState, JobEnd, PageState
 from sshrender.errors import ExitCode
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.transports.interface import Refusal
 
 _REFUSED_BY = {

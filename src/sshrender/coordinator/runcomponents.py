@@ -25,7 +25,7 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
-from sshrender.coordinator.pilots.pilots import Pilots
+from sshrender.coordinator.pilots.pilothosts import Pilots
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.pilots.poolmanager import PoolManager
 from sshrender.coordinator.workers.localcanary import LocalCanary

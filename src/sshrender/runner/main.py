@@ -21,7 +21,7 @@ from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import (
-    allocation,
+    earlierrunners,
     fingerprint,
     hostfacts,
     jobfolder,
@@ -467,12 +467,12 @@ def main(marker: str, silence: float) -> NoReturn:
     """Run until the input ends. ``marker`` starts every line; ``silence``: seconds without a request."""
     # In an allocation the holder takes the engine's signals (holder.py), and this process ends with its
     # input. Renderers inherit that: a page that can still be finished must not count as crashed.
-    is_held = allocation.VARIABLE in os.environ
+    is_held = earlierrunners.VARIABLE in os.environ
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if is_held else lambda *_: die())
     signal.signal(signal.SIGINT, lambda *_: die())
     if is_held:
-        allocation.end_others()
+        earlierrunners.end_others()
     # 0 and 1: the streams of the connection. Renderers get neither of them.
     post = wire.Wire(1, marker)
     threadwatch.end_after_a_limit(post, die)

@@ -40,7 +40,7 @@ NOT_SENT = frozenset(
         "sshrender.renderers.devices",
         "sshrender.renderers.encoding",
         "sshrender.renderers.switches",
-        "sshrender.runner.holder",
+        "sshrender.runner.allocationholder",
         "sshrender.runner.pilotlines",
         "sshrender.storage.conditions",
         "sshrender.storage.files",

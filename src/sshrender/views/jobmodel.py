@@ -15,7 +15,7 @@ from typing import assert_never
 
 from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.views import hostwords
 from sshrender.views.poolreports import PoolReports

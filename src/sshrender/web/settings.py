@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.queue import QueueRun
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
 
@@ -70,7 +70,7 @@ class ServeSettings:
     viewers: frozenset[str] = frozenset()
     make_queue: Callable[[Callable[[str], None]], QueueRun] | None = None
     """Makes the run of the queue that goes on beside the server; None: others run it."""
-    passwords: DocumentPasswords | None = None
+    passwords: UploadPasswords | None = None
     """Those of uploaded documents; None where no queue runs beside the server, which could use them."""
     typed: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None

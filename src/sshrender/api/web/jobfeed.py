@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.api.jobs import job_names, on_san, read_or_record
-from sshrender.coordinator import overviewdata
+from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
@@ -143,7 +143,7 @@ class JobFeed:
         }
 
     def _records(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
-        return [overviewdata.page_of(self._model.pages[number]) for number in numbers]
+        return [overviewwriter.page_of(self._model.pages[number]) for number in numbers]
 
     def status(self) -> dict[str, Any]:
         """Return how the job stands, without its pages."""
@@ -154,7 +154,7 @@ class JobFeed:
         return {
             "state": report.state,
             "reason": report.reason,
-            "counts": overviewdata.counts_of(report),
+            "counts": overviewwriter.counts_of(report),
             "left": model.left(now) if is_running else None,
             "speed": model.rate.per_second(now) if is_running else None,
             "seconds": round(model.times.seconds(), 1),
@@ -162,7 +162,7 @@ class JobFeed:
             "work": sorted(
                 {each.page for host in model.hosts.values() for each in host.flights.values()}
             ),
-            "hosts": overviewdata.hosts_of(report, model),
+            "hosts": overviewwriter.hosts_of(report, model),
             "updated": report.updated,
             "runs": report.runs,
         }
@@ -173,7 +173,7 @@ class JobFeed:
         key = (self.offset, self._stamp)
         if self._sheet is None or self._sheet[0] != key:
             made = on_san(
-                self._san, lambda: overviewdata.sheet_of(self.folder, self.report, self._model)
+                self._san, lambda: overviewwriter.sheet_of(self.folder, self.report, self._model)
             )
             # Without the output folder: a web user must not see paths of the machine.
             self._sheet = key, {**made, "output": "", "offset": self.offset}

@@ -25,7 +25,8 @@ def carrier(
     is_known = _ELEMENT.fullmatch(element) is not None
     if not is_wanted or not is_known or engine.attached(element, cores, ()) is None:
         return files
-    # As the holder names it, which starts a runner where the command brings nothing (runner/holder.py).
+    # As the holder names it, which starts a runner where the command brings nothing
+    # (runner/allocationholder.py).
     allocation = f"a{note.token}"
     environment = {
         "SSHRENDER_ALLOCATION": allocation,

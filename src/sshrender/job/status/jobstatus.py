@@ -18,10 +18,10 @@ from sshrender.job.jobattributes import CANCELLED, Attributes
 from sshrender.job.journal import history
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.replay import replay
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
 from sshrender.job.output import outputfolder
-from sshrender.job.queue.pause import Pause
 from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.job.spec import JobSpec
 from sshrender.job.status.accounting import Account

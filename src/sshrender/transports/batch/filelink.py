@@ -1,7 +1,7 @@
 """The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
-The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node
-and no command of the engine. A line takes 0.2 to 0.5 s each way.
+The holder of the allocation (runner/allocationholder.py) is at the other end. It needs no port, no key
+on a node and no command of the engine. A line takes 0.2 to 0.5 s each way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from sshrender.runner import holder, pilotlines
+from sshrender.runner import allocationholder, pilotlines
 from sshrender.transports import payload
 from sshrender.transports.interface import (
     ConnectFailed,
@@ -25,7 +25,7 @@ from sshrender.transports.interface import (
     RunnerSpec,
 )
 
-CONNECT_TIMEOUT = holder.ABANDONED
+CONNECT_TIMEOUT = allocationholder.ABANDONED
 """Seconds in which a holder finds its pair and answers; after that it has given up."""
 
 LATE_BYTES = 15.0
@@ -49,8 +49,8 @@ class FileTransport:
             # START comes before the data, and KEEP (attach) before both: the holder reads lines in
             # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
-            link.append(holder.START + json.dumps(request).encode())
-            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+            link.append(allocationholder.START + json.dumps(request).encode())
+            link.append(allocationholder.DATA + payload.build(spec.marker, spec.silence))
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -65,7 +65,7 @@ class FileTransport:
         try:
             make_pair(Path(stem))
             link = FileLink(stem, self._key)
-            link.append(holder.KEEP)
+            link.append(allocationholder.KEEP)
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -76,7 +76,7 @@ class FileTransport:
         """Have the holder give its allocation back, if a connection was made. Never raises."""
         if self._link is not None:
             with contextlib.suppress(OSError):
-                self._link.append(holder.END)
+                self._link.append(allocationholder.END)
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line: the holder runs this in the allocation."""
@@ -89,7 +89,7 @@ class FileLink:
     def __init__(self, stem: str, key: bytes) -> None:
         self._writer = pilotlines.LineWriter(f"{stem}.down", key)
         self._reader = pilotlines.LineReader(f"{stem}.up", key)
-        self._interval = holder.BUSY_INTERVAL
+        self._interval = allocationholder.BUSY_INTERVAL
         # Two threads append: the one that writes requests, and the one that closes. Lines must not mix.
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
@@ -128,11 +128,13 @@ class FileLink:
         except OSError as error:
             raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None
         # The pause grows by half each time nothing came, from the busy interval up to the quiet one.
-        quiet = min(holder.QUIET_INTERVAL, 1.5 * self._interval)
-        self._interval = holder.BUSY_INTERVAL if lines else quiet
-        data = b"".join(line[1:] for line in lines if line[:1] == holder.OUTPUT)
+        quiet = min(allocationholder.QUIET_INTERVAL, 1.5 * self._interval)
+        self._interval = allocationholder.BUSY_INTERVAL if lines else quiet
+        data = b"".join(line[1:] for line in lines if line[:1] == allocationholder.OUTPUT)
         # Remembered, because the end may come in one look with the last output, which is returned first.
-        self._end = next((_closed(line[1:]) for line in lines if line[:1] == holder.EXIT), self._end)
+        self._end = next(
+            (_closed(line[1:]) for line in lines if line[:1] == allocationholder.EXIT), self._end
+        )
         if self._end is not None and not data:
             raise self._end
         return data  # what it printed before its end comes first
@@ -142,7 +144,7 @@ class FileLink:
         if self._is_closed.is_set():
             raise LinkClosed("the connection is closed")
         try:
-            self.append(holder.DATA + data)
+            self.append(allocationholder.DATA + data)
         except OSError as error:
             raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
 
@@ -156,7 +158,7 @@ class FileLink:
         if not self._is_closed.is_set():
             self._is_closed.set()
             with contextlib.suppress(OSError):
-                self.append(holder.CLOSE)
+                self.append(allocationholder.CLOSE)
 
 
 def make_pair(stem: Path) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from sshrender.runner import holder
+from sshrender.runner import allocationholder
 from sshrender.transports import childprocess, payload
 from sshrender.transports.batch import loginhost
 from sshrender.transports.batch.enginecalls import kept
@@ -164,7 +164,7 @@ class PipeLink:
             # works.
             # The shared folder is reported by others; what counts here is the stream.
             with contextlib.suppress(OSError):
-                self._keep.append(holder.KEEP)
+                self._keep.append(allocationholder.KEEP)
 
     def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
         """See Link.files."""

@@ -37,7 +37,7 @@ class Importer:
     def exec_module(module):
         exec(compile(SOURCES[module.__name__], module.__name__, "exec"), module.__dict__)
 sys.meta_path.insert(0, Importer)
-from sshrender.runner.holder import hold
+from sshrender.runner.allocationholder import hold
 hold(sys.argv[2], bytes.fromhex("{key}"), float(sys.argv[3]), sys.argv[4:])
 """
 

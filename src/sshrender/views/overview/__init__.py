@@ -1,6 +1,6 @@
 """Render the overview: one HTML file with all pages of a job, which needs no server.
 
-Pure: a dict in, the text of the file out; ``coordinator/overviewdata.py`` collects the data. The assets
+Pure: a dict in, the text of the file out; ``coordinator/overviewwriter.py`` collects it. The assets
 beside this module are inlined. The data is JSON in a script element that browsers do not run, and a
 content security policy names the digests of the only style and script that they may use.
 """

@@ -1,4 +1,4 @@
-"""Pages for people: the list with uploads, a job, hosts, and the ways in and out."""
+"""Endpoints that answer with HTML: the list with uploads, a job, hosts, and the ways in and out."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ nothing."""
 
 FAILURES, FAILURE_WINDOW = 2, 180.0
 """Failed connections of a pilot within so many seconds, after which it is taken for ended: its holder
-gives up after a minute (runner/holder.py)."""
+gives up after a minute (runner/allocationholder.py)."""
 
 
 @dataclass(slots=True)
