@@ -6,7 +6,9 @@ import _thread
 import gc
 import os
 import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,3 +52,13 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_guardian_of_a_folder_is_left_without_a_warning_and_removes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = "import sys; from sshrender.runner.host import localworkspace as own; own.guard(sys.argv[1])"
+    words = [sys.executable, "-W", "always", "-c", code, str(folder)]
+    answer = subprocess.run(words, capture_output=True, check=True)
+    assert (answer.stdout, answer.stderr) == (b"", b"")
+    wait_until(lambda: not folder.exists(), 10)
