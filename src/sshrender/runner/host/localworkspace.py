@@ -91,6 +91,6 @@ def guard(*paths: str) -> int:
     finally:
         # The guardian has its own copy of the reading end.
         os.close(theirs)
-    # It outlives this process, and nobody waits for it. Python warns of a child without a result.
+    # It outlives this process, which never waits for it. Python warns of a child without a result.
     process.returncode = 0
     return ours
