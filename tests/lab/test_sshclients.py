@@ -8,7 +8,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from sshrender.transports.sshchoice import FABRIC, OPENSSH, ChosenTransport
 from sshrender.transports.sshconfig import Overrides
 from tests.lab.host import new_key
 from tests.lab.loopback import Loopback
+from tests.stretch import wait_until
 
 CLIENTS = [FABRIC, OPENSSH]
 TIMEOUT = 20.0
@@ -52,9 +52,12 @@ def _connect(overrides: Overrides, client: str = "auto", name: str = "loopback")
     link.write(
         encode("hello") + encode("prepare", folder="/nowhere", nonce_file="n", nonce="n"), TIMEOUT
     )
-    end = time.monotonic() + TIMEOUT
-    while not any(isinstance(each, Hello) for each in reader.feed(link.read(0.2))):
-        assert time.monotonic() < end
+    wait_until(
+        lambda: any(isinstance(each, Hello) for each in reader.feed(link.read(0.2))),
+        TIMEOUT,
+        "what it says first",
+        pause=0,
+    )
     return link
 
 
@@ -282,10 +285,7 @@ def test_nothing_is_left_of_a_client_that_was_closed(
         link = _connect(to_it, client)
         assert mark in _processes()
         link.close()
-        end = time.monotonic() + TIMEOUT
-        while mark in _processes():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: mark not in _processes(), TIMEOUT, "its ProxyCommand ends", pause=0.05)
 
 
 RELAY = """

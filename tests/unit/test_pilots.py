@@ -37,6 +37,7 @@ from sshrender.transports.batch.engines.interface import (
 )
 from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileTransport
+from tests.stretch import wait_until
 
 KEY = b"k" * 32
 
@@ -118,12 +119,14 @@ def _hold(array: ArrayFolder, walltime: float = 600.0, **environ: str) -> subpro
     return job
 
 
-def _notes(array: ArrayFolder, index: int, count: int, seconds: float = 20.0) -> list[PilotNote]:
+def _notes(array: ArrayFolder, index: int, count: int) -> list[PilotNote]:
     found: list[PilotNote] = []
-    until = time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < until:
-        found += array.notes([index])
-        time.sleep(0.05)
+
+    def are_there() -> bool:
+        found.extend(array.notes([index]))
+        return len(found) >= count
+
+    wait_until(are_there, 20, lambda: found, pause=0.05)
     return found
 
 
