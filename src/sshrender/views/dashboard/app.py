@@ -38,9 +38,6 @@ from sshrender.views.text import clean
 REDRAW = 0.5
 """Seconds: two redraws a second look live and load a slow link little."""
 
-HANG_TIMEOUT = 5.0
-"""Seconds without an answer from the shared folder until the headline shows that."""
-
 _MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
 """Columns of the terminal and lines of the details that a thumbnail needs."""
 
@@ -278,11 +275,7 @@ class Dashboard(Navigation):
         self._show("#headline", Text("\n").join(words))
 
     def _storage_hang(self) -> str:
-        if self._is_reading and time.monotonic() - self._read_started > HANG_TIMEOUT:
-            return (
-                f"the shared folder has not answered for {time.monotonic() - self._read_started:.0f} s"
-            )
-        return ""
+        return headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
 
     def _update_lists(self) -> None:
         filters = self._pane_filters
