@@ -15,11 +15,13 @@ from sshrender.api.web.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import pagehistory
 from sshrender.web import bodies
+from sshrender.web.html import large_response
 from sshrender.web.identity import SHARED_SECONDS
 from sshrender.web.people import Role
-from sshrender.web.refusals import Refused, no_passwords
+from sshrender.web.refusals import Refused, busy, no_passwords
 from sshrender.web.routing import Call, Endpoints, number_of
-from sshrender.web.site import COMMENT_INTERVAL, Watched, public
+from sshrender.web.site import public
+from sshrender.web.watchedjob import COMMENT_INTERVAL, Watched
 
 JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
@@ -120,6 +122,8 @@ async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[byt
         async for message in watched.messages(since):
             if message is None:
                 yield b": still here\n\n"
+            elif isinstance(message, str):
+                yield b"event: trouble\ndata: %s\n\n" % json.dumps({"reason": message}).encode()
             else:
                 yield b"id: %d\ndata: %s\n\n" % message
         if watched.gone:
@@ -134,6 +138,8 @@ async def _next_event(watched: Watched, since: int) -> Response:
     async for message in watched.messages(since):
         if message is None:
             return Response(status_code=204)
+        if isinstance(message, str):
+            raise busy()
         # The first one says how the job stands, which the client may know already.
         if message[0] > since or time.monotonic() - began > 1 or since == 0:
             return Response(message[1], media_type="application/json")
@@ -145,7 +151,8 @@ async def _next_event(watched: Watched, since: int) -> Response:
 @JOBS.add("GET", f"{_JOB}/sheet", "All that the overview shows, with offset: where events continue")
 async def sheet(call: Call) -> Response:
     """Return the data of the overview."""
-    return JSONResponse(await (await _watched(call)).sheet())
+    made = await (await _watched(call)).sheet()
+    return await call.site.long.run(large_response, call.request, [made], "application/json")
 
 
 @JOBS.add("GET", f"{_JOB}/problems", "What is wrong, in words", answers={200: "problems, headline"})

@@ -37,6 +37,8 @@ class Limits:
     """Bytes per second that a body must arrive with."""
     reading: float = 60.0
     """Seconds after which a client that takes less than ``body_rate`` of an answer is disconnected."""
+    page: float = 1.0
+    """Seconds for the first reading of a job's journal, after which its page shows how far it is."""
     connections: int = 600
     bodies: int = 4
     """Parts of uploads that one user may send at a time."""
