@@ -137,7 +137,10 @@ async def logout(call: Call) -> Response:
 @PAGES.add("GET", "/enter/{token}", "Come in by the one-time link", needs=None)
 async def enter(call: Call) -> Response:
     """Begin a session for the person who opens the link first."""
-    if call.site.settings.auth is not Auth.LINK or call.request.method == "HEAD":
+    headers = call.request.headers
+    # What browsers fetch before anyone has decided to open it must not use the link up.
+    is_early = "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")).lower()
+    if call.site.settings.auth is not Auth.LINK or call.request.method == "HEAD" or is_early:
         raise not_found()
     root = html.root_of(call.request.url.path)
     if not await call.site.pool.run(webaccess.spend_link, call.site.san, call.word("token")):

@@ -39,18 +39,18 @@ MAX_FEED_PAGES = 300_000
 """Pages of all jobs in memory, or one job of any size: a page takes 1 KB, and more with its history."""
 
 
-class DocumentTurns:
-    """Reads the documents of one user, one after the other: each may take minutes."""
+class UserTurns:
+    """Long work of one user, one piece after the other: another user's does not wait for all of it."""
 
     def __init__(self, pool: SanPool) -> None:
         self._pool = pool
         self._lock = asyncio.Lock()
         self.waiting = 0
-        """Requests that have a document to read."""
+        """Requests that have such work."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a document is being read, perhaps for a client that has gone away."""
+        """Whether some is being done, perhaps for a client that has gone away."""
         return self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -80,14 +80,18 @@ class Site:
     downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
+    users: SanPool = field(default_factory=lambda: SanPool(2))
+    """Looks at the file of the users, which may lie on a file server."""
     counts: Counter[str] = field(default_factory=Counter)
     """Answers and bytes, for the metrics."""
     bodies: Counter[str] = field(default_factory=Counter)
     """Parts that each user is sending."""
     completing: Counter[str] = field(default_factory=Counter)
     """Uploads of each user that become jobs at this moment."""
-    reading: dict[str, DocumentTurns] = field(default_factory=dict)
+    reading: dict[str, UserTurns] = field(default_factory=dict)
     """Users whose documents are being put together and looked at."""
+    telling: dict[str, UserTurns] = field(default_factory=dict)
+    """Users for whom whole journals are being read."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
@@ -189,13 +193,22 @@ class Site:
             self._table = jobtable.whole_queue(self.san, self.settings.hosts_file)
         return self._table.read()
 
+    def documents_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
+        """Give what reads documents, one of each user at a time: minutes. Raises Refused (429)."""
+        return self._turns_of(self.reading, user, self.documents, "documents")
+
+    def journals_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
+        """Give what reads whole journals, one for each user at a time: seconds. Raises Refused (429)."""
+        return self._turns_of(self.telling, user, self.long, "questions")
+
     @contextlib.contextmanager
-    def documents_of(self, user: str) -> Iterator[DocumentTurns]:
-        """Give what reads documents, one of each user at a time. Raises Refused (429) for too many."""
-        turns = self.reading.setdefault(user, DocumentTurns(self.documents))
+    def _turns_of(
+        self, all_turns: dict[str, UserTurns], user: str, pool: SanPool, what: str
+    ) -> Iterator[UserTurns]:
+        turns = all_turns.setdefault(user, UserTurns(pool))
         if turns.waiting >= self.settings.quota.uploads:
             raise Refused(
-                429, "many of your documents are being read already", "wait", {"Retry-After": "5"}
+                429, f"many of your {what} are being worked on already", "wait", {"Retry-After": "5"}
             )
         turns.waiting += 1
         try:
@@ -203,7 +216,7 @@ class Site:
         finally:
             turns.waiting -= 1
             if not turns.waiting and not turns.is_busy:
-                self.reading.pop(user, None)
+                all_turns.pop(user, None)
 
     def close(self) -> None:
         """End what would keep the server from ending."""
@@ -239,9 +252,12 @@ class Site:
 
     async def reports(self, person: Person) -> list[dict[str, Any]]:
         """Return the jobs that this user may see, as ``status --json`` has them."""
-        damaged: dict[str, str] = {}
-        found = await self.long.run(jobreports.job_reports, self.san, damaged)
-        rows = [report.as_json() for report in found]
+        with self.journals_of(person.by) as turn:
+            return await turn(self._read_reports, person)
+
+    def _read_reports(self, person: Person) -> list[dict[str, Any]]:
+        require_readable(self.san)
+        rows = (report.as_json() for report in jobreports.job_reports(self.san, {}))
         return [public(row) for row in rows if person.may_see(row["job"], row["owner"] or "")]
 
     async def tend(self) -> None:
