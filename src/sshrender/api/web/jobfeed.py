@@ -183,7 +183,7 @@ class JobFeed:
 
     def sheet(self) -> dict[str, Any]:
         """Return what the overview shows; ``offset``: the byte of the journal up to which it counts."""
-        made = on_san(self._san, lambda: overviewdata.sheet_of(self.folder, self.report, self._model))
+        made = on_san(self._san, lambda: overviewwriter.sheet_of(self.folder, self.report, self._model))
         # Without the output folder: a web user must not see paths of the machine.
         return {**made, "output": "", "offset": self.offset}
 
