@@ -66,7 +66,6 @@ class JobFeed:
         self._model = JobModel(sorted(self._follower.report(folder, None).requested))
         # By page: the byte of the journal after which its record was last different.
         self._changed_at: dict[int, int] = {}
-        self._was_sent: set[int] = set()
         self._attributes = Attributes()
         self._stamp: object = None
         self.report = self._follower.report(folder, None)

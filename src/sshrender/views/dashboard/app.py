@@ -41,8 +41,8 @@ REDRAW = 0.5
 HANG_TIMEOUT = 5.0
 """Seconds without an answer from the shared folder until the headline shows that."""
 
-_MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
-"""Columns of the terminal and lines of the details that a thumbnail needs."""
+_MIN_WIDTH_FOR_IMAGE = 50
+"""Columns of the terminal that a thumbnail needs."""
 
 _MANY_ENTRIES = 500
 """Entries in one reading that mean that more of the journal is left to read: a block of it has 1 MiB."""
@@ -66,7 +66,7 @@ class Dashboard(Navigation):
     CSS_PATH = "dashboard.tcss"
     TITLE = "sshrender"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual has it so
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012 - as above
     COMMAND_PALETTE_BINDING = "ctrl+p"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {DashboardCommands}
     # The command palette lists them in this order: what only shows something comes first.
