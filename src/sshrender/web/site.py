@@ -265,11 +265,13 @@ class Site:
         from sshrender.api.web import webaccess
 
         while True:
-            with contextlib.suppress(Refused, OSError, UserError):
-                await self.long.run(uploads.clear_stale, self.san)
-                await self.long.run(webaccess.clear_links, self.san)
-                if self.settings.passwords is not None:
-                    await self.long.run(self.settings.passwords.forget_ended, self.san)
+            tasks = [uploads.clear_stale, webaccess.clear_links]
+            if self.settings.passwords is not None:
+                tasks.append(self.settings.passwords.forget_ended)
+            for task in tasks:
+                # What cannot be removed now is tried again in an hour, and keeps no other task from it.
+                with contextlib.suppress(Refused, OSError, UserError):
+                    await self.long.run(task, self.san)
             await asyncio.sleep(3600)
 
 

@@ -70,7 +70,6 @@ class JobFeed:
         self._model = JobModel(sorted(self._follower.report(folder, None).requested))
         # By page: the byte of the journal after which its record was last different.
         self._changed_at: dict[int, int] = {}
-        self._was_sent: set[int] = set()
         # Before the journal is read, which takes seconds: whether a user may see the job.
         self._attributes = on_san(san, lambda: jobattributes.load_or_none(folder)) or Attributes()
         self._stamp: object = None

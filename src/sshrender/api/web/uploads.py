@@ -174,6 +174,7 @@ def find(san: Path, id_: str, owner: str) -> Upload:
     """Return an upload of this user. Raises UploadError: of another user's, too, it is not there."""
     # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     if _ID.fullmatch(id_) and id_.startswith(f"{_prefix(owner)}-"):
+        # It is gone, or its record is damaged: both are answered below.
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             return _load(_folder(san, id_))
     raise UploadError("missing", "there is no such upload", "begin it again")
@@ -379,6 +380,7 @@ def complete(san: Path, upload: Upload, job: str) -> None:
 
 def job_of(san: Path, upload: Upload) -> str | None:
     """Return the job that the upload became; None while it is not completed. Raises OSError."""
+    # Not written yet, or damaged: then the upload is completed again.
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         return str(json.loads(files.read_plain(_folder(san, upload.id) / "job.json"))["job"])
     return None
@@ -436,6 +438,7 @@ def _open_uploads(san: Path, owner: str) -> list[Upload]:
     found = []
     for each in place.iterdir():
         if _ID.fullmatch(each.name) and each.name.startswith(f"{_prefix(owner)}-"):
+            # Removed meanwhile, or damaged: it is not listed.
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 found.append(_load(each))
     return found

@@ -63,7 +63,7 @@ class Dashboard(Navigation):
     CSS_PATH = "dashboard.tcss"
     TITLE = "sshrender"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual has it so
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012 - as above
     COMMAND_PALETTE_BINDING = "ctrl+p"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {DashboardCommands}
     # The command palette lists them in this order: what only shows something comes first.
@@ -338,7 +338,8 @@ class Dashboard(Navigation):
         file = ""
         page = self._map.page
         has_room = (
-            self.query_one("#details").size.height >= 8 and self.size.width >= _MIN_WIDTH_FOR_IMAGE
+            self.query_one("#details").size.height >= _MIN_HEIGHT_FOR_IMAGE
+            and self.size.width >= _MIN_WIDTH_FOR_IMAGE
         )
         if self._subject[0] == "page" and page is not None and has_room:
             file = self._model.pages[page].file
