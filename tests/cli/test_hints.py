@@ -374,7 +374,7 @@ def test_the_summary_for_programs_has_the_error_and_a_hint_that_works_here(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["sshrender", "render", "a.pdf", "--san", "/b"])
     stream = io.StringIO()
-    Reporter(stream, progress="jsonl", complete=repeatedoptions.complete).summary(SUMMARY, 10)
+    Reporter(stream, progress="jsonl", complete=hintcommands.complete).summary(SUMMARY, 10)
     event = json.loads(stream.getvalue())
     assert event["error"] == "4 pages missing"
     assert event["hint"] == "sshrender resume 'a b-12345678' --san /b"
@@ -385,9 +385,9 @@ def test_a_hint_of_a_job_s_own_process_gets_the_options_of_the_command(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["sshrender", "coordinate", "--san", "/b"])
     line = "a-1: hint: sshrender why a-1 --page 7"
-    assert repeatedoptions.in_line_of_job(line) == f"{line} --san /b"
+    assert hintcommands.in_line_of_job(line) == f"{line} --san /b"
     for other in ("a-1: sshrender status", "a-1: page 7 failed: no hint: sshrender status"):
-        assert repeatedoptions.in_line_of_job(other) == other
+        assert hintcommands.in_line_of_job(other) == other
 
 
 def test_a_render_that_fails_prints_the_next_step_and_that_shows_the_cause(
