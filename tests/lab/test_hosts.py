@@ -14,13 +14,13 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "hosts"]
 
 
 def _ask(farm: Farm, *words: str, **inventory: Any) -> subprocess.CompletedProcess[str]:
-    hosts = farm.write_inventory(defaults={"connect_timeout": 3}, **inventory)
+    hosts = farm.write_inventory(defaults={"connect_timeout": stretched(3)}, **inventory)
     return farm.run([*PROGRAM, "--hosts", str(hosts), *words])
 
 
