@@ -114,7 +114,7 @@ def _names(count: int) -> list[str]:
 
 def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
     open_gate_after(farm.hosts, 0.25, 4, GATE)
-    with gated(farm, node1="idle", node2="idle"):
+    with gated(farm, node1="sent", node2="sent"):
         code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 20
