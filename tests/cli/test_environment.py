@@ -313,7 +313,7 @@ def test_a_thread_without_memory_ends_the_command(dies: str) -> None:
     pid = os.fork()
     if pid == 0:
         os.dup2(writing, 2)
-        lastresort.watch_threads(lambda _error: None, lambda _limit: 1 // 0)
+        lastresort.watch_threads(lambda _limit: 1 // 0)
         waits = threading.Event()
 
         def fail(*_: object) -> None:
@@ -414,7 +414,7 @@ class TestFloor:
 def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
     error = ValueError("of a thread")
-    program._record(error)
+    lastresort._log(error)
     assert "of a thread" in (home / "log").read_text()
 
 

@@ -224,7 +224,9 @@ class TestShelf:
         held.beat()
         now[0] += 2
         assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
-        now[0] += lease.LEASE_SECONDS
+        now[0] += lease.LEASE_SECONDS / 2
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
+        now[0] += lease.LEASE_SECONDS / 2
         vanished = queue_scanner.look().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)

@@ -39,7 +39,7 @@ class HostKeyRefused(paramiko.SSHException):  # type: ignore[misc]  # paramiko h
     """The host's key is not accepted."""
 
 
-class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as above
     """Decides about keys that paramiko has not found among the known ones, as of a new host."""
 
     def __init__(self, settings: SshSettings, known: list[knownhosts.KnownKey]) -> None:

@@ -342,7 +342,7 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
         changes["known_hosts"] = (str(Path(overrides.known_hosts).expanduser()),)
     if overrides.host_key is not None:
         changes["host_key"] = overrides.host_key
-    applied = replace(settings, **changes)  # type: ignore[arg-type]
+    applied = replace(settings, **changes)  # type: ignore[arg-type]  # a dict of several types
     # After the overrides, because the inventory's known_hosts decides which lines count.
     if knownhosts.has_authority(applied.known_hosts, applied.known_name):
         applied = replace(applied, openssh_only=(*applied.openssh_only, "@cert-authority"))

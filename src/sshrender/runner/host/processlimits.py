@@ -46,6 +46,7 @@ def lower_own_priority() -> None:
 
     On Linux each thread has its own, and 0 is the one that calls (setpriority(2), notes).
     """
+    # Where a limit forbids it, the work is done at the priority that it has.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
 

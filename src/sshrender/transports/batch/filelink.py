@@ -77,6 +77,7 @@ class FileTransport:
     def dismiss(self) -> None:
         """Have the holder give its allocation back, if a connection was made. Never raises."""
         if self._link is not None:
+            # The holder gives its allocation back by itself after a minute.
             with contextlib.suppress(OSError):
                 self._link.append(allocationholder.END)
 
@@ -149,7 +150,7 @@ class FileLink:
         except OSError as error:
             raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
 
-    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002 - it has none
         """See Link.files."""
         raise FilesFailed("a pilot reads and writes the shared folder only")
 
@@ -158,6 +159,7 @@ class FileLink:
         # CLOSE is written once: a second close() must not add a line to a file that its holder has left.
         if not self._is_closed.is_set():
             self._is_closed.set()
+            # The holder ends a runner that hears nothing.
             with contextlib.suppress(OSError):
                 self.append(allocationholder.CLOSE)
 
