@@ -18,6 +18,14 @@ def stretched(seconds: float) -> float:
     return seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
 
 
+def page_timeout(seconds: float) -> str:
+    """Return a value of ``--page-timeout`` for a page without end, in which sound ones are rendered.
+
+    Renderers have the lowest priority: on a busy machine a sound page takes seconds, too.
+    """
+    return f"{min(stretched(seconds), 12):.0f}s"
+
+
 def wait_until(
     condition: Callable[[], Found],
     seconds: float = 90,

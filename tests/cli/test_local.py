@@ -16,7 +16,7 @@ from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run, Start
 from tests.plain import SMOOTHED, page_content
-from tests.stretch import wait_until
+from tests.stretch import page_timeout, stretched, wait_until
 
 NAMES = [f"page-{n:04d}.png" for n in range(1, 6)]
 ONE_BIT = ("tiffg4", "pbmraw")
@@ -215,7 +215,8 @@ def test_a_page_without_end_is_given_up_and_the_others_delivered(sshrender: Run,
     pages[1] = pdfs.endless_page()
     document = pdfs.write(home / "hang.pdf", pages)
     answer = sshrender(
-        "render", document, "-r", "36", "--page-timeout", "2s", "--retries", "2", "--json"
+        *("render", document, "-r", "36", "--json"),
+        *("--page-timeout", page_timeout(2), "--retries", "2"),
     )
     summary = json.loads(answer.stdout)
     assert answer.returncode == 3
@@ -262,7 +263,7 @@ def test_each_way_of_failing_is_told_apart(
     sshrender: Run, five: Path, tmp_path: Path, script: str, kind: str
 ) -> None:
     env = _fake_ghostscript(tmp_path / "bin", script)
-    limit = "6s" if kind == "timeout" else "60s"  # on a busy machine a sound page takes seconds, too
+    limit = page_timeout(6) if kind == "timeout" else "60s"
     options = ["-r", "36", "--page-timeout", limit, "--retries", "2", "--page-memory", "200M", "--json"]
     answer = sshrender("render", five, *options, env=env)
     summary = json.loads(answer.stdout)
@@ -392,7 +393,7 @@ def test_the_deadline(sshrender: Run, home: Path, paced: Paced) -> None:
     paced(60)
     document = pdfs.write(home / "slow.pdf", pdfs.numbered(1))
     # It counts from the command's start, and a busy machine takes seconds to open a document.
-    answer = sshrender("render", document, "--deadline", "6s", "--json")
+    answer = sshrender("render", document, "--deadline", f"{stretched(3) + 3:.0f}s", "--json")
     assert answer.returncode == 10
     assert json.loads(answer.stdout)["pages"]["missing"] == 1
 

@@ -252,7 +252,7 @@ def test_a_host_that_gives_no_page_back_holds_up_no_job(
 ) -> None:
     farm = _farm(farm_factory, {"deaf": DEAF})
     open_gate_after(farm.hosts[:1], 0.5, 2, GATE)  # or the other is not met in time to get a page
-    with gated(farm, node2="idle"):
+    with gated(farm, node2="sent"):
         ended = _run(farm, document, "--no-hedge", "--pages", "1-8")
     assert ended.summary["pages"]["done"] == 8
     deaf = _hosts(ended, {"deaf": DEAF})["deaf"]

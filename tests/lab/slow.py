@@ -78,7 +78,7 @@ GATE = "/var/tmp/go"
 def gated(farm: Farm, **states: str) -> Iterator[None]:
     """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
 
-    For a test of what each host contributes, or of what becomes of it: however late it is met, the job
+    "sent" is the state of a host to which a page was sent. For a test of what each host contributes, or of what becomes of it: however late it is met, the job
     lasts until then. Hosts have programs of ``open_gate_after``.
     """
     for host in farm.hosts:
@@ -87,8 +87,10 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
     ended = threading.Event()
 
     def are_reached() -> bool:
-        entries = [each for each in _entries(farm)[before:] if each["type"] == "host_state"]
-        return states.items() <= {(each["host"], each["state"]) for each in entries}
+        entries = _entries(farm)[before:]
+        reached = {(each["host"], each["state"]) for each in entries if each["type"] == "host_state"}
+        sent = {(each["host"], "sent") for each in entries if each["type"] == "page_sent"}
+        return states.items() <= reached | sent
 
     def attend() -> None:
         try:

@@ -79,7 +79,7 @@ def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> Non
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
     farm["node2"].san("gone")
     open_gate_after(farm.hosts, 0.24, 4, GATE)
-    with gated(farm, node1="idle", node2="idle"):
+    with gated(farm, node1="sent", node2="sent"):
         code, summary, stderr = _end(_start(farm, big, inventory))
     assert code == 0, stderr
     assert summary["pages"]["done"] == 30

@@ -81,7 +81,7 @@ def test_parts_that_travel_are_encrypted_too(farm: Farm, tmp_path: Path, passwor
     document = _encrypt(plain, tmp_path / "secret.pdf", "AES-256")
     inventory = {"extra": {"node2": {"san": False}}}
     open_gate_after(farm.hosts, 0.0, 4, GATE)
-    with gated(farm, node1="idle", node2="idle"):
+    with gated(farm, node1="sent", node2="sent"):
         code, summary, stderr = _end(_render(farm, document, password, **inventory))
     assert code == 0, stderr
     assert all(host["pages"] for host in summary["hosts"])

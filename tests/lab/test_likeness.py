@@ -97,7 +97,7 @@ def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_wha
 ) -> None:
     farm = paced(3)
     _with_another_ghostscript(farm["node3"])
-    code, summary, stderr = _render(farm, text, "--mixed", node3="idle")
+    code, summary, stderr = _render(farm, text, "--mixed", node3="sent")
     assert code == 0, stderr
     assert _host(summary, "node3")["pages"] > 0
     manifest = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())

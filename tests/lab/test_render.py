@@ -19,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import GATE, gated, open_gate_after, pace
 from tests.plain import SMOOTHED, page_content
-from tests.stretch import wait_until
+from tests.stretch import page_timeout, stretched, wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
@@ -114,7 +114,7 @@ def _names(count: int) -> list[str]:
 
 def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
     open_gate_after(farm.hosts, 0.25, 4, GATE)
-    with gated(farm, node1="idle", node2="idle"):
+    with gated(farm, node1="sent", node2="sent"):
         code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 20
@@ -235,7 +235,7 @@ def test_a_page_that_hangs_fails_on_three_hosts_and_the_rest_is_delivered(
     pages = pdfs.numbered(12)
     pages[4] = pdfs.endless_page()
     document = pdfs.write(tmp_path / "hang.pdf", pages)
-    code, summary, stderr = _render(farm, document, "--page-timeout", "2s")
+    code, summary, stderr = _render(farm, document, "--page-timeout", page_timeout(2))
     assert code == 3
     (failed,) = summary["failed_pages"]
     assert (failed["page"], failed["kind"]) == (5, "timeout")
@@ -395,7 +395,7 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
 
 def _from_cron(farm: Farm, document: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """With the environment that cron(8) gives, and no terminal."""
-    hosts = farm.write_inventory(defaults={"connect_timeout": 2})
+    hosts = farm.write_inventory(defaults={"connect_timeout": stretched(2)})
     bare = {"HOME": str(farm.home), "LOGNAME": "root", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
     taken = {name: None for name in os.environ if name not in bare}
     command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--quiet"]
@@ -415,7 +415,7 @@ def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, t
         farm[name].crash()
     endless = [pdfs.endless_page()] * 6
     document = pdfs.write(tmp_path / "bad.pdf", [*pdfs.numbered(2), *endless])
-    answer = _from_cron(farm, document, "--page-timeout", "1s", "--retries", "1")
+    answer = _from_cron(farm, document, "--page-timeout", page_timeout(1), "--retries", "1")
     assert answer.returncode == 3
     lines = answer.stderr.splitlines()
     assert len(lines) <= 10

@@ -27,7 +27,7 @@ from tests.lab.loopback import Loopback
 from tests.stretch import wait_until
 
 CLIENTS = [FABRIC, OPENSSH]
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture

@@ -48,7 +48,13 @@ def test_what_runs_on_hosts_is_python_3_7(path: Path) -> None:
 
 def test_what_runs_on_hosts_uses_only_what_python_3_7_has() -> None:
     answer = subprocess.run(
-        [str(Path(sys.executable).with_name("vermin")), "--no-tips", "--violations", "-t=3.7-"]
+        [
+            str(Path(sys.executable).with_name("vermin")),
+            "--processes=1",
+            "--no-tips",
+            "--violations",
+            "-t=3.7-",
+        ]
         + [str(path) for path in ON_HOSTS],
         capture_output=True,
         text=True,
