@@ -71,7 +71,7 @@ class _Plain:
 
 def _in_words(error: BadParameter) -> str:
     """Return what is wrong with a value: pydantic's own words are about its parsers."""
-    from sshrender.config import mistakes
+    from sshrender.config import pydanticmessages
 
     problems = getattr(error.__cause__, "errors", None)
-    return error.message if problems is None else mistakes.in_words(problems()[0])
+    return error.message if problems is None else pydanticmessages.in_words(problems()[0])
