@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
@@ -42,6 +43,8 @@ class PoolSetup:
     """*pipe*, *files*, or *auto*: pipe where the engine has it, and files if that fails."""
     via: tuple[str, ...] = ()
     """The ssh command to the machine that has the engine's commands; empty: this one."""
+    shared: Path | None = None
+    """The user's folder in which runs share the engine's answers; None: each asks for itself."""
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
     python: str = "python3"
