@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -568,12 +569,13 @@ def test_a_login_shell_says_where_the_commands_are_and_nothing_else(
     (tmp_path / "bin" / "qsub").write_text('#!/bin/sh\necho "$SBATCH_PARTITION|$POEM|$PWD|$*"; cat\n')
     (tmp_path / "bin" / "qsub").chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for shell in ("/bin/sh", "/bin/bash"):
+    # sshd has the user's shell read the line.
+    for shell in filter(None, map(shutil.which, ("sh", "bash", "tcsh", "fish"))):
         monkeypatch.setenv("SHELL", shell)
-        answer = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])(
-            Command(("qsub", "grün  *"), "in")
-        )
-        assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
+        for server in ("", "other"):
+            call = enginecalls.EngineCalls(["sh", "-c", '"$SHELL" -c "$1"', "ssh"], server)
+            answer = call(Command(("qsub", "grün  *"), "in"))
+            assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
 
 
 def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,11 @@ class PoolSetup:
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"
+
+    def typed(self, *words: str) -> str:
+        """Return a command of the engine as a user types it here."""
+        line = shlex.join(words)
+        return shlex.join([*self.login, line]) if self.login else line
 
 
 @dataclass(frozen=True, slots=True)
