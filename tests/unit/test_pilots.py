@@ -141,7 +141,8 @@ def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path:
 def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_path: Path) -> None:
     array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
     array.create([7], epoch=1)
-    job = _hold(array, walltime=50.0, PBS_ARRAYID="7", PBS_NUM_PPN="3")
+    # The options of the pool have made its own walltime shorter.
+    job = _hold(array, walltime=600.0, PBS_WALLTIME="50", PBS_ARRAYID="7", PBS_NUM_PPN="3")
     started, retiring = _notes(array, 7, 2)
     assert (started.kind, started.cores, started.node) == ("started", 3, os.uname().nodename)
     assert (retiring.kind, retiring.reason) == ("retiring", "its walltime ends soon")

@@ -155,6 +155,15 @@ class PbsEngine:
         return answer.code in _GONE_CODES and not any(each in text for each in _FAILED)
 
 
+def held_reason(comment: str, types: str) -> str:
+    """Return why a job is held that its user has not held. ``types``: u, o and s (qhold(1B))."""
+    others = types.replace("u", "").replace("n", "")
+    if not others:
+        return ""
+    # A scheduler such as Maui sets s, and says nothing.
+    return waiting_reason(comment) or f"held by the batch system (Hold_Types {others})"
+
+
 def waiting_reason(comment: str) -> str:
     """Return why a job waits, of the comment of its scheduler; empty where that tells of its start."""
     # ``Job started on …`` (TORQUE), ``Job run at …`` and ``Job Array Began at …`` (OpenPBS) stay in the
