@@ -174,6 +174,8 @@ def test_an_array_of_one_is_one_that_each_engine_accepts() -> None:
     [
         ("slurm", "12;cluster\n", "", "12"),
         ("torque", "12[].desk\n", "", "12[].desk"),
+        ("slurm", "charged to: print\n12\nbudget left: 90%\n", "", "12"),
+        ("torque", "charged to: print\n12[].desk\nbudget left: 90%\n", "", "12[].desk"),
         ("openpbs", "12[].desk\n", "", "12[].desk"),
         ("gridengine", "12.1-8:1\n", "", "12"),
         ("htcondor", "12.0 - 12.7\n", "", "12"),
@@ -345,7 +347,7 @@ def test_a_job_of_htcondor_is_gone_only_if_its_queue_was_asked(err: str, is_done
     assert engine("htcondor").is_done(Answer(1, "", err)) is is_done
 
 
-@pytest.mark.parametrize("name", ["torque", "openpbs", "htcondor"])
+@pytest.mark.parametrize("name", ["slurm", "torque", "openpbs", "htcondor"])
 def test_a_submission_that_succeeded_without_an_id_may_be_in_the_queue(name: str) -> None:
     """``-z`` prints none: what is looked for by name must not be submitted again."""
     with pytest.raises(EngineUnavailable, match="no id"):
