@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sshrender.api.sshcommand import SshCommand
 from sshrender.config import inventory as inv
-from sshrender.config.paths import find_inventory
+from sshrender.config.paths import cache_folder, find_inventory
 from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.errors import UserError
 from sshrender.runner import allocationholder
 
 
@@ -28,6 +29,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         call=EngineCalls(via, _server(pool)),
         carrier=pool.carrier,
         via=tuple(via),
+        shared=_shared_folder(),
         login=() if host is None else tuple(shlex.split(SshCommand(host, config_file).ssh())),
         pilots=pool.pilots,
         cores=pool.cores,
@@ -41,6 +43,14 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _shared_folder() -> Path | None:
+    """Return where runs of this user share the answers of engines; None for a user without a home."""
+    try:
+        return cache_folder() / "queues"
+    except UserError:
+        return None
 
 
 def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:

@@ -7,7 +7,6 @@ here would keep its place in the queue until it starts.
 from __future__ import annotations
 
 import re
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,12 +116,6 @@ class Orphans:
         ]
 
 
-def typed(pool: PoolSetup, words: Iterable[str]) -> str:
-    """Return a command of the engine as a user types it here."""
-    line = shlex.join(words)
-    return shlex.join([*pool.login, line]) if pool.login else line
-
-
 def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
     engine = pool.engine
     handles = {each.name: ArrayHandle(each.name, each.array) for each in entries}
@@ -148,7 +141,7 @@ def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilo
         # An engine that does not answer is not asked again for each array.
         reason = reason or _failure(pool, command)
         if reason:
-            words = typed(pool, command.words)
+            words = pool.typed(*command.words)
             left.append(LeftPilots(pool.name, name, handles[name].array, reason, words))
     return left
 
