@@ -127,8 +127,10 @@ class LinkClosed(Exception):
                 " because of a start-up file (~/.bashrc) or a forced command (authorized_keys)"
             )
         how = "cannot be executed" if self.status == 126 else "not found"
-        # The script of a virtual environment is there, and its interpreter is not.
-        more = f": {words}" if "bad interpreter" in words else ""
+        # The script of a virtual environment is there, and its interpreter is not: the words of bash
+        # before and from 5.2 on.
+        lacks = any(each in words for each in ("bad interpreter", "required file not found"))
+        more = f": {words}" if lacks else ""
         return f"{program} {how} on {host}{more}"
 
 

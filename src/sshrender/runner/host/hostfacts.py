@@ -25,7 +25,10 @@ _VERSION = re.compile(r"[0-9]+[.][0-9]+[0-9.]*$")
 
 def gather(ghostscript: str) -> Dict[str, Any]:
     """Return cores, memory in bytes, versions, encoder, boot id and name of this host."""
+    # Beside Ghostscript, which takes longer.
+    testing = processlimits.begin_test()
     version, why_not = ask_ghostscript(ghostscript)
+    processlimits.end_test(testing)
     return {
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
