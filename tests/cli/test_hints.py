@@ -325,6 +325,8 @@ SUMMARY = {
 FAILED = {"page": 7, "kind": "timeout", "reason": "x", "attempts": 1, "hosts": ["n"]}
 REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures": 0}
 
+DRAINED = {**REFUSED, "state": "drained"}
+
 
 @pytest.mark.parametrize(
     ("changes", "step"),
@@ -333,6 +335,8 @@ REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures
         ({"exit_code": 130}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 3, "failed_pages": [FAILED]}, "sshrender why 'a b-12345678' --page 7"),
         ({"exit_code": 4}, "sshrender hosts"),
+        ({"exit_code": 4, "hosts": [DRAINED]}, "sshrender undrain n"),
+        ({"exit_code": 4, "hosts": [DRAINED, REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),

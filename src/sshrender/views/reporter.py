@@ -70,7 +70,11 @@ class Reporter:
             verbose=self._verbose,
             color=self._color,
         )
-        view = GuardedView(view, lambda error: self.report_defect("progress is no longer shown", error))
+        view = GuardedView(
+            view,
+            lambda error: self.report_defect("progress is no longer shown", error),
+            self._complete,
+        )
         try:
             yield view
         finally:
