@@ -174,6 +174,8 @@ class JobModel:
         self.output = ""
         self.held = ""
         self.pause: Pause | None = None
+        self.told_pause: Pause | None = None
+        """A pause that the run's process tells: a journal on a full disk has no room for it."""
         self.pools = PoolReports()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
@@ -190,7 +192,13 @@ class JobModel:
     @property
     def paused(self) -> str:
         """What is wrong with the storage while the run is paused; else empty."""
-        return "" if self.pause is None else self.pause.reason
+        found = self.current_pause
+        return "" if found is None else found.reason
+
+    @property
+    def current_pause(self) -> Pause | None:
+        """The pause of the run: as the journal records it, or as the run's process tells it."""
+        return self.pause or self.told_pause
 
     @property
     def settled(self) -> int:
