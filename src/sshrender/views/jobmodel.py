@@ -174,8 +174,7 @@ class JobModel:
         self.output = ""
         self.held = ""
         self.pause: Pause | None = None
-        self.told_pause: Pause | None = None
-        """A pause that the run's process tells: a journal on a full disk has no room for it."""
+        self.told_pause: Pause | None = None  # by the run's process: a full disk takes no journal entry
         self.pools = PoolReports()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
@@ -192,13 +191,7 @@ class JobModel:
     @property
     def paused(self) -> str:
         """What is wrong with the storage while the run is paused; else empty."""
-        found = self.current_pause
-        return "" if found is None else found.reason
-
-    @property
-    def current_pause(self) -> Pause | None:
-        """The pause of the run: as the journal records it, or as the run's process tells it."""
-        return self.pause or self.told_pause
+        return next((each.reason for each in (self.pause, self.told_pause) if each), "")
 
     @property
     def settled(self) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal.journalentries import PageWaits, StorageFailed
 from sshrender.job.journal.journalformat import timestamp
+
+if TYPE_CHECKING:
+    from sshrender.core.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,8 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
     # A pause without a coordinator is not waited for by any process.
-    if job.current_pause is not None and coordinator:
-        waits = pause(job.current_pause.since, job.current_pause.until)
-        return f"paused {waits}", "bold red reverse"
+    if (waits := job.pause or job.told_pause) is not None and coordinator:
+        return f"paused {pause(waits.since, waits.until)}", "bold red reverse"
     if job.held:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:
