@@ -79,6 +79,9 @@ async def job(call: Call) -> Response:
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
+    if report.state == "queued":
+        await call.site.listed()
+        row["is_untaken"] = call.site.is_untaken
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
 
