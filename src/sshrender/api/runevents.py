@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.interface import View
 
 

@@ -23,7 +23,7 @@ from sshrender import gctuning
 from sshrender.api import errorlog
 from sshrender.cli import dashboard, hintcommands, jsonresult
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views import output
 
 if TYPE_CHECKING:

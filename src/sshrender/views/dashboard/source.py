@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Operation
 
 
