@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
-from sshrender.job.queue.pause import Pause
 
 from sshrender.job.journal.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.views.dashboard.source import HostLine, JobFacts, JobLine, JobList, JobView, Listed
 from tests.entries import entry

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sshrender.job.queue.pause import Pause
 from textual._compositor import CompositorUpdate
 from textual.pilot import Pilot
 
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.dashboard import keyhints
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.imagescreen import PageImageScreen, part
