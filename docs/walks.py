@@ -135,7 +135,7 @@ JOB = (
     Step("coordinator.loop", "coordinator.jobrun", "renders the pages, as in the first walk"),
     Step("coordinator.outcome", "coordinator.loop", "sums up: state, exit code, failed pages"),
     Step("job.output.manifest", "coordinator.jobrun", "writes `manifest.json`"),
-    Step("coordinator.overviewdata", "api.runcontext", "writes `overview.html`"),
+    Step("coordinator.overviewwriter", "api.runcontext", "writes `overview.html`"),
     Step("coordinator.notification", "api.runcontext", "sends mail and runs `on_done`"),
     Step("api.jobprocess", "api.jobworker", "reads how the job ended", "pipe"),
 )

@@ -33,7 +33,7 @@ def main() -> None:
     code = 1
     try:
         commandstart.start()
-        lastresort.watch_threads(_record, _report)
+        lastresort.watch_threads(_report)
         streams.open_missing()
         streams.be_lenient()
         code = flushed(_within_limits())
@@ -65,13 +65,6 @@ def _command() -> str:
     return words[0] if words else ""
 
 
-def _record(error: BaseException) -> None:
-    """Write an error that a thread did not handle into the log: no traceback reaches the terminal."""
-    from sshrender.api import errorlog
-
-    errorlog.record(error)
-
-
 def flushed(code: int) -> int:
     """Write out what both streams hold; return the exit code, STORAGE in place of 0 if that fails."""
     why = streams.flush()
@@ -79,6 +72,7 @@ def flushed(code: int) -> int:
         error = jsonresult.unwritable(why)
         jsonresult.narrate(error)
         code = error.code
+    # The reader of stderr may be gone; the exit code says what matters.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     return code

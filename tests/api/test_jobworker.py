@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.api import errorlog, jobworker
-from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import WORKER
+from sshrender.api.jobworkermessages import JobEnd, JobOrder
 from sshrender.errors import ExitCode, UserError
 from tests import pdfs
 from tests.conftest import Run

@@ -23,7 +23,7 @@ import typer
 from typer.testing import CliRunner
 
 from sshrender.__main__ import _usage
-from sshrender.cli import jsonresult, repeatedoptions
+from sshrender.cli import hintcommands, jsonresult
 from sshrender.cli.app import app
 from sshrender.config import keyfile
 from sshrender.coordinator.storageerrors import storage_error
@@ -55,13 +55,13 @@ def run(*words: object) -> Said:
     if isinstance(error, typer.TyperException):
         error = _usage(error)
     if isinstance(error, UserError):
-        hint = repeatedoptions.complete(error.hint, line)
+        hint = hintcommands.complete(error.hint, line)
         return Said(int(error.code), result.output, error.what, hint)
     assert error is None or isinstance(error, SystemExit), repr(error)
     code = result.return_value if isinstance(result.return_value, int) else result.exit_code
     errors = re.findall(r"^sshrender: error: (.*)", result.output, re.MULTILINE)
     hints = re.findall(r"^hint: (.*)", result.output, re.MULTILINE)
-    hint = repeatedoptions.complete(hints[-1], line) if hints else ""
+    hint = hintcommands.complete(hints[-1], line) if hints else ""
     return Said(code, result.output, "\n".join(errors), hint)
 
 
@@ -325,6 +325,8 @@ SUMMARY = {
 FAILED = {"page": 7, "kind": "timeout", "reason": "x", "attempts": 1, "hosts": ["n"]}
 REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures": 0}
 
+DRAINED = {**REFUSED, "state": "drained"}
+
 
 @pytest.mark.parametrize(
     ("changes", "step"),
@@ -333,6 +335,8 @@ REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures
         ({"exit_code": 130}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 3, "failed_pages": [FAILED]}, "sshrender why 'a b-12345678' --page 7"),
         ({"exit_code": 4}, "sshrender hosts"),
+        ({"exit_code": 4, "hosts": [DRAINED]}, "sshrender undrain n"),
+        ({"exit_code": 4, "hosts": [DRAINED, REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),
@@ -374,7 +378,7 @@ def test_the_summary_for_programs_has_the_error_and_a_hint_that_works_here(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["sshrender", "render", "a.pdf", "--san", "/b"])
     stream = io.StringIO()
-    Reporter(stream, progress="jsonl", complete=repeatedoptions.complete).summary(SUMMARY, 10)
+    Reporter(stream, progress="jsonl", complete=hintcommands.complete).summary(SUMMARY, 10)
     event = json.loads(stream.getvalue())
     assert event["error"] == "4 pages missing"
     assert event["hint"] == "sshrender resume 'a b-12345678' --san /b"
@@ -385,9 +389,9 @@ def test_a_hint_of_a_job_s_own_process_gets_the_options_of_the_command(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["sshrender", "coordinate", "--san", "/b"])
     line = "a-1: hint: sshrender why a-1 --page 7"
-    assert repeatedoptions.in_line_of_job(line) == f"{line} --san /b"
+    assert hintcommands.in_line_of_job(line) == f"{line} --san /b"
     for other in ("a-1: sshrender status", "a-1: page 7 failed: no hint: sshrender status"):
-        assert repeatedoptions.in_line_of_job(other) == other
+        assert hintcommands.in_line_of_job(other) == other
 
 
 def test_a_render_that_fails_prints_the_next_step_and_that_shows_the_cause(

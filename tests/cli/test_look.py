@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sshrender.config import recipes
-from sshrender.config.recipelook import Wishes
+from sshrender.config.recipeappearance import AppearanceRequest
 from tests import pdfs
 from tests.conftest import Run
 from tests.plain import page_content
@@ -75,9 +75,9 @@ def test_pdftoppm_has_two_resolutions(tmp_path: Path) -> None:
     """The words that the recipe gets are words that the program knows."""
     page = pdfs.PdfPage((0, 0, 100, 200), DRAWING, "/CropBox [10 20 90 150]")
     document = pdfs.write(tmp_path / "one.pdf", [page])
-    wishes = Wishes(dpi=(102, 49), box="crop", antialias="4")
+    request = AppearanceRequest(dpi=(102, 49), box="crop", antialias="4")
     fields = {"document": str(document), "page": "1", "stem": str(tmp_path / "made")}
-    step = recipes.as_sent(["pdftoppm"], {}, wishes)[0]["steps"][0]
+    step = recipes.as_sent(["pdftoppm"], {}, request)[0]["steps"][0]
     subprocess.run([word.format(**fields) for word in step], check=True)
     with Image.open(tmp_path / "made.png") as image:
         assert abs(image.width - 80 * 102 / 72) <= 1

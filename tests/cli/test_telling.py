@@ -63,7 +63,7 @@ def test_an_address_that_is_none_is_refused_before_anything_is_done(document: Pa
 _BROKEN = {
     "mail": "import sshrender.coordinator.notification as n\nn.mail = lambda *a: 1 / 0",
     "on_done": "import sshrender.coordinator.notification as n\nn.run = lambda *a: 1 / 0",
-    "overview": "import sshrender.coordinator.overviewdata as o\no.write = lambda *a: 1 / 0",
+    "overview": "import sshrender.coordinator.overviewwriter as o\no.write = lambda *a: 1 / 0",
     "manifest": "import sshrender.job.output.manifest as m\nm.save = lambda *a: 1 / 0",
     "view": "import sshrender.views.plain as p\np.PlainView.snapshot = lambda *a: 1 / 0",
     "entry": "import sshrender.views.plain as p\np.PlainView.entry = lambda *a: 1 / 0",

@@ -16,7 +16,7 @@ import pytest
 import typer
 import typer.main
 
-from sshrender.cli import repeatedoptions
+from sshrender.cli import hintcommands
 from sshrender.cli.app import app
 from tests.house.hints import Hint, command_of, hints
 from tests.house.source import ROOT
@@ -205,13 +205,13 @@ WORDS = {
 FROM_ELSEWHERE = {
     "api/assembly.py::make",
     "api/jobworker.py::run",
-    "api/rendering.py::_require",
+    "api/renderoptions.py::_require",
     "api/web/webjobs.py::_without_path",
     "cli/config.py::validate",
     "config/settings.py::resolve",
     "config/validation.py::invalid",
     "document/facts.py::_error",
-    "job/profiles.py::_read",
+    "job/iccprofiles.py::_read",
     "job/signature.py::require",
 }
 """Functions that pass on a hint that is found where it is made."""
@@ -293,10 +293,10 @@ def test_a_wrong_hint_is_noticed() -> None:
 
 @pytest.mark.parametrize("name", sorted(TREE.commands))
 def test_options_that_a_command_does_not_take_are_not_repeated(name: str) -> None:
-    given = [word for option in repeatedoptions.REPEATED for word in (option, "x")]
-    added = repeatedoptions.complete(f"sshrender {name}", given).split()[2:]
+    given = [word for option in hintcommands.REPEATED for word in (option, "x")]
+    added = hintcommands.complete(f"sshrender {name}", given).split()[2:]
     known = {option for each in TREE.commands[name].params for option in each.opts}
-    assert {word for word in added if word.startswith("--")} == known & set(repeatedoptions.REPEATED)
+    assert {word for word in added if word.startswith("--")} == known & set(hintcommands.REPEATED)
 
 
 @pytest.mark.parametrize("page", ["README.md", "man/sshrender-queue.7"])
@@ -315,10 +315,10 @@ def test_a_program_that_is_not_on_the_path_is_named_as_it_was_called(
 ) -> None:
     monkeypatch.setattr("sys.argv", [".venv/bin/sshrender", "render", "x.pdf", "--san=a b"])
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert repeatedoptions.complete("see it: sshrender status") == (
+    assert hintcommands.complete("see it: sshrender status") == (
         "see it: .venv/bin/sshrender status --san 'a b'"
     )
-    assert repeatedoptions.complete("the inventory of sshrender") == "the inventory of sshrender"
+    assert hintcommands.complete("the inventory of sshrender") == "the inventory of sshrender"
     program = tmp_path / "sshrender"
     program.touch(mode=0o755)
-    assert repeatedoptions.complete("sshrender hosts --help") == "sshrender hosts --help"
+    assert hintcommands.complete("sshrender hosts --help") == "sshrender hosts --help"

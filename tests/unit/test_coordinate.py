@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from sshrender.api import jobprocess, queue
-from sshrender.api.documentpasswords import DocumentPasswords
-from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
+from sshrender.api.jobworkermessages import JobEnd, JobOrder
 from sshrender.api.queue import JobStarter
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.cli import coordinate
 from sshrender.config.settings import resolve
 from sshrender.coordinator import notification
@@ -62,7 +62,7 @@ class _Starter(JobStarter):
     def __init__(self, san: Path, *, wants_json: bool = False) -> None:
         settings = replace(resolve({}, None).settings, on_done=("tell",))
         self.said: list[str] = []
-        passwords = DocumentPasswords()
+        passwords = UploadPasswords()
         super().__init__(san, settings, None, self.said.append, passwords, wants_json=wants_json)
 
 

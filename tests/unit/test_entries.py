@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sshrender.coordinator import overviewdata
+from sshrender.coordinator import overviewwriter
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.errors import ExitCode
 from sshrender.job.folder import JobFolder
@@ -98,7 +98,7 @@ def _show_everywhere(folder: JobFolder) -> None:
         *pagehistory.lines(found),
         *pagehistory.lines([*pagehistory.of_page(found, 7), *pagehistory.of_host(found, "node1")]),
         *(line for each in found if (line := plain.describe(each, 2)) is not None),
-        sheet.render(overviewdata.sheet(folder, SPEC, found, None)),
+        sheet.render(overviewwriter.sheet(folder, SPEC, found, None)),
     ]
     accounting.of("big", "ann", found)
     job, styles = jobmodel.JobModel(range(1, 61)), of_terminal()

@@ -23,7 +23,7 @@ from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.nonce import Nonce
-from sshrender.job.output import outputstore, publish
+from sshrender.job.output import outputrecordfiles, publish
 from sshrender.runner.host import jobfolder
 from sshrender.storage import files, newfiles, primitives
 
@@ -102,8 +102,8 @@ def test_a_job_s_folder_lease_files_and_pages_work_there(tmp_path: Path, lack: s
     seen = publish.identity(attempt)
     publish.remove(final, seen)  # another file than was seen: it gets its name back
     assert final.read_bytes() == PAGE
-    assert outputstore.create(tmp_path, 1, b"{}") is not None
-    assert outputstore.create(tmp_path, 1, b"{}") is None
+    assert outputrecordfiles.create(tmp_path, 1, b"{}") is not None
+    assert outputrecordfiles.create(tmp_path, 1, b"{}") is None
     for each in (descriptor, page, other):
         os.close(each)
     left = [path.name for path in (*folder.path.iterdir(), *folder.pages.iterdir())]

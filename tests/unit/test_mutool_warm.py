@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from sshrender.config import recipes
-from sshrender.config.recipelook import Wishes
+from sshrender.config.recipeappearance import AppearanceRequest
 from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
@@ -124,9 +124,9 @@ class Warm:
     """One session, and what it makes of a page."""
 
     def __init__(
-        self, folder: Path, document: Path, wishes: Wishes, *, has_rasters: bool = True
+        self, folder: Path, document: Path, given: AppearanceRequest, *, has_rasters: bool = True
     ) -> None:
-        recipe = Recipe.of(recipes.as_sent(["mutool"], {}, wishes)[0])
+        recipe = Recipe.of(recipes.as_sent(["mutool"], {}, given)[0])
         assert recipe is not None
         look = look_of(recipe)
         assert look is not None
@@ -166,7 +166,7 @@ class Warm:
 
 @pytest.fixture
 def warm(tmp_path: Path, document: Path) -> Iterator[Warm]:
-    made = Warm(tmp_path, document, Wishes())
+    made = Warm(tmp_path, document, AppearanceRequest())
     yield made
     made.session.close()
 
@@ -185,20 +185,24 @@ def _look(png: bytes) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words", "declined"),
+    ("given", "words", "declined"),
     [
-        (Wishes(), ["-r", DPI], SPOTS),
-        (Wishes(antialias="2", box="crop"), ["-r", DPI, "-A", "2"], (*SPOTS, 1, 2, 3, 4)),
-        (Wishes(size=(131, 77)), ["-w", "131", "-h", "77"], SPOTS),
-        (Wishes(device="pnggray"), ["-r", DPI, "-c", "gray"], SPOTS),
+        (AppearanceRequest(), ["-r", DPI], SPOTS),
+        (AppearanceRequest(antialias="2", box="crop"), ["-r", DPI, "-A", "2"], (*SPOTS, 1, 2, 3, 4)),
+        (AppearanceRequest(size=(131, 77)), ["-w", "131", "-h", "77"], SPOTS),
+        (AppearanceRequest(device="pnggray"), ["-r", DPI, "-c", "gray"], SPOTS),
     ],
     ids=["as it is", "antialias", "size", "grey"],
 )
 def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
-    tmp_path: Path, document: Path, wishes: Wishes, words: list[str], declined: tuple[int, ...]
+    tmp_path: Path,
+    document: Path,
+    given: AppearanceRequest,
+    words: list[str],
+    declined: tuple[int, ...],
 ) -> None:
     """Also where pages share what MuPDF keeps in its cache."""
-    warm = Warm(tmp_path, document, wishes)
+    warm = Warm(tmp_path, document, given)
     plain = {number: _look(_draw(document, number, words)) for number in range(1, len(PAGES) + 1)}
     try:
         had_tiles = False
@@ -215,7 +219,7 @@ def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
 
 
 def test_without_room_for_rasters_mutool_writes_the_files(tmp_path: Path, document: Path) -> None:
-    warm = Warm(tmp_path, document, Wishes(), has_rasters=False)
+    warm = Warm(tmp_path, document, AppearanceRequest(), has_rasters=False)
     try:
         for number in (1, 3, 5):
             assert warm.page(number)[0] == _draw(document, number, ["-r", DPI])

@@ -19,11 +19,11 @@ from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.output import outputclaim, outputfolder, outputrecord, outputstore, publish
+from sshrender.job.output import outputclaim, outputfolder, outputrecord, outputrecordfiles, publish
 from sshrender.job.output.outputclaim import OutputClaim, OutputLost
 from sshrender.job.output.outputrecord import Contents, Record
+from sshrender.job.output.outputrecordfiles import Stored
 from sshrender.job.output.outputrules import Delivery
-from sshrender.job.output.outputstore import Stored
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings, job_name
 from tests.machine.conversations import Host, run
 
@@ -188,8 +188,8 @@ def _killer(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return step
 
     for module, name in (
-        (outputstore, "create"),
-        (outputstore, "remove"),
+        (outputrecordfiles, "create"),
+        (outputrecordfiles, "remove"),
         (publish, "remove"),
         (publish, "deliver"),
     ):
@@ -367,9 +367,9 @@ def test_a_damaged_record_is_refused_and_replaced_on_request(
     job = desk.job()
     fill(job)
     if is_file:
-        (desk.output / f"{outputstore.FILE}00000007").write_bytes(data)
+        (desk.output / f"{outputrecordfiles.FILE}00000007").write_bytes(data)
     else:
-        os.setxattr(desk.output, f"{outputstore.ATTRIBUTE}00000007", data)
+        os.setxattr(desk.output, f"{outputrecordfiles.ATTRIBUTE}00000007", data)
     assert "damaged" in refusal(job).what
     fill(job, may_replace=True)
     assert desk.names() == desk.pages().keys()
@@ -379,7 +379,7 @@ def test_a_damaged_record_is_refused_and_replaced_on_request(
 def test_a_record_that_is_no_plain_file_is_damaged_and_makes_nothing_wait(desk: Desk) -> None:
     job = desk.job()
     fill(job)
-    path = desk.output / f"{outputstore.FILE}00000007"
+    path = desk.output / f"{outputrecordfiles.FILE}00000007"
     os.mkfifo(path)
     assert "damaged" in refusal(job).what
     path.unlink()
@@ -387,7 +387,7 @@ def test_a_record_that_is_no_plain_file_is_damaged_and_makes_nothing_wait(desk: 
     assert "damaged" in refusal(job).what
     path.unlink()
     # Numbers with which no next one could be given are none.
-    (desk.output / f"{outputstore.FILE}99999999").write_bytes(b"{}")
+    (desk.output / f"{outputrecordfiles.FILE}99999999").write_bytes(b"{}")
     fill(job)
 
 
@@ -402,18 +402,18 @@ def test_a_number_is_given_once_with_and_without_attributes(
     if code is not None:
         monkeypatch.setattr(os, "setxattr", refuse)
     (tmp_path / NOTES).write_text("mine")
-    first = outputstore.create(tmp_path, 1, b"one")
+    first = outputrecordfiles.create(tmp_path, 1, b"one")
     assert first == Stored(1, code is not None)
-    assert outputstore.create(tmp_path, 1, b"other") is None
-    second = outputstore.create(tmp_path, 2, b"two")
+    assert outputrecordfiles.create(tmp_path, 1, b"other") is None
+    second = outputrecordfiles.create(tmp_path, 2, b"two")
     assert second is not None
-    assert outputstore.find(tmp_path) == ([first, second], [NOTES])
-    assert outputstore.read(tmp_path, first) == b"one"
-    outputstore.remove(tmp_path, [first, first])
-    assert not outputstore.is_there(tmp_path, first)
-    assert outputstore.is_there(tmp_path, second)
-    assert outputstore.read(tmp_path, first) == b""
-    assert outputstore.find(tmp_path / "none") == ([], [])
+    assert outputrecordfiles.find(tmp_path) == ([first, second], [NOTES])
+    assert outputrecordfiles.read(tmp_path, first) == b"one"
+    outputrecordfiles.remove(tmp_path, [first, first])
+    assert not outputrecordfiles.is_there(tmp_path, first)
+    assert outputrecordfiles.is_there(tmp_path, second)
+    assert outputrecordfiles.read(tmp_path, first) == b""
+    assert outputrecordfiles.find(tmp_path / "none") == ([], [])
 
 
 def test_a_file_system_without_links_gives_a_number_once_too(
@@ -424,8 +424,8 @@ def test_a_file_system_without_links_gives_a_number_once_too(
 
     monkeypatch.setattr(os, "setxattr", refuse)
     monkeypatch.setattr(os, "link", refuse)
-    assert outputstore.create(tmp_path, 1, b"one") == Stored(1, True)
-    assert outputstore.create(tmp_path, 1, b"other") is None
+    assert outputrecordfiles.create(tmp_path, 1, b"one") == Stored(1, True)
+    assert outputrecordfiles.create(tmp_path, 1, b"other") is None
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"one"]
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from sshrender.config.units import parse_walltime
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pilots import IDLE_TIMEOUT, Pilots
+from sshrender.coordinator.pilots.pilothosts import IDLE_TIMEOUT, Pilots
 from sshrender.coordinator.pilots.pool import DELAYS, Backoff, Demand, PoolReport, PoolSetup
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
 from sshrender.core import events as ev
@@ -23,7 +22,7 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.job.journal import journalentries as je
 from sshrender.runner import pilotlines
-from sshrender.runner.host import allocation
+from sshrender.runner.host import earlierrunners
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -35,6 +34,7 @@ from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileLink, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 from sshrender.transports.interface import ConnectFailed, RunnerSpec
+from tests.stretch import wait_until
 
 KEY = b"k" * 32
 
@@ -76,7 +76,7 @@ class Pool:
         for second in range(0, seconds, step):
             now = float(second)
             self.manager._take_from_threads(now)
-            if now >= self.manager._query_at:
+            if now >= self.manager._queries.due:
                 self.manager._query(now)
             self.manager._resize(now)
 
@@ -201,16 +201,13 @@ def test_what_pilots_report_is_read_while_a_command_of_the_engine_hangs(tmp_path
     pool = Pool(tmp_path, squeue=squeue)
     pool.manager._resize(0.0)
     array = pool.manager._arrays[0]
-    pool.manager._query_at = 0.0
+    pool.manager._queries.due = 0.0
     pool.manager.start()
     try:
         assert hangs.wait(30)
         writer = pilotlines.LineWriter(str(array.folder.path / "0.pilot"), array.folder.key)
         writer.append(b'{"type": "started", "token": "t", "node": "n1", "left": 600}')
-        until = time.monotonic() + 30
-        while not any(isinstance(item, pm.PilotStarted) for item in pool.posted):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: any(isinstance(item, pm.PilotStarted) for item in pool.posted), 30)
     finally:
         goes_on.set()
         pool.manager.finish(10.0)
@@ -469,7 +466,7 @@ def test_a_runner_ends_earlier_ones_of_its_allocation_and_nothing_else(
     earlier = start(token, "sshrender-runner", "node1")
     others = [start(token, "a guardian"), start(f"{token}0", "sshrender-runner", "node1")]
     monkeypatch.setenv("SSHRENDER_ALLOCATION", token)
-    allocation.end_others()
+    earlierrunners.end_others()
     assert earlier.wait(30) == -signal.SIGINT
     for process in others:
         assert process.poll() is None

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from sshrender.api import removal
-from sshrender.api.rendering import require_allowed
+from sshrender.api.renderoptions import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve, validated
 from sshrender.coordinator.jobplan import JobPlan
@@ -349,12 +349,12 @@ class TestRequests:
         data = path.read_bytes()
         request_poller.start()
         try:
-            assert posted.get(timeout=20) == RequestReceived(
+            assert posted.get(timeout=60) == RequestReceived(
                 Request(Operation.DRAIN, "ann@desk", host="node1")
             )
             path.write_bytes(data)
             requests.ask(folder, Request(Operation.RELEASE, "ann@desk"))
-            assert posted.get(timeout=20).request.op == "release"
+            assert posted.get(timeout=60).request.op == "release"
             assert not path.exists()
         finally:
             request_poller.stop()

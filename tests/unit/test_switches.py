@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sshrender.api.rendering import rendering_of, require_allowed
+from sshrender.api.renderoptions import rendering_of, require_allowed
 from sshrender.config import pagesizes, recipes
-from sshrender.config.recipelook import NoEqual, Wishes
+from sshrender.config.recipeappearance import AppearanceRequest, NoEqual
 from sshrender.config.settings import Settings, resolve, validated
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import profiles
+from sshrender.job import iccprofiles
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name
@@ -336,25 +336,25 @@ def test_what_a_renderer_cannot_do_is_refused_by_name(settings: dict[str, object
 # Recipes
 
 
-def _steps(name: str, wishes: Wishes) -> list[str]:
-    return list(recipes.as_sent([name], {}, wishes)[0]["steps"][0])
+def _steps(name: str, request: AppearanceRequest) -> list[str]:
+    return list(recipes.as_sent([name], {}, request)[0]["steps"][0])
 
 
 def test_recipes_of_the_program_get_words_for_the_look() -> None:
-    assert recipes.as_sent(["mutool"], {}, Wishes()) == recipes.as_sent(["mutool"], {})
-    words = _steps("mutool", Wishes(antialias="2", box="crop", size=(30, 40)))
+    assert recipes.as_sent(["mutool"], {}, AppearanceRequest()) == recipes.as_sent(["mutool"], {})
+    words = _steps("mutool", AppearanceRequest(antialias="2", box="crop", size=(30, 40)))
     assert words[3:9] == ["-w", "30", "-h", "40", "-A", "2"]
-    words = _steps("pdftoppm", Wishes(antialias="none", box="crop", dpi=(204, 98)))
+    words = _steps("pdftoppm", AppearanceRequest(antialias="none", box="crop", dpi=(204, 98)))
     assert " ".join(words[3:]).startswith("-rx 204 -ry 98 -aa no -aaVector no -cropbox -f")
-    grey = _steps("mutool", Wishes(antialias="2", device="pnggray"))
+    grey = _steps("mutool", AppearanceRequest(antialias="2", device="pnggray"))
     assert grey[3:9] == ["-r", "{dpi}", "-A", "2", "-c", "gray"]
-    assert "-mono" in _steps("pdftoppm", Wishes(device="pngmono"))
+    assert "-mono" in _steps("pdftoppm", AppearanceRequest(device="pngmono"))
 
 
 def test_a_device_that_a_recipe_cannot_imitate_is_refused_with_those_that_work() -> None:
     for device in ("jpeg", "tiffg4", "pngmono"):
         with pytest.raises(NoEqual, match=f"--device {device}: .* only of png16m and pnggray"):
-            _steps("mutool", Wishes(device=device))
+            _steps("mutool", AppearanceRequest(device=device))
 
 
 def test_an_own_recipe_does_it_by_its_fields_or_is_refused() -> None:
@@ -364,9 +364,14 @@ def test_an_own_recipe_does_it_by_its_fields_or_is_refused() -> None:
             shell='x $dpi_x ${dpi_y} "$box" $width$height $antialias', extension="png"
         ),
     }
-    wishes = Wishes(antialias="4", box="art", dpi=(1, 2), size=(3, 4))
-    assert recipes.as_sent(["able"], own, wishes)[0]["shell"] == own["able"].shell
-    for each in (wishes, Wishes(box="art"), Wishes(antialias="none"), Wishes(size=(3, 4))):
+    request = AppearanceRequest(antialias="4", box="art", dpi=(1, 2), size=(3, 4))
+    assert recipes.as_sent(["able"], own, request)[0]["shell"] == own["able"].shell
+    for each in (
+        request,
+        AppearanceRequest(box="art"),
+        AppearanceRequest(antialias="none"),
+        AppearanceRequest(size=(3, 4)),
+    ):
         with pytest.raises(NoEqual, match="recipe plain"):
             recipes.as_sent(["plain"], own, each)
 
@@ -391,38 +396,38 @@ def test_a_profile_is_named_by_its_content_and_guarded(tmp_path: Path) -> None:
     (tmp_path / "my x.icc").write_bytes(PROFILE)
     folder = JobFolder(tmp_path / "job")
     folder.path.mkdir()
-    found = profiles.taken([f"-sOutputICCProfile={tmp_path}/my x.icc", "-sProofProfile=srgb.icc"])
+    found = iccprofiles.taken([f"-sOutputICCProfile={tmp_path}/my x.icc", "-sProofProfile=srgb.icc"])
     assert found.output_name == f"{tmp_path}/my x.icc"
     assert found.options[1] == "-sProofProfile=srgb.icc"  # Ghostscript's own
-    name = profiles.names(found.options)[0]
+    name = iccprofiles.names(found.options)[0]
     assert found.options[0] == f"-sOutputICCProfile={name}"
     assert hashlib.sha256(PROFILE).hexdigest() in name
     with pytest.raises(UserError, match="missing"):
-        profiles.require(folder, found.options)
-    profiles.copy(folder, found.profiles)
-    stamps = profiles.require(folder, found.options)
-    assert profiles.are_same(folder, stamps)
+        iccprofiles.require(folder, found.options)
+    iccprofiles.copy(folder, found.profiles)
+    stamps = iccprofiles.require(folder, found.options)
+    assert iccprofiles.are_same(folder, stamps)
     path = folder.path / name
     path.unlink()
     path.write_bytes(PROFILE)
-    assert profiles.are_same(folder, stamps)  # a new file of the same content
+    assert iccprofiles.are_same(folder, stamps)  # a new file of the same content
     path.write_bytes(PROFILE.replace(b"XYZ", b"Lab"))
-    assert not profiles.are_same(folder, stamps)
+    assert not iccprofiles.are_same(folder, stamps)
     path.unlink()
     path.symlink_to(tmp_path / "my x.icc")
-    assert not profiles.are_same(folder, stamps)
-    profiles.copy(folder, found.profiles)
-    assert profiles.are_same(folder, stamps)
+    assert not iccprofiles.are_same(folder, stamps)
+    iccprofiles.copy(folder, found.profiles)
+    assert iccprofiles.are_same(folder, stamps)
     assert not path.is_symlink()
 
 
 def test_no_page_is_published_after_a_profile_was_changed(tmp_path: Path) -> None:
-    profile = profiles.Profile(f"profile-{hashlib.sha256(PROFILE).hexdigest()}.icc", PROFILE)
+    profile = iccprofiles.Profile(f"profile-{hashlib.sha256(PROFILE).hexdigest()}.icc", PROFILE)
     folder = JobFolder(tmp_path)
-    profiles.copy(folder, [profile])
+    iccprofiles.copy(folder, [profile])
     nothing: Any = None
     plan = JobPlan(nothing, folder, tmp_path, [], nothing, nothing)
-    plan.profile_stamps = profiles.require(folder, [f"-sProofProfile={profile.name}"])
+    plan.profile_stamps = iccprofiles.require(folder, [f"-sProofProfile={profile.name}"])
     plan.require_document()
     (tmp_path / profile.name).write_bytes(PROFILE + b"\0")
     with pytest.raises(DocumentReplaced):
@@ -440,5 +445,5 @@ def test_a_profile_of_other_colours_than_the_device_is_refused(tmp_path: Path) -
 def test_a_name_that_leads_upwards_becomes_a_whole_path(tmp_path: Path) -> None:
     (tmp_path / "x.icc").write_bytes(PROFILE)
     (tmp_path / "sub").mkdir()
-    found = profiles.taken([f"-sOutputICCProfile={tmp_path}/sub/../x.icc"])
+    found = iccprofiles.taken([f"-sOutputICCProfile={tmp_path}/sub/../x.icc"])
     assert found.output_name == f"{tmp_path}/x.icc"

@@ -12,7 +12,7 @@ import pytest
 
 from sshrender.document import boxes
 from sshrender.document.opening import read_facts
-from sshrender.job import profiles
+from sshrender.job import iccprofiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import RenderSettings
 from sshrender.job.verification.verify import Expected, verify
@@ -72,8 +72,8 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
 ) -> None:
     """Pages in another order, one twice, with a thumbnail in between."""
     typed = case.get("options", ())
-    taken = profiles.taken(typed)
-    profiles.copy(JobFolder(tmp_path), taken.profiles)
+    taken = iccprofiles.taken(typed)
+    iccprofiles.copy(JobFolder(tmp_path), taken.profiles)
     fields = {**case, "options": taken.options, "profile_name": taken.output_name}
     settings = RenderSettings(**{"device": "png16m", "dpi": 72.0, "pages": "1-5", **fields})
     plain = _plain(settings, typed, document, tmp_path / "plain")
@@ -117,7 +117,7 @@ def _setup(settings: RenderSettings) -> ghostscript.Setup:
         tuple(ghostscript_switches(look, settings.sent_options)),
         "test",
         thumbnail_device(settings.device),
-        profiles.names(settings.options),
+        iccprofiles.names(settings.options),
         settings.output_profile,
     )
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobtable import JobTable
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
@@ -37,9 +37,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def passwords() -> DocumentPasswords:
+def passwords() -> UploadPasswords:
     """Those that the server keeps."""
-    return DocumentPasswords()
+    return UploadPasswords()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def san(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(san: Path, passwords: DocumentPasswords) -> Iterator[Client]:
+def client(san: Path, passwords: UploadPasswords) -> Iterator[Client]:
     """A server for all tests here."""
     with serving(san, passwords=passwords) as found:
         yield found
@@ -77,9 +77,9 @@ class Hand:
         with self.folder.journal.open("a") as journal:
             journal.write(json.dumps(fields_of(type_, time.time(), **fields)) + "\n")
 
-    def deliver(self, page: int) -> None:
+    def deliver(self, page: int, file: str = "") -> None:
         """Deliver a page, without a file."""
-        facts = {"file": f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
+        facts = {"file": file or f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
         facts |= {"height": 1, "ghostscript": "10", "seconds": 0.5, "attempts": 1, "diagnostics": []}
         self.write("page_delivered", page=page, host="node1", attempt=f"1.{page}", **facts)
 
@@ -176,7 +176,7 @@ def _stored(client: Client) -> int:
 
 
 def test_a_document_with_a_password_is_asked_for_it(
-    browser: Browser, client: Client, passwords: DocumentPasswords, tmp_path: Path
+    browser: Browser, client: Client, passwords: UploadPasswords, tmp_path: Path
 ) -> None:
     plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(2))
     page = Page(browser, client, "alice")

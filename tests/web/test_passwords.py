@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.queue import QueueRun
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.config.settings import resolve
 from sshrender.errors import ExitCode
 from tests import pdfs
@@ -26,13 +26,13 @@ def document(home: Path) -> bytes:
 
 
 @pytest.fixture
-def passwords() -> DocumentPasswords:
+def passwords() -> UploadPasswords:
     """Those that the server keeps."""
-    return DocumentPasswords()
+    return UploadPasswords()
 
 
 @pytest.fixture
-def client(san: Path, passwords: DocumentPasswords) -> Iterator[Client]:
+def client(san: Path, passwords: UploadPasswords) -> Iterator[Client]:
     """A user of a server that could render."""
     with serving(san, passwords=passwords) as found:
         yield found
@@ -45,7 +45,7 @@ def _submit(client: Client, document: bytes) -> str:
     return str(answer.json()["job"])
 
 
-def _run(san: Path, passwords: DocumentPasswords) -> int:
+def _run(san: Path, passwords: UploadPasswords) -> int:
     """Run the queue until no job is left that it can start."""
     settings = resolve({"san": str(san)}, None).settings
     return QueueRun(settings, None, print, is_once=True, passwords=passwords).run().exit_code
@@ -59,7 +59,7 @@ def _files_with(san: Path, text: str) -> list[Path]:
 
 
 def test_it_is_asked_for_compared_and_written_nowhere(
-    client: Client, san: Path, document: bytes, passwords: DocumentPasswords, home: Path
+    client: Client, san: Path, document: bytes, passwords: UploadPasswords, home: Path
 ) -> None:
     path = f"/api/v1/uploads/{client.upload(document)}"
     for given, answer in (({}, "needed"), ({"password": "wrong"}, "wrong")):
@@ -71,7 +71,7 @@ def test_it_is_asked_for_compared_and_written_nowhere(
     assert client.call("POST", f"{path}/inspect", right).json()["pages"] == 2
     job = client.call("POST", f"{path}/complete", right).json()["job"]
     # Another coordinator leaves the job in the queue; it does not hold it for a password that it lacks.
-    assert _run(san, DocumentPasswords()) == ExitCode.OK
+    assert _run(san, UploadPasswords()) == ExitCode.OK
     assert client.call("GET", f"/api/v1/jobs/{job}").json()["state"] == "queued"
     assert _run(san, passwords) == ExitCode.OK
     found = client.call("GET", f"/api/v1/jobs/{job}").json()
@@ -83,7 +83,7 @@ def test_it_is_asked_for_compared_and_written_nowhere(
 
 
 def test_after_a_restart_it_is_given_again(
-    client: Client, san: Path, document: bytes, passwords: DocumentPasswords
+    client: Client, san: Path, document: bytes, passwords: UploadPasswords
 ) -> None:
     job = _submit(client, document)
     page = {"Accept": "text/html", "Sec-Fetch-Site": "none"}
@@ -117,12 +117,12 @@ def test_jobs_of_the_command_line_and_open_ones_are_run_by_all(client: Client, s
     job = client.call(
         "POST", f"/api/v1/uploads/{client.upload(pdfs.build(pdfs.numbered(1)))}/complete", {}
     ).json()["job"]
-    assert DocumentPasswords().may_run(san, job)
-    assert DocumentPasswords().may_run(san, "none")
+    assert UploadPasswords().may_run(san, job)
+    assert UploadPasswords().may_run(san, "none")
 
 
 def test_the_memory_for_them_is_bounded() -> None:
-    kept = DocumentPasswords()
+    kept = UploadPasswords()
     for number in range(1100):
         kept.give(f"job-{number}", SECRET)
     assert kept.of("job-0") is None

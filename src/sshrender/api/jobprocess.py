@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-from sshrender.api.jobmessages import JobEnd, JobOrder
+from sshrender.api.jobworkermessages import JobEnd, JobOrder
 
 MAX_END_BYTES = 64 << 20
 """Bytes of a job's result that are read: a summary lists every failed page, with reasons."""

@@ -103,11 +103,11 @@ def add_accounts(san: Path, rows: list[dict[str, Any]]) -> None:
 def write_overview(san: Path, named: str) -> Path:
     """Write the HTML overview of a job; return its path. Raises UserError."""
     # Only an overview needs what the coordinator knows; a list of jobs is to start fast.
-    from sshrender.coordinator import overviewdata
+    from sshrender.coordinator import overviewwriter
 
     def work() -> Path:
         folder, spec = find_job(san, named)
-        overviewdata.write(folder, spec, lease.holders([folder.lease])[folder.lease])
+        overviewwriter.write(folder, spec, lease.holders([folder.lease])[folder.lease])
         return folder.overview
 
     return on_san(san, work)
@@ -210,6 +210,7 @@ class _Budget:
         if owner == os.geteuid():
             return MAX_BYTES
         left = self._left.get(owner, MAX_LISTED_BYTES)
+        # A job without a journal costs nothing.
         with contextlib.suppress(FileNotFoundError):
             status = folder.journal.lstat()
             # st_blocks counts 512 bytes each (stat(2)): a sparse file is charged with what it occupies.

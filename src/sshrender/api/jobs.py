@@ -153,6 +153,7 @@ def remove_marker(output: Path, marker: str) -> None:
     from sshrender.storage.hangguard import guarded_call
 
     if marker:
+        # A marker that stays in the user's folder does no harm.
         with contextlib.suppress(OSError):
             guarded_call(output.parent, partial(outputfolder.remove_marker, output, marker))
 

@@ -150,6 +150,7 @@ class _ParallelDocuments:
                 self._stopped_by = number
             # A copy: a child that ends changes the dictionary.
             for member in list(self._working.values()):
+                # It has ended meanwhile.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(member.pid, number)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sshrender.api import jobprocess
-from sshrender.api.documentpasswords import DocumentPasswords
-from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
+from sshrender.api.jobworkermessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
+from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
@@ -63,7 +63,7 @@ class QueueRun:
         max_jobs: int = MAX_CONCURRENT_JOBS,
         is_once: bool = False,
         wants_summaries: bool = False,
-        passwords: DocumentPasswords | None = None,
+        passwords: UploadPasswords | None = None,
     ) -> None:
         """``say`` prints each line about a job; it is called from any thread. Raises UserError.
 
@@ -74,7 +74,7 @@ class QueueRun:
         if self._folder == state_folder():
             own_san()
         on_san(self._folder, lambda: require_san(self._folder))
-        self._passwords = passwords or DocumentPasswords()
+        self._passwords = passwords or UploadPasswords()
         self._runner = JobStarter(
             self._folder, settings, config, say, self._passwords, wants_json=wants_summaries
         )
@@ -128,7 +128,7 @@ class JobStarter:
         settings: Settings,
         config: Path | None,
         say: Callable[[str], None],
-        passwords: DocumentPasswords,
+        passwords: UploadPasswords,
         *,
         wants_json: bool,
     ) -> None:

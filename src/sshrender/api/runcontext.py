@@ -19,9 +19,9 @@ from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.poolaccess import pool_setup
-from sshrender.api.rendering import rendering_of, require_allowed
+from sshrender.api.renderoptions import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
-from sshrender.api.runevents import Listener
+from sshrender.api.runevents import Listener, PauseView
 from sshrender.api.runfiles import RunFiles
 from sshrender.config import inventory as inv
 from sshrender.config import pins
@@ -39,6 +39,7 @@ from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.output import outputfolder
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
@@ -84,10 +85,13 @@ class RunContext:
     listener: Listener
     inventory: list[inv.HostTable] = field(default_factory=list)
     pools: list[PoolSetup] = field(default_factory=list)
+    unused_pools: list[PoolSetup] = field(default_factory=list)
     on_job: Callable[[JobFolder], None] | None = None
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
     """Called with a document's file name and what is being done to open its job."""
+    on_pause: Callable[[JobFolder, Pause | None], None] | None = None
+    """Called when a pause of a run begins, and with None when it ends."""
     password: str | None = field(default=None, repr=False)
     """The document's password, where it is in no file."""
 
@@ -144,8 +148,11 @@ class RunContext:
         chosen = [] if settings.engine is not None else chosen
         hosts = [host_setup(host, inventory, san, settings) for host in chosen]
         entries = inv.select_pools(inventory.pools, settings.on, settings.avoid, settings.engine)
-        pools = [pool_setup(pool, inventory, san, settings) for pool in entries]
-        return cls(resolved, san, hosts, listener, chosen, pools)
+        pools, unused = (
+            [pool_setup(pool, inventory, san, settings) for pool in some]
+            for some in (entries, [each for each in inventory.pools if each not in entries])
+        )
+        return cls(resolved, san, hosts, listener, chosen, pools, unused)
 
     @staticmethod
     def leave_reader_to_child() -> None:
@@ -404,7 +411,12 @@ class RunContext:
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = run_job(plan, self.hosts, view, connections, inbox, finish, self.pools)
+            shown = (
+                view if self.on_pause is None else PauseView(view, partial(self.on_pause, plan.folder))
+            )
+            outcome = run_job(
+                plan, self.hosts, shown, connections, inbox, finish, self.pools, self.unused_pools
+            )
         return outcome, plan, assembly
 
     def _policy(self) -> Policy:

@@ -54,9 +54,9 @@ class RunFiles:
 
 
 def _write(plan: JobPlan) -> str:
-    from sshrender.coordinator import overviewdata
+    from sshrender.coordinator import overviewwriter
 
-    on_san(plan.folder.path.parent, lambda: overviewdata.write(plan.folder, plan.spec))
+    on_san(plan.folder.path.parent, lambda: overviewwriter.write(plan.folder, plan.spec))
     return str(plan.folder.overview)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sshrender.api import errorlog
 from sshrender.cli import statusline
-from sshrender.views.jobcontrol import is_in_background
+from sshrender.views.backgroundprocess import is_in_background
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, jsonresult, options, repeatedoptions
+from sshrender.cli import completion, hintcommands, jsonresult, options
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 from sshrender.views.text import count
@@ -55,7 +55,7 @@ def drain(
     for name in hostcontrol.host_names(host, settings):
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})
-        back = repeatedoptions.complete(f"sshrender undrain {shlex.quote(name)}")
+        back = hintcommands.complete(f"sshrender undrain {shlex.quote(name)}")
         output.note(f"{name} is drained; to put it back into use: {back}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))

@@ -42,7 +42,7 @@ def hosts(
     from sshrender.api.hosts import command_lines
     from sshrender.api.runcontext import COMMAND_LINES
 
-    run_context, _ = reporting.start(options.typed(context), config, wants_json=json_)
+    run_context, _ = reporting.start(options.typed(context), config)
     if verbose >= COMMAND_LINES:
         for line in command_lines(run_context):
             output.note(line)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sshrender.cli import jsonresult
+from sshrender.cli import hintcommands, jsonresult
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -52,7 +52,9 @@ def show(
         output.clear_screen(sys.stdout)
     # Looked up only for people: remedies read known_hosts and keys.
     fixes = {
-        report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
+        report.name: [
+            (step.lead, hintcommands.complete(step.text)) for step in remedies_of(context, report)
+        ]
         for report in checks.reports
     }
     if rows:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from sshrender.cli import repeatedoptions, streams
+from sshrender.cli import hintcommands, streams
 from sshrender.errors import ExitCode, UserError, cpu_limit_reached
 from sshrender.views import output
 
@@ -93,7 +93,7 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
 
         result["error"], result["hint"] = summary.failure(result)
     if "hint" in result:
-        result["hint"] = repeatedoptions.complete(str(result["hint"]))
+        result["hint"] = hintcommands.complete(str(result["hint"]))
     try:
         output.as_json(result, indent=1)
         why = streams.flush()
@@ -135,4 +135,4 @@ def narrate(error: UserError) -> None:
     """Print an error and its hint on stderr."""
     from sshrender.views.reporter import Reporter
 
-    Reporter(sys.stderr, progress=progress(), complete=repeatedoptions.complete).error(error)
+    Reporter(sys.stderr, progress=progress(), complete=hintcommands.complete).error(error)

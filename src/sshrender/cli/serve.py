@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sshrender import gctuning
-from sshrender.cli import jsonresult, options, repeatedoptions, streams
+from sshrender.cli import hintcommands, jsonresult, options, streams
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -100,21 +100,21 @@ def serve(
 
 def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
     """Return the settings of the server. Raises UserError."""
-    from sshrender.api.documentpasswords import DocumentPasswords
     from sshrender.api.jobs import san_folder
     from sshrender.api.queue import QueueRun
+    from sshrender.api.uploadpasswords import UploadPasswords
     from sshrender.config.settings import resolve
     from sshrender.web import settings as web
 
     given, typed = context.params, options.typed(context)
-    passwords = DocumentPasswords() if given["coordinate"] else None
+    passwords = UploadPasswords() if given["coordinate"] else None
     resolved = resolve(typed, config).settings
     host, port = web.address_of(given["bind"])
     kind, file = web.auth_of(given["auth"])
 
     def make_queue(note: Callable[[str], None]) -> QueueRun:
         def print_line(line: str) -> None:
-            note(repeatedoptions.in_line_of_job(line))
+            note(hintcommands.in_line_of_job(line))
 
         return QueueRun(resolved, config, print_line, passwords=passwords)
 

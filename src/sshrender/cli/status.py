@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, jsonresult, options, repeatedoptions, tablewatch
+from sshrender.cli import completion, hintcommands, jsonresult, options, tablewatch
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -69,7 +69,7 @@ def status(
         tablewatch.repeat(lambda: wanted.read(place), seconds)
     else:
         # Hints in the text get the options of this command.
-        _print(repeatedoptions.in_hints(wanted.read(place).lines))
+        _print(hintcommands.in_hints(wanted.read(place).lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def why(
     if json_:
         entries = pagehistory.as_json(found.entries)
         raise typer.Exit(jsonresult.put({"job": found.job, "entries": entries, "now": found.now}))
-    _print([*pagehistory.lines(found.entries), repeatedoptions.complete(found.now)])
+    _print([*pagehistory.lines(found.entries), hintcommands.complete(found.now)])
 
 
 def _show_problems(san: Path, job: str, *, is_json: bool) -> None:

@@ -64,9 +64,9 @@ def refusal(error: Any) -> str:
     problems = getattr(error.__cause__, "errors", None)
     if problems is None:
         return str(getattr(error, "format_message", error.__str__)())
-    from sshrender.config import mistakes
+    from sshrender.config import pydanticmessages
 
     source = error.ctx.get_parameter_source(error.param.name)
     is_variable = getattr(source, "name", "") == "ENVIRONMENT"
     name = error.param.envvar if is_variable else error.param.opts[0]
-    return f"{name}: {mistakes.in_words(problems()[0])}"
+    return f"{name}: {pydanticmessages.in_words(problems()[0])}"

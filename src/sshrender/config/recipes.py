@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sshrender.config.recipelook import Wishes, adapted
+from sshrender.config.recipeappearance import AppearanceRequest, adapted
 from sshrender.config.units import refuse_nul
 from sshrender.config.validation import invalid
 
@@ -181,17 +181,17 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
 
 
 def as_sent(
-    names: Iterable[str], own: Mapping[str, RecipeSettings], wishes: Wishes | None = None
+    names: Iterable[str], own: Mapping[str, RecipeSettings], request: AppearanceRequest | None = None
 ) -> list[dict[str, Any]]:
     """Return the recipes of a chain as jobs and runners have them; the built-in one has no steps.
 
-    ``wishes``: what the pages are to look like. Raises NoEqual.
+    ``request``: what the pages are to look like. Raises NoEqual.
     """
-    known, wishes = {**SHIPPED, **own}, wishes or Wishes()
+    known, request = {**SHIPPED, **own}, request or AppearanceRequest()
     return [
         # The words of the program's own recipes fit only those; a user's recipe of that name has its
         # own.
-        adapted(known[name].as_sent(name), wishes, is_shipped=name not in own)
+        adapted(known[name].as_sent(name), request, is_shipped=name not in own)
         if name in known
         else {"name": name}
         for name in names

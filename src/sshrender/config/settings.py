@@ -28,8 +28,8 @@ from pydantic_core import to_jsonable_python
 from sshrender.config.declaration import SETTINGS, Settings
 from sshrender.config.declared import Declared
 from sshrender.config.mailaddresses import are_addresses
-from sshrender.config.mistakes import in_words
 from sshrender.config.paths import is_there, is_trusted, places, untrusted_file
+from sshrender.config.pydanticmessages import in_words
 from sshrender.config.recipes import RecipeSettings
 from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable

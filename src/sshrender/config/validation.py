@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
-from sshrender.config.mistakes import in_words
+from sshrender.config.pydanticmessages import in_words
 from sshrender.config.units import check_word, parse_duration
 from sshrender.errors import ExitCode, UserError
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sshrender.coordinator import overviewdata
+from sshrender.coordinator import overviewwriter
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.leasefiles import Claim
@@ -47,7 +47,7 @@ def file_of(folder: Path, document: str) -> Path:
 
 def write(folder: JobFolder, spec: JobSpec, target: Path, holder: Claim | None = None) -> Path:
     """Write the overview to ``target``, and return it. Raises OSError. No lease is needed."""
-    sheet = overviewdata.sheet(folder, spec, list(read_journal(folder.journal)), holder)
+    sheet = overviewwriter.sheet(folder, spec, list(read_journal(folder.journal)), holder)
     text = overview.render(bounded(sheet, folder.thumbnails))
     write_whole(target, text.encode("utf-8", "replace"))
     return target

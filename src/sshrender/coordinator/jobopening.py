@@ -19,7 +19,7 @@ from sshrender.coordinator.storageerrors import output_error, storage_error
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import documentidentity, jobattributes, profiles
+from sshrender.job import documentidentity, iccprofiles, jobattributes
 from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.journal.history import History
 from sshrender.job.journal.journalformat import timestamp
@@ -308,11 +308,11 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
     # over it.
     if found is not None and os.path.lexists(folder.source):
         stamp = documentidentity.require(folder, found)
-        profiles.copy(folder, source.request.profiles)
+        iccprofiles.copy(folder, source.request.profiles)
         _require_attributes(folder, source.request, found)
         return found, stamp
     folder.create()
-    profiles.copy(folder, source.request.profiles)
+    iccprofiles.copy(folder, source.request.profiles)
     # A document that is there without job.json is left by a process that ended in between, and is used
     # if it is the same.
     stamp = documentidentity.stamp_of(folder, spec) or source.get().settle(folder.source)

@@ -11,14 +11,14 @@ from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
-from sshrender.job import documentidentity, profiles
+from sshrender.job import documentidentity, iccprofiles
 from sshrender.job.folder import JobFolder
+from sshrender.job.iccprofiles import Profile
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.history import History
 from sshrender.job.output.outputclaim import OutputClaim
 from sshrender.job.output.outputrules import By, Delivery
 from sshrender.job.output.publish import page_name
-from sshrender.job.profiles import Profile
 from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.job.verification.verify import Expected
 from sshrender.renderers import switches
@@ -163,7 +163,7 @@ class JobPlan:
 
     def require_document(self) -> None:
         """Raise DocumentReplaced if the document or a profile is another file by now, or OSError."""
-        if not profiles.are_same(self.folder, self.profile_stamps):
+        if not iccprofiles.are_same(self.folder, self.profile_stamps):
             raise documentidentity.DocumentReplaced
         if self.stamp is not None:
             self.stamp = documentidentity.require_same(self.folder, self.spec, self.stamp)
@@ -179,7 +179,7 @@ class JobPlan:
             documentidentity.DocumentReplaced
         ):  # by another process that created the job at the same time
             self.stamp = documentidentity.require(self.folder, self.spec)
-        self.profile_stamps = profiles.require(self.folder, self.spec.settings.options)
+        self.profile_stamps = iccprofiles.require(self.folder, self.spec.settings.options)
 
     @property
     def device(self) -> Device:

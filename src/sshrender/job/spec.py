@@ -18,7 +18,7 @@ from sshrender.config import recipes as recipe_forms
 from sshrender.document import pagelist
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import profiles, signature
+from sshrender.job import iccprofiles, signature
 from sshrender.job.fieldpatterns import Digest, Moment, Name, Text
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
@@ -127,7 +127,7 @@ class RenderSettings(_Frozen):
 
     ``recipes`` are tried in this order; none: Ghostscript renders. The fields of an Appearance are as
     there (renderers/appearance.py). ``options`` are further switches of Ghostscript; an ICC profile that
-    one names is a file in the job's folder (job/profiles.py). ``profile_name``: how the user named the
+    one names is a file in the job's folder (iccprofiles.py). ``profile_name``: how the user named the
     one of the device, which PNG files contain. ``encoder``: what makes PNG files of rasters
     (renderers/encoding.py); one that is not recorded is ``auto``: the pixels are the same.
     """
@@ -159,7 +159,7 @@ class RenderSettings(_Frozen):
     def _options_set_parameters(cls, options: tuple[str, ...]) -> tuple[str, ...]:
         for _, name in switches.profiles(options):
             # A path in a switch would name a file of each host.
-            if profiles.NAME.fullmatch(name) is None:
+            if iccprofiles.NAME.fullmatch(name) is None:
                 raise ValueError("an option names a profile that is not in the job's folder")
         return options
 

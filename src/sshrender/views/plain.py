@@ -9,7 +9,7 @@ from sshrender.core.fingerprint import in_words
 from sshrender.core.snapshot import Snapshot
 from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
-from sshrender.job.queue.pause import Pause
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views import hostwords, output
 from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rate import Rate

@@ -17,8 +17,8 @@ from rich.text import Text
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.job.journal.journalentries import HostStateChanged, JournalEntry
 from sshrender.views import hostwords
+from sshrender.views.backgroundprocess import is_in_background
 from sshrender.views.controlcharacters import Harmless
-from sshrender.views.jobcontrol import is_in_background
 from sshrender.views.plain import describe, pause_now
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration

@@ -9,7 +9,7 @@ from typing import Any
 from sshrender.views.text import clean
 
 _FILE = re.compile(r"profile-([0-9a-f]{8})[0-9a-f]{56}\.icc")
-"""The file of an ICC profile in the job's folder (job/profiles.py)."""
+"""The file of an ICC profile in the job's folder (job/iccprofiles.py)."""
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:

@@ -30,7 +30,6 @@ class Reporter:
         quiet: bool = False,
         verbose: int = 0,
         color: str = "auto",
-        is_json: bool = False,
         log: Callable[[BaseException], str] = lambda _error: "(there is no log)",
         complete: Callable[[str], str] = lambda hint: hint,
     ) -> None:
@@ -45,7 +44,6 @@ class Reporter:
         self._quiet = quiet
         self._verbose = verbose
         self._color = color
-        self._is_json = is_json
         self._label = ""
 
     def label_lines(self, document: str) -> None:
@@ -72,7 +70,11 @@ class Reporter:
             verbose=self._verbose,
             color=self._color,
         )
-        view = GuardedView(view, lambda error: self.report_defect("progress is no longer shown", error))
+        view = GuardedView(
+            view,
+            lambda error: self.report_defect("progress is no longer shown", error),
+            self._complete,
+        )
         try:
             yield view
         finally:
@@ -131,6 +133,7 @@ class Reporter:
         self._print(f"hint: {clean(self._complete(error.hint), MAX_HINT)}")
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
+        # A lost reader of stderr changes no exit code.
         with contextlib.suppress(OSError, ValueError):
             output.as_json(fields, self._stream)
 

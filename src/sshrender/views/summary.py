@@ -75,10 +75,22 @@ def next_step(summary: Mapping[str, Any]) -> str:
         return ""  # the file of --assemble could not be made: its error has its own hint
     # What is wrong with hosts is found out by checking them.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
+        if _are_drained(summary):
+            return undrain(summary["hosts"][0]["name"])
         return CHECK_HOSTS
     if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
         return f"sshrender status {job}"
     return f"sshrender resume {job}"
+
+
+def undrain(host: str) -> str:
+    """Return the command that puts a drained host back into use."""
+    return f"sshrender undrain {shlex.quote(clean(host))}"
+
+
+def _are_drained(summary: Mapping[str, Any]) -> bool:
+    """Return whether the run had no hosts but drained ones."""
+    return {host["state"] for host in summary["hosts"]} == {"drained"}
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:

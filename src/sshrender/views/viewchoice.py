@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
+from sshrender.views.backgroundprocess import is_in_background
 from sshrender.views.interface import View
-from sshrender.views.jobcontrol import is_in_background
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:

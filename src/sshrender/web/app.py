@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from sshrender.web.fileroutes import FILES
 from sshrender.web.guard import Guard
+from sshrender.web.htmlroutes import PAGES
 from sshrender.web.identity import Authenticator
 from sshrender.web.jobroutes import JOBS
-from sshrender.web.pageroutes import PAGES
 from sshrender.web.refusals import not_found
 from sshrender.web.routing import Call, Endpoint, Endpoints, routes
 from sshrender.web.settings import ServeSettings

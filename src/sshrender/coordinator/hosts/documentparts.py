@@ -13,7 +13,7 @@ from sshrender.coordinator.jobplan import JobPlan
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.document.splitting import PartsFolder, fed_place
-from sshrender.job import profiles
+from sshrender.job import iccprofiles
 
 WHOLE_BYTES = 16 << 20
 PART_BYTES = 4 << 20
@@ -56,7 +56,7 @@ class DocumentParts:
     def further_files(self) -> list[Path]:
         """Return the files that a renderer needs beside the document: ICC profiles."""
         return [
-            self._plan.folder.path / name for name in profiles.names(self._plan.spec.settings.options)
+            self._plan.folder.path / name for name in iccprofiles.names(self._plan.spec.settings.options)
         ]
 
     def place(self, page: int) -> PartsFolder:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sshrender.config.recipelook import page_fields
+from sshrender.config.recipeappearance import page_fields
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.document.splitting import place
-from sshrender.job import profiles
+from sshrender.job import iccprofiles
 from sshrender.job.nonce import Nonce
 from sshrender.job.spec import RecipeRecord, RenderSettings
 from sshrender.renderers import ghostscript
@@ -52,7 +52,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "file": place(plan.pages[0], split).file,
         "pages": None if settings.split else plan.spec.document.pages,
         "options": ghostscript_switches(settings.appearance, settings.sent_options),
-        "files": profiles.names(settings.options),
+        "files": iccprofiles.names(settings.options),
         "profile": settings.output_profile,
         "page_fields": page_fields(settings.dpi, settings.appearance),
         "recipes": [_recipe_fields(recipe) for recipe in settings.recipes],
@@ -89,7 +89,7 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             output="NAME.%d",
             options=tuple(ghostscript_switches(settings.appearance, settings.sent_options)),
             tag=plan.spec.name,
-            files=tuple(profiles.names(settings.options)),
+            files=tuple(iccprofiles.names(settings.options)),
             raster=None
             if raster is None
             else ghostscript.RasterOutput(raster["device"], raster["bits"], "MEMORY", 0, "DISK", 0),
@@ -198,10 +198,13 @@ def _ghostscript(hello: Hello) -> tuple[Refusal, str]:
     version = hello.ghostscript
     if version is None:
         program = next(iter(hello.missing), DEFAULT_GHOSTSCRIPT)
+        if hello.no_ghostscript:
+            why = f"{program[:MAX_PROGRAM]} cannot be used: {hello.no_ghostscript}"
+            return Refusal.NO_GHOSTSCRIPT, why
         if program == DEFAULT_GHOSTSCRIPT:
             return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed"
         named = f"{program[:MAX_PROGRAM]} (ghostscript of the inventory)"
-        return Refusal.NO_GHOSTSCRIPT, f"{named} is not there, or does not say its version"
+        return Refusal.NO_GHOSTSCRIPT, f"{named} is not there"
     parsed = ghostscript.parse_version(version)
     if parsed is None:
         return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript reports version {version[:40]!r}"

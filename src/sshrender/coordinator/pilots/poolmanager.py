@@ -1,4 +1,4 @@
-"""Keeps one pool: submits arrays of pilots, reads what they report, asks the engine, cancels.
+"""Keeps one pool: decides when arrays of pilots are submitted, queried and cancelled; reads their notes.
 
 Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display
 and for pilots that ended before they spoke. An element that it does not list may still run. Commands of
@@ -7,10 +7,6 @@ the engine may take half a minute, so another thread reads what pilots report.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-import shutil
 import threading
 import time
 from collections import deque
@@ -20,34 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.pilots import carriers
-from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits, report_of
-from sshrender.coordinator.pilots.pool import NAME_PREFIX, Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, report_of
+from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.poolengine import CancelTimer, PoolEngine, QueryTimer
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
-from sshrender.coordinator.pilots.submission import array_request
+from sshrender.coordinator.pilots.sharedqueries import Listing, NotYet
+from sshrender.coordinator.pilots.submission import ArrayMaker, array_request
 from sshrender.job.journal import journalentries as je
-from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
+from sshrender.transports.batch.arrayfolder import PilotNote
 from sshrender.transports.batch.engines.interface import (
     ArrayHandle,
-    Command,
-    Element,
     EngineUnavailable,
     SubmissionRefused,
 )
 from sshrender.transports.batch.filelink import FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at what pilots report."""
-
-QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
-"""Seconds between two queries of the engine, and most while it does not answer."""
-
-FIRST_QUERY = 15.0
-"""Seconds from a submission to the query that tells why the pilots wait."""
-
-CANCEL_INTERVAL = 15.0
-"""Seconds until the engine is asked to cancel again what it has not cancelled; twice as long after each
-failure, up to MAX_QUERY_INTERVAL."""
+LOOK_INTERVAL, SOON = 1.0, 0.2
+"""Seconds between two looks at what pilots report; the second after a note, as others start with it."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds after which a pilot that was told to leave counts as ended: it may have been killed first."""
@@ -86,16 +72,10 @@ class PoolManager:
         known: Iterable[je.PilotsRequested] = (),
     ) -> None:
         self.setup = setup
-        self._folder = folder
-        self._secret = secret
-        self._epoch = epoch
+        self._maker = ArrayMaker(setup.engine.name, folder, secret, epoch)
+        self._engine = PoolEngine(setup, self._explain)
         self._post = post
-        self._arrays = [
-            self._array(entry.name, entry.array, range(entry.first, entry.first + entry.count))
-            for entry in known
-        ]
-        for array in self._arrays:
-            array.is_inherited = True
+        self._arrays = [self._maker.known(entry) for entry in known]
         self._demand = Demand(0)
         self._backoff = Backoff()
         self._useless: deque[str] = deque()  # from the loop's thread
@@ -105,12 +85,8 @@ class PoolManager:
         self._reason = ""
         self._report: PoolReport | None = None
         # Known arrays may wait for a reason, or be gone; otherwise a submission sets the time.
-        self._query_at = 0.0 if self._arrays else float("inf")
-        self._last_query = -QUERY_INTERVAL
-        self._query_interval = QUERY_INTERVAL
-        self._cancel_at = 0.0
-        self._cancel_interval = CANCEL_INTERVAL
-        self._may_identify = True
+        self._queries = QueryTimer(0.0) if self._arrays else QueryTimer()
+        self._cancels = CancelTimer()
         self._is_needed = threading.Event()
         self._stop = threading.Event()
         # Set when the end of the run no longer waits for the thread.
@@ -181,10 +157,10 @@ class PoolManager:
             # the journal stay. A thread that still runs then cancels it (_submit).
             unneeded = array.unneeded()
             if array.is_submitting:
-                self._cancel(array, unneeded)
+                self._engine.cancel(array, unneeded, self._arrays)
                 continue
-            if array.is_over or not unneeded or self._cancel(array, unneeded):
-                self._remove(array)
+            if array.is_over or not unneeded or self._engine.cancel(array, unneeded, self._arrays):
+                array.folder.remove()
                 yield je.PilotsEnded(pool=self.setup.name, name=array.handle.name)
 
     def _run(self) -> None:
@@ -195,7 +171,7 @@ class PoolManager:
             now = time.monotonic()
             try:
                 self._take_from_threads(now)
-                if now >= self._query_at:
+                if now >= self._queries.due:
                     self._query(now)
                 self._resize(now)
             except OSError as error:  # the shared folder, which others report, too
@@ -209,23 +185,28 @@ class PoolManager:
             self._backoff.note_useless(now)
         while self._surplus:
             array, index = self._surplus.popleft()
-            self._cancel(array, [index])
+            self._engine.cancel(array, [index])
+
+    def _explain(self, reason: str) -> None:
+        self._reason = reason
 
     # What pilots report
 
     def _look(self) -> None:
         while not self._stop.is_set():
             if self._is_needed.wait(LOOK_INTERVAL):
-                self._read_notes()
-                self._stop.wait(LOOK_INTERVAL)
+                self._stop.wait(SOON if self._read_notes() else LOOK_INTERVAL)
 
-    def _read_notes(self) -> None:
+    def _read_notes(self) -> bool:
+        found = False
         for array in list(self._arrays):
             # A pilot is named after the id, so its notes wait for the answer to the submission.
             if array.is_over or array.is_submitting:
                 continue
             for note in array.folder.notes(array.pilots):
                 self._take(array, note)
+                found = True
+        return found
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
         with self._lock:
@@ -263,34 +244,30 @@ class PoolManager:
 
     def _query(self, now: float) -> None:
         """Ask the engine once for all arrays."""
-        self._last_query = now
+        self._queries.begin(now)
         open_ = [array for array in self._arrays if not array.is_over]
         if not open_:
-            self._query_at = float("inf")
             return
-        engine = self.setup.engine
-        for array in open_:
-            array.expect_answer()
         try:
-            answer = self.setup.call(engine.query([array.handle for array in open_]))
-            elements = engine.elements(answer)
-        except (EngineUnavailable, SubmissionRefused) as error:
-            self._query_interval = min(MAX_QUERY_INTERVAL, 2 * self._query_interval)
-            self._query_at = now + self._query_interval
-            self._reason = f"{engine.name} does not answer: {error}"
+            listing = self._engine.query(open_)
+        except NotYet as turn:
+            self._queries.postponed(now, turn.seconds)
             return
-        self._query_interval = QUERY_INTERVAL
-        self._query_at = now + QUERY_INTERVAL
+        except EngineUnavailable as error:
+            self._queries.failed(now)
+            self._reason = f"{self.setup.engine.name} does not answer: {error}"
+            return
+        self._queries.answered(now)
         # The reason of a refusal stays until a submission is accepted.
         if not self._backoff.refused:
             self._reason = ""
         for array in open_:
-            self._match(array, elements, now)
+            self._match(array, listing, now)
         self._hold_waiting()
 
-    def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
+    def _match(self, array: PilotArray, listing: Listing, now: float) -> None:
         with self._lock:
-            silent = array.match(elements)
+            silent = array.match(listing.elements, listing.asked_at)
         for each in silent:
             if each.is_charged:
                 # One that finds no folder takes that for a tombstone, and says nothing.
@@ -301,9 +278,9 @@ class PoolManager:
             self._backoff.note_refused(now)
         # In one command: a script that fails at once, or a node, fails all of them.
         if listed := [each.index for each in silent if each.is_listed]:
-            self._cancel(array, listed)
+            self._engine.cancel(array, listed)
         if array.is_over:
-            self._remove(array)
+            array.folder.remove()
             self._post(EntryRequested(je.PilotsEnded(pool=self.setup.name, name=array.handle.name)))
 
     def _note_silent(self, reason: str, now: float) -> None:
@@ -338,93 +315,47 @@ class PoolManager:
 
         Repeated after each query: then an id may have become known, or the engine answers again.
         """
-        engine = self.setup.engine
         for array in self._arrays:
             if array.is_held != self._is_held and array.waiting() and array.handle.array:
-                verb = engine.hold if self._is_held else engine.release
-                if self._order(verb(array.handle)):
-                    array.is_held = self._is_held
+                self._engine.hold(array, self._is_held)
 
     def _cancel_some(self, count: int, now: float) -> None:
         """Cancel the newest of those that wait; after a failure not at once again."""
-        if now < self._cancel_at:
+        if now < self._cancels.due:
             return
         for array in reversed(self._arrays):
             indexes = array.waiting()[-count:] if count else []
             if not indexes:
                 continue
-            if not self._cancel(array, indexes):
-                self._cancel_at = now + self._cancel_interval
-                self._cancel_interval = min(MAX_QUERY_INTERVAL, 2 * self._cancel_interval)
+            if not self._engine.cancel(array, indexes):
+                self._cancels.failed(now)
                 return
-            self._cancel_interval = CANCEL_INTERVAL
+            self._cancels.succeeded()
             count -= len(indexes)
             with self._lock:
                 for index in indexes:
                     # One that has started meanwhile reports its end.
                     array.pilots[index].has_ended = not array.pilots[index].is_live
 
-    def _cancel(self, array: PilotArray, indexes: list[int]) -> bool:
-        """Cancel elements; return whether the engine took it. All of them: the array as a whole."""
-        engine = self.setup.engine
-        chosen = () if len(indexes) == len(array.pilots) else indexes
-        # By its name alone all of it would be cancelled, running pilots included.
-        if chosen and not array.handle.array and not self._stop.is_set():
-            return False
-        try:
-            command = engine.cancel(array.handle, chosen)
-        except EngineUnavailable:  # its id is not known yet
-            # The last occasion: it would wait in the queue until it starts, and finds the tombstone.
-            if not self._stop.is_set() or not self._identify(array):
-                return False
-            command = engine.cancel(array.handle, chosen)
-        return self._order(command)
-
-    def _identify(self, wanted: PilotArray) -> bool:
-        """Ask the engine, once in a run, for the ids of arrays whose answers were lost."""
-        if not self._may_identify:
-            return False
-        self._may_identify = False
-        engine = self.setup.engine
-        try:
-            handles = [array.handle for array in self._arrays if not array.is_over]
-            elements = engine.elements(self.setup.call(engine.query(handles)))
-        except (EngineUnavailable, SubmissionRefused):
-            return False
-        for array in self._arrays:
-            array.identify(elements)
-        return bool(wanted.handle.array)
-
-    def _order(self, command: Command) -> bool:
-        try:
-            answer = self.setup.call(command)
-        except (EngineUnavailable, SubmissionRefused) as error:
-            self._reason = str(error)
-            return False
-        if self.setup.engine.is_done(answer):
-            return True
-        self._reason = answer.reason
-        return False
-
     def _submit(self, count: int, now: float) -> None:
         """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""
         setup, engine = self.setup, self.setup.engine
-        name = f"{NAME_PREFIX}{secrets.token_hex(4)}"
         indexes = range(engine.first, engine.first + count)
-        array = self._array(name, "", indexes)
+        array = self._maker.new(indexes)
+        name = array.handle.name
         # The files of the connections exist before the submission (arrayfolder.py).
         try:
-            array.folder.create(indexes, self._epoch)
+            array.folder.create(indexes, self._maker.epoch)
             command = engine.submit(array_request(setup, array, self._demand.avoid))
         except OSError:  # it is tried again, and a full disk must not be filled with folders
-            self._remove(array)
+            array.folder.remove()
             raise
         request = EntryRequested(
             je.PilotsRequested(pool=setup.name, name=name, count=count, first=engine.first)
         )
         self._post(request)
         if not self._await(request.written):
-            self._remove(array)
+            array.folder.remove()
             return
         # Before the call: a run that ends during it has to bury and cancel this array, too.
         array.is_submitting = True
@@ -434,7 +365,7 @@ class PoolManager:
             array.handle = ArrayHandle(name, engine.submitted(answer))
         except SubmissionRefused as refused:
             self._arrays.remove(array)
-            self._remove(array)
+            array.folder.remove()
             self._post(EntryRequested(je.PilotsEnded(pool=setup.name, name=name, reason=refused.reason)))
             self._reason = f"{engine.name} refused: {refused.reason}"
             # Half the size, as the limit is not told: each refusal halves it again.
@@ -450,14 +381,13 @@ class PoolManager:
             self._backoff.accepted()
             self._reason = ""
         for index in indexes:
-            array.pilots[index].host = self._host(array.handle, index)
+            array.pilots[index].host = self._maker.host(array.handle, index)
         array.is_submitting = False
         if self._is_given_up.is_set():
-            self._cancel(array, array.waiting())
+            self._engine.cancel(array, array.waiting(), self._arrays)
         entry = je.PilotsSubmitted(pool=setup.name, name=name, array=array.handle.array)
         self._post(EntryRequested(entry))
-        # Not before the interval since the last query has passed.
-        self._query_at = min(self._query_at, max(now + FIRST_QUERY, self._last_query + QUERY_INTERVAL))
+        self._queries.submitted(now)
 
     def _await(self, written: threading.Event) -> bool:
         until = time.monotonic() + WRITTEN_TIMEOUT
@@ -465,25 +395,6 @@ class PoolManager:
             if written.wait(0.1):
                 return True
         return False
-
-    @staticmethod
-    def _remove(array: PilotArray) -> None:
-        """Remove the folder of an array. A folder that is gone is a tombstone, too."""
-        array.folder.bury()
-        shutil.rmtree(array.folder.path, ignore_errors=True)
-
-    def _array(self, name: str, array: str, indexes: Iterable[int]) -> PilotArray:
-        # Derived from the owner's key: only a coordinator of the same owner can find it.
-        key = hmac.new(self._secret, f"sshrender pilots {name}".encode(), hashlib.sha256).digest()
-        handle, folder = ArrayHandle(name, array), ArrayFolder(self._folder / name, key)
-        pilots = {
-            index: Pilot(self._host(handle, index), FileTransport(folder.path, index, key, self._epoch))
-            for index in indexes
-        }
-        return PilotArray(handle, folder, pilots)
-
-    def _host(self, handle: ArrayHandle, index: int) -> str:
-        return f"{self.setup.engine.name}:{digits(handle.array) or handle.name}_{index}"
 
     # What is shown
 

@@ -1,11 +1,60 @@
-"""Makes the request with which an array of pilots is submitted, and the script of its elements."""
+"""Makes arrays of pilots, the request with which one is submitted, and the script of its elements."""
 
 from __future__ import annotations
 
-from sshrender.coordinator.pilots.pilotarray import PilotArray
-from sshrender.coordinator.pilots.pool import PoolSetup
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
+from sshrender.coordinator.pilots.pool import NAME_PREFIX, PoolSetup
+from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch import script
-from sshrender.transports.batch.engines.interface import ArrayRequest
+from sshrender.transports.batch.arrayfolder import ArrayFolder
+from sshrender.transports.batch.engines.interface import ArrayHandle, ArrayRequest
+from sshrender.transports.batch.filelink import FileTransport
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayMaker:
+    """Makes the arrays of one pool; nothing is written yet.
+
+    ``engine``: its name. ``folder``: of the job's arrays. ``secret``: from which their keys are derived.
+    """
+
+    engine: str
+    folder: Path
+    secret: bytes
+    epoch: int
+
+    def new(self, indexes: Iterable[int]) -> PilotArray:
+        """Return an array with a name of its own. ``indexes``: of its elements."""
+        return self._array(ArrayHandle(f"{NAME_PREFIX}{secrets.token_hex(4)}", ""), indexes)
+
+    def known(self, entry: je.PilotsRequested) -> PilotArray:
+        """Return an array of an earlier coordinator, as the journal has it."""
+        indexes = range(entry.first, entry.first + entry.count)
+        array = self._array(ArrayHandle(entry.name, entry.array), indexes)
+        array.is_inherited = True
+        return array
+
+    def host(self, handle: ArrayHandle, index: int) -> str:
+        """Return the name that a pilot has as a host: with the number of the array once it is known."""
+        return f"{self.engine}:{digits(handle.array) or handle.name}_{index}"
+
+    def _array(self, handle: ArrayHandle, indexes: Iterable[int]) -> PilotArray:
+        # Derived from the owner's key: only a coordinator of the same owner can find it.
+        message = f"sshrender pilots {handle.name}".encode()
+        key = hmac.new(self.secret, message, hashlib.sha256).digest()
+        folder = ArrayFolder(self.folder / handle.name, key)
+        pilots = {
+            index: Pilot(self.host(handle, index), FileTransport(folder.path, index, key, self.epoch))
+            for index in indexes
+        }
+        return PilotArray(handle, folder, pilots)
 
 
 def array_request(setup: PoolSetup, array: PilotArray, avoid: tuple[str, ...]) -> ArrayRequest:

@@ -18,10 +18,10 @@ import threading
 from pathlib import Path
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.output import outputrecord, outputstore, publish
+from sshrender.job.output import outputrecord, outputrecordfiles, publish
 from sshrender.job.output.outputrecord import Contents, Found, Record
+from sshrender.job.output.outputrecordfiles import Stored
 from sshrender.job.output.outputrules import Delivery, file_at, next_record, require_free
-from sshrender.job.output.outputstore import Stored
 
 _TRIES = 5
 """Times that a claim is tried again because another process was faster."""
@@ -54,13 +54,13 @@ def take(delivery: Delivery) -> OutputClaim:
         if record is not None:
             number = found.newest.number if found.newest is not None else 0
             # None: another process was faster. Its record is looked at in the next turn.
-            if outputstore.create(output, number + 1, record.encode()) is None:
+            if outputrecordfiles.create(output, number + 1, record.encode()) is None:
                 continue
             found = outputrecord.inspect(output)
         in_force = found.record
         # False also where another process has claimed it after create(): then the loop goes on.
         if found.newest and in_force and in_force.owner.is_same(delivery.contents):
-            outputstore.remove(output, found.older)
+            outputrecordfiles.remove(output, found.older)
             return OutputClaim(output, found.newest, in_force, delivery)
     raise UserError(
         ExitCode.STORAGE,
@@ -143,7 +143,7 @@ class OutputClaim:
         if self._folder is None or self._stored is None or self._record is None:
             return
         # The usual case, once for each page: one open and one getxattr.
-        if outputstore.is_there(self._folder, self._stored):
+        if outputrecordfiles.is_there(self._folder, self._stored):
             return
         found = outputrecord.inspect(self._folder)
         if found.newest is not None:
@@ -186,10 +186,10 @@ class OutputClaim:
         assert self._folder is not None
         # The number after the own: if another process has taken it, its record decides.
         number = self._stored.number if self._stored is not None else 0
-        stored = outputstore.create(self._folder, number + 1, record.encode())
+        stored = outputrecordfiles.create(self._folder, number + 1, record.encode())
         if stored is None:
             self._follow(outputrecord.inspect(self._folder))
             return
         older, self._stored, self._record = self._stored, stored, record
         # After the new one is there: at each moment there is one.
-        outputstore.remove(self._folder, [older] if older is not None else [])
+        outputrecordfiles.remove(self._folder, [older] if older is not None else [])

@@ -1,8 +1,8 @@
 """Say what an output folder remembers: of which document its pages are, and with which settings.
 
-The folder has a record (outputstore.py), which is one JSON object. Of several the one with the highest
-number counts, and one of several processes gets a number. So a folder passes from one job to another at
-one moment, and a process that is killed leaves the old record or the new one.
+The folder has a record (outputrecordfiles.py), which is one JSON object. Of several the one with the
+highest number counts, and one of several processes gets a number. So a folder passes from one job to
+another at one moment, and a process that is killed leaves the old record or the new one.
 
 Any process that can write into the folder can write a record: it is checked.
 """
@@ -21,8 +21,8 @@ from pydantic_core import to_jsonable_python
 
 from sshrender.document.facts import MAX_PAGES
 from sshrender.job.fieldpatterns import Digest, Name, Text
-from sshrender.job.output import outputstore
-from sshrender.job.output.outputstore import Stored
+from sshrender.job.output import outputrecordfiles
+from sshrender.job.output.outputrecordfiles import Stored
 from sshrender.job.output.publish import REMOVED, page_name
 from sshrender.job.spec import JobSpec, RenderSettings
 from sshrender.renderers.devices import DEVICES
@@ -168,11 +168,11 @@ class Found:
 
 def inspect(folder: Path) -> Found:
     """Return what is in an output folder, which may not exist yet. Raises OSError."""
-    stored, names = outputstore.find(folder)
+    stored, names = outputrecordfiles.find(folder)
     if not stored:
         return Found(None, None, (), tuple(names))
     *older, newest = stored
-    return Found(newest, _decoded(outputstore.read(folder, newest)), tuple(older), tuple(names))
+    return Found(newest, _decoded(outputrecordfiles.read(folder, newest)), tuple(older), tuple(names))
 
 
 def _decoded(data: bytes) -> Record | None:

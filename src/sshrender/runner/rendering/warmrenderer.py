@@ -37,7 +37,7 @@ CHUNKS_TIMEOUT = 30.0
 
 
 class WarmProgram(NamedTuple):
-    """A program that is kept warm, and what its pages need (warmprograms.py).
+    """A program that is kept warm, and what its pages need (slotrenderers.py).
 
     ``make_window`` gets a function that starts a further session, whose document is not open.
     ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders

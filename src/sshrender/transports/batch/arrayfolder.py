@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,12 @@ class ArrayFolder:
         """Leave a tombstone: no pilot of this array works from now on. Never raises."""
         with contextlib.suppress(OSError):
             self._write_state(FINISHED)
+
+    def remove(self) -> None:
+        """Remove the folder. A folder that is gone is a tombstone, too. Never raises."""
+        # First: what cannot be removed must not be found open.
+        self.bury()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def notes(self, indexes: Iterable[int]) -> Iterator[PilotNote]:
         """Yield what the holders of these elements have reported since the last call. Never raises.

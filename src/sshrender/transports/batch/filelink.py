@@ -1,7 +1,8 @@
 """The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
-The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node
-and no command of the engine. A line takes 0.2 to 0.5 s each way.
+The holder of the allocation (runner/allocationholder.py) is at the other end. It needs no port, no key
+on a node and no command of the engine. A line takes 0.2 to 0.5 s each way, and less while a connection
+begins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from sshrender.runner import holder, pilotlines
+from sshrender.runner import allocationholder, pilotlines
 from sshrender.transports import payload
 from sshrender.transports.interface import (
     ConnectFailed,
@@ -25,11 +26,12 @@ from sshrender.transports.interface import (
     RunnerSpec,
 )
 
-CONNECT_TIMEOUT = holder.ABANDONED
+CONNECT_TIMEOUT = allocationholder.ABANDONED
 """Seconds in which a holder finds its pair and answers; after that it has given up."""
 
-LATE_BYTES = 15.0
-"""Seconds that the bytes of a line may arrive after its length, on a file server that reorders them."""
+LATE_BYTES = allocationholder.MAX_FAILING
+"""Seconds that the bytes of a line may arrive after its length, on a file server that reorders them, and
+that a file may fail to be read."""
 
 
 class FileTransport:
@@ -49,8 +51,8 @@ class FileTransport:
             # START comes before the data, and KEEP (attach) before both: the holder reads lines in
             # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
-            link.append(holder.START + json.dumps(request).encode())
-            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+            link.append(allocationholder.START + json.dumps(request).encode())
+            link.append(allocationholder.DATA + payload.build(spec.marker, spec.silence))
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -65,7 +67,7 @@ class FileTransport:
         try:
             make_pair(Path(stem))
             link = FileLink(stem, self._key)
-            link.append(holder.KEEP)
+            link.append(allocationholder.KEEP)
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
@@ -75,8 +77,9 @@ class FileTransport:
     def dismiss(self) -> None:
         """Have the holder give its allocation back, if a connection was made. Never raises."""
         if self._link is not None:
+            # The holder gives its allocation back by itself after a minute.
             with contextlib.suppress(OSError):
-                self._link.append(holder.END)
+                self._link.append(allocationholder.END)
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line: the holder runs this in the allocation."""
@@ -89,7 +92,8 @@ class FileLink:
     def __init__(self, stem: str, key: bytes) -> None:
         self._writer = pilotlines.LineWriter(f"{stem}.down", key)
         self._reader = pilotlines.LineReader(f"{stem}.up", key)
-        self._interval = holder.BUSY_INTERVAL
+        self._timer = pilotlines.LookTimer()
+        self._pause = pilotlines.EAGER_INTERVAL
         # Two threads append: the one that writes requests, and the one that closes. Lines must not mix.
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
@@ -111,7 +115,7 @@ class FileLink:
             if data or left <= 0:
                 return data
             # The wait ends early when the link is closed, so close() never waits for a reader.
-            self._is_closed.wait(min(self._interval, left))
+            self._is_closed.wait(min(self._pause, left))
 
     def _read_new(self) -> bytes:
         if self._is_closed.is_set():
@@ -119,20 +123,20 @@ class FileLink:
         try:
             lines = self._reader.read_new()
             self._bad_since = None
-        # Length and signature may arrive before the bytes: NFS clients flush pages in any order.
-        except pilotlines.BadLine as damaged:
+        # Length and signature may arrive before the bytes: NFS clients flush pages in any order. EIO and
+        # ESTALE pass when the file server is back.
+        except (pilotlines.BadLine, OSError) as damaged:
             self._bad_since = self._bad_since or time.monotonic()
-            if time.monotonic() - self._bad_since > LATE_BYTES:
-                raise LinkClosed(str(damaged)) from None
-            return b""
-        except OSError as error:
-            raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None
-        # The pause grows by half each time nothing came, from the busy interval up to the quiet one.
-        quiet = min(holder.QUIET_INTERVAL, 1.5 * self._interval)
-        self._interval = holder.BUSY_INTERVAL if lines else quiet
-        data = b"".join(line[1:] for line in lines if line[:1] == holder.OUTPUT)
+            is_gone = isinstance(damaged, FileNotFoundError)
+            if is_gone or time.monotonic() - self._bad_since > LATE_BYTES:
+                raise LinkClosed(_failure(damaged)) from None
+            lines = []
+        self._pause = self._timer.after(has_lines=bool(lines))
+        data = b"".join(line[1:] for line in lines if line[:1] == allocationholder.OUTPUT)
         # Remembered, because the end may come in one look with the last output, which is returned first.
-        self._end = next((_closed(line[1:]) for line in lines if line[:1] == holder.EXIT), self._end)
+        self._end = next(
+            (_closed(line[1:]) for line in lines if line[:1] == allocationholder.EXIT), self._end
+        )
         if self._end is not None and not data:
             raise self._end
         return data  # what it printed before its end comes first
@@ -142,11 +146,11 @@ class FileLink:
         if self._is_closed.is_set():
             raise LinkClosed("the connection is closed")
         try:
-            self.append(holder.DATA + data)
+            self.append(allocationholder.DATA + data)
         except OSError as error:
             raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
 
-    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002 - it has none
         """See Link.files."""
         raise FilesFailed("a pilot reads and writes the shared folder only")
 
@@ -155,8 +159,9 @@ class FileLink:
         # CLOSE is written once: a second close() must not add a line to a file that its holder has left.
         if not self._is_closed.is_set():
             self._is_closed.set()
+            # The holder ends a runner that hears nothing.
             with contextlib.suppress(OSError):
-                self.append(holder.CLOSE)
+                self.append(allocationholder.CLOSE)
 
 
 def make_pair(stem: Path) -> None:
@@ -164,6 +169,12 @@ def make_pair(stem: Path) -> None:
     for suffix in (".up", ".down"):  # a holder looks for the second, and finds the first then
         with contextlib.suppress(FileExistsError):
             os.close(os.open(f"{stem}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot read the shared folder: {error.strerror}"
+    return str(error)
 
 
 def _closed(data: bytes) -> LinkClosed:

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from sshrender.runner import holder
+from sshrender.runner import allocationholder
 from sshrender.transports import childprocess, payload
 from sshrender.transports.batch import loginhost
 from sshrender.transports.batch.enginecalls import kept
@@ -38,6 +38,14 @@ MAX_SEEN = 4096
 """Bytes of the command's own output that are kept for an error."""
 
 MAX_REASON = 300
+
+
+def variables(token: str, memory: int) -> dict[str, str]:
+    """Return the variables of a runner in the allocation of this token; ``memory`` in bytes, 0: unknown.
+
+    They are those of a runner that the holder starts, where the command brings nothing.
+    """
+    return allocationholder.variables(token, memory)
 
 
 class PipeTransport:
@@ -141,6 +149,7 @@ class PipeLink:
         if self.has_read:
             return closed
         status = None
+        # It is reported without its exit status then.
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(childprocess.END_TIMEOUT)
         printed = self._seen.decode("utf-8", "replace").strip()
@@ -164,9 +173,9 @@ class PipeLink:
             # works.
             # The shared folder is reported by others; what counts here is the stream.
             with contextlib.suppress(OSError):
-                self._keep.append(holder.KEEP)
+                self._keep.append(allocationholder.KEEP)
 
-    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002 - it has none
         """See Link.files."""
         raise FilesFailed("a pilot reads and writes the shared folder only")
 

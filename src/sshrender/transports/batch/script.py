@@ -19,7 +19,7 @@ from importlib import resources
 from sshrender.transports.payload import strip
 
 # The holder imports pilotlines and the standard library, and nothing else.
-_MODULES = ("pilotlines", "holder")
+_MODULES = ("pilotlines", "allocationholder")
 
 # Like the loader of transports/payload.py, but read by ``python -`` from a here-document.
 _PROGRAM = """\
@@ -37,7 +37,7 @@ class Importer:
     def exec_module(module):
         exec(compile(SOURCES[module.__name__], module.__name__, "exec"), module.__dict__)
 sys.meta_path.insert(0, Importer)
-from sshrender.runner.holder import hold
+from sshrender.runner.allocationholder import hold
 hold(sys.argv[2], bytes.fromhex("{key}"), float(sys.argv[3]), sys.argv[4:])
 """
 

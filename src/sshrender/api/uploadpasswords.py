@@ -27,7 +27,7 @@ WEB_OWNER = "web:"
 """What the owner of an uploaded job begins with. Jobs of the command line name a file."""
 
 
-class DocumentPasswords:
+class UploadPasswords:
     """By name of the job. Used by several threads."""
 
     def __init__(self) -> None:

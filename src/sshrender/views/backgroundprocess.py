@@ -1,4 +1,4 @@
-"""Ask the terminal whether its shell runs this program in the foreground."""
+"""Ask the terminal whether its shell runs this program in the background."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from sshrender.config import pagesizes, recipelook, recipes
-from sshrender.config.recipelook import DEFAULT_DEVICE, NoEqual, Wishes, adapted, uses
+from sshrender.config import pagesizes, recipeappearance, recipes
+from sshrender.config.recipeappearance import DEFAULT_DEVICE, AppearanceRequest, NoEqual, adapted, uses
 from sshrender.config.settings import Settings
 from sshrender.config.settingvalues import resolutions
 from sshrender.config.validation import invalid
 from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import profiles
-from sshrender.job.profiles import Taken
+from sshrender.job import iccprofiles
+from sshrender.job.iccprofiles import Taken
 from sshrender.job.spec import RecipeRecord
 from sshrender.renderers import switches
 from sshrender.renderers.appearance import Appearance, antialias_bits
@@ -48,7 +48,7 @@ def rendering_of(settings: Settings) -> Rendering:
     has_ghostscript = not chain or any(recipe.is_built_in for recipe in chain)
     if has_ghostscript:
         _require_ghostscript_can(settings, size)
-    taken = profiles.taken(settings.gs_options)
+    taken = iccprofiles.taken(settings.gs_options)
     _require_profile_fits(settings, taken)
     # After the profiles were read: switches that name them cannot be tried before they are staged.
     if has_ghostscript:
@@ -141,8 +141,10 @@ def _require_start(settings: Settings, taken: Taken) -> None:
 
 
 # What a recipe has to be able to do, apart from device and resolution.
-def _wishes(settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None) -> Wishes:
-    return Wishes(
+def _appearance_request(
+    settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None
+) -> AppearanceRequest:
+    return AppearanceRequest(
         antialias="" if settings.antialias == "auto" else settings.antialias,
         box=settings.box or "",
         dpi=None if dpi[0] == dpi[1] else dpi,
@@ -159,7 +161,7 @@ def _recipes(
     """Return the recipes in order; nothing if only Ghostscript renders. Raises UserError."""
     names = recipes.chain(settings.recipe, settings.fallback, settings.recipes)
     try:
-        sent = recipes.as_sent(names, settings.recipes, _wishes(settings, dpi, size))
+        sent = recipes.as_sent(names, settings.recipes, _appearance_request(settings, dpi, size))
         found = [RecipeRecord.of(fields) for fields in sent]
     # The option's name without its value.
     except NoEqual as error:
@@ -211,10 +213,10 @@ def _configured(
     bare = recipes.as_sent([name], settings.recipes)[0]
     found = [RecipeRecord.of(bare)]
     look = look or Appearance()
-    devices = recipelook.DEVICES.get(name, (DEFAULT_DEVICE,))
+    devices = recipeappearance.DEVICES.get(name, (DEFAULT_DEVICE,))
     # The values that antialias can have; "" is for jobs that left it to the recipe.
     for antialias, device in product(("", "none", "2", "4"), devices):
-        wishes = Wishes(
+        request = AppearanceRequest(
             antialias=antialias,
             box=look.box,
             dpi=(dpi, look.vertical_dpi) if look.vertical_dpi else None,
@@ -223,7 +225,7 @@ def _configured(
             device="" if device == DEFAULT_DEVICE else device,
         )
         try:
-            fields = adapted(bare, wishes, is_shipped=name not in settings.recipes)
+            fields = adapted(bare, request, is_shipped=name not in settings.recipes)
         # A recipe that has no word for this value has no such form.
         except NoEqual:
             continue

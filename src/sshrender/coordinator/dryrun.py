@@ -1,4 +1,4 @@
-"""Finds out what a render would do, without doing it: the job, its pages, and the space they need."""
+"""Finds out for ``--dry-run`` what a render would do: the job, its pages, and the space they need."""
 
 from __future__ import annotations
 

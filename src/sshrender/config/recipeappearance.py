@@ -15,7 +15,7 @@ from sshrender.renderers.appearance import Appearance
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AppearanceRequest:
     """What the user asked for explicitly. ``antialias`` and ``box`` empty, others None: nothing.
 
     ``dpi`` is set if both directions differ, ``size`` is in pixels. ``device``: empty for the default.
@@ -30,7 +30,7 @@ class Wishes:
     device: str = ""
 
     def options(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return each wish: the option as typed, its name, and the fields by which a recipe does it."""
+        """Return each option given: as typed, its name, and the fields by which a recipe does it."""
         found: list[tuple[str, str, tuple[str, ...]]] = []
         if self.antialias:
             found.append((f"--antialias {self.antialias}", "antialias", ("antialias",)))
@@ -73,28 +73,28 @@ DEVICES = {
 """The words with which each recipe makes the kind of image that a device of Ghostscript makes."""
 
 
-def _mutool(wishes: Wishes, name: str) -> list[str]:
+def _mutool(request: AppearanceRequest, name: str) -> list[str]:
     """Return what replaces ``-r {dpi}`` (mutool(1), draw)."""
     if name == "antialias":
-        return ["-r", "{dpi}", "-A", _MUTOOL_BITS[wishes.antialias]]
-    if name == "box" and wishes.box == "crop":  # it renders the CropBox, and 1.21 nothing else
+        return ["-r", "{dpi}", "-A", _MUTOOL_BITS[request.antialias]]
+    if name == "box" and request.box == "crop":  # it renders the CropBox, and 1.21 nothing else
         return ["-r", "{dpi}"]
-    if name == "size" and wishes.size is not None:  # with -r they would only be upper bounds
-        return ["-w", str(wishes.size[0]), "-h", str(wishes.size[1])]
+    if name == "size" and request.size is not None:  # with -r they would only be upper bounds
+        return ["-w", str(request.size[0]), "-h", str(request.size[1])]
     # KeyError: no equal; adapted() turns it into an error with the option's name.
     raise KeyError(name)
 
 
-def _pdftoppm(wishes: Wishes, name: str) -> list[str]:
+def _pdftoppm(request: AppearanceRequest, name: str) -> list[str]:
     """Return what replaces ``-r {dpi}`` (pdftoppm(1))."""
     if name == "antialias":
         # KeyError for "2", which pdftoppm does not have.
-        how = _POPPLER_YES[wishes.antialias]
+        how = _POPPLER_YES[request.antialias]
         return ["-r", "{dpi}", "-aa", how, "-aaVector", how]
-    if name == "box" and wishes.box in ("media", "crop"):  # the MediaBox is its default
-        return ["-r", "{dpi}", *(["-cropbox"] if wishes.box == "crop" else [])]
-    if name == "dpi" and wishes.dpi is not None:
-        return ["-rx", f"{wishes.dpi[0]:g}", "-ry", f"{wishes.dpi[1]:g}"]
+    if name == "box" and request.box in ("media", "crop"):  # the MediaBox is its default
+        return ["-r", "{dpi}", *(["-cropbox"] if request.box == "crop" else [])]
+    if name == "dpi" and request.dpi is not None:
+        return ["-rx", f"{request.dpi[0]:g}", "-ry", f"{request.dpi[1]:g}"]
     raise KeyError(name)
 
 
@@ -102,12 +102,14 @@ _WORDS = {"mutool": _mutool, "pdftoppm": _pdftoppm}
 _RESOLUTION = ["-r", "{dpi}"]
 
 
-def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> dict[str, Any]:
+def adapted(
+    fields: Mapping[str, Any], request: AppearanceRequest, *, is_shipped: bool
+) -> dict[str, Any]:
     """Return a recipe, as jobs record it, that does what was asked for. Raises NoEqual."""
     # The words for the resolution; every other option either follows them or takes their place.
     recipe, words = str(fields["name"]), list(_RESOLUTION)
     found = dict(fields)
-    for option, name, needed in wishes.options():
+    for option, name, needed in request.options():
         if not is_shipped:
             # All fields: a recipe that uses the width and ignores the height does not do what was asked
             # for. The device may be meant for Ghostscript, in the same chain.
@@ -118,10 +120,10 @@ def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> d
             continue
         if name == "device":
             # It is the last one, so these words follow those of the resolution.
-            words += _of_device(wishes.device, recipe)
+            words += _of_device(request.device, recipe)
             continue
         try:
-            more = _WORDS[recipe](wishes, name)
+            more = _WORDS[recipe](request, name)
         except KeyError:
             raise NoEqual(option, recipe) from None
         # The invariant of the loop: ``words`` begins with the words for the resolution or the size.
