@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +37,8 @@ from sshrender.transports.batch.engines.interface import (
     SubmissionRefused,
 )
 from sshrender.transports.batch.engines.names import engine
+from sshrender.transports.batch.filelink import FileTransport
+from tests.stretch import wait_until
 
 KEY = b"k" * 32
 
@@ -115,12 +120,14 @@ def _hold(array: ArrayFolder, walltime: float = 600.0, **environ: str) -> subpro
     return job
 
 
-def _notes(array: ArrayFolder, index: int, count: int, seconds: float = 20.0) -> list[PilotNote]:
+def _notes(array: ArrayFolder, index: int, count: int) -> list[PilotNote]:
     found: list[PilotNote] = []
-    until = time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < until:
-        found += array.notes([index])
-        time.sleep(0.05)
+
+    def are_there() -> bool:
+        found.extend(array.notes([index]))
+        return len(found) >= count
+
+    wait_until(are_there, 20, lambda: found, pause=0.05)
     return found
 
 
@@ -137,7 +144,8 @@ def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path:
 def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_path: Path) -> None:
     array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
     array.create([7], epoch=1)
-    job = _hold(array, walltime=50.0, PBS_ARRAYID="7", PBS_NUM_PPN="3")
+    # The options of the pool have made its own walltime shorter.
+    job = _hold(array, walltime=600.0, PBS_WALLTIME="50", PBS_ARRAYID="7", PBS_NUM_PPN="3")
     started, retiring = _notes(array, 7, 2)
     assert (started.kind, started.cores, started.node) == ("started", 3, os.uname().nodename)
     assert (retiring.kind, retiring.reason) == ("retiring", "its walltime ends soon")
@@ -565,12 +573,13 @@ def test_a_login_shell_says_where_the_commands_are_and_nothing_else(
     (tmp_path / "bin" / "qsub").write_text('#!/bin/sh\necho "$SBATCH_PARTITION|$POEM|$PWD|$*"; cat\n')
     (tmp_path / "bin" / "qsub").chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for shell in ("/bin/sh", "/bin/bash"):
+    # sshd has the user's shell read the line.
+    for shell in filter(None, map(shutil.which, ("sh", "bash", "tcsh", "fish"))):
         monkeypatch.setenv("SHELL", shell)
-        answer = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])(
-            Command(("qsub", "grün  *"), "in")
-        )
-        assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
+        for server in ("", "other"):
+            call = enginecalls.EngineCalls(["sh", "-c", '"$SHELL" -c "$1"', "ssh"], server)
+            answer = call(Command(("qsub", "grün  *"), "in"))
+            assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
 
 
 def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -> None:
@@ -631,3 +640,51 @@ def test_any_number_of_a_note_is_read(tmp_path: Path, cores: str, kept: int) -> 
 
 def test_a_raised_digit_is_no_index(tmp_path: Path) -> None:
     assert allocationholder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3
+
+
+def test_a_connection_begins_without_waits_and_a_quiet_one_costs_few_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(pilotlines, "time", SimpleNamespace(monotonic=lambda: now))
+    timer, begin, looks = pilotlines.LookTimer(), now, 0
+    while now < begin + pilotlines.EAGER_SECONDS:
+        now += timer.after(has_lines=False)
+        looks += 1
+    assert looks <= 201  # then it is over, whatever comes
+    for _ in range(5):
+        now += timer.after(has_lines=False)
+    assert timer.after(has_lines=False) == pilotlines.QUIET_INTERVAL
+    assert timer.after(has_lines=True) == pilotlines.BUSY_INTERVAL
+
+
+class _Failing:
+    """A file of lines that the file server does not give out."""
+
+    def __init__(self, code: int) -> None:
+        self.error = OSError(code, os.strerror(code))
+
+    def read_new(self) -> list[bytes]:
+        raise self.error
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_file_server_that_fails_for_a_moment_ends_no_pilot(tmp_path: Path, code: int) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    link = FileTransport(array.path, 0, KEY, 1).attach()
+    working, link._reader = link._reader, _Failing(code)  # type: ignore[assignment]
+    assert link.read(0.0) == b""
+    link._reader = working
+    assert link.read(0.0) == b""
+    pilot = allocationholder.Holder(str(array.path), 0, KEY, 600.0, 0)
+    pilot._find_pair()
+    pilot._reader = _Failing(code)  # type: ignore[assignment]
+    now = time.monotonic()
+    assert pilot._take_lines(now) == ""
+    assert pilot._take_lines(now + allocationholder.MAX_FAILING) == ""
+    with pytest.raises(OSError, match=os.strerror(code)):
+        pilot._take_lines(now + allocationholder.MAX_FAILING + 1)
+    pilot._reader, pilot._failing_since = _Failing(errno.ENOENT), None  # type: ignore[assignment]
+    with pytest.raises(FileNotFoundError):  # the folder is gone, which is a tombstone
+        pilot._take_lines(now)

@@ -23,13 +23,13 @@ from sshrender.api.web.pagearchive import Member, PageArchive
 from sshrender.api.web.pagefiles import read_part
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
-from sshrender.web import identity, refusals, site
+from sshrender.web import identity, refusals, site, watchedjob
 from sshrender.web.identity import SHARED_SECONDS, Authenticator
 from sshrender.web.refusals import Refused
 from sshrender.web.routing import log_in
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Auth, Limits, ServeSettings
-from sshrender.web.site import Site, Watched
+from sshrender.web.site import Site
 from tests import pdfs
 from tests.web.serving import Client, serving
 
@@ -156,12 +156,12 @@ def test_a_job_that_is_opened_while_the_folder_hangs_is_refused_and_read_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first reading of a journal may take longer than other work, if the folder answers."""
-    monkeypatch.setattr(site, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(watchedjob, "ANSWER_TIMEOUT", 0.1)
     ended = threading.Event()
     feed = _Feed(ended)
 
     async def run() -> None:
-        watched = Watched(cast(JobFeed, feed), SanPool(4, 0.2), SanPool(4, None))
+        watched = watchedjob.Watched(cast(JobFeed, feed), SanPool(4, 0.2), SanPool(4, None))
         for _ in range(3):
             with pytest.raises(Refused):
                 await watched.refresh()

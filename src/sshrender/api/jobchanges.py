@@ -13,17 +13,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sshrender.api.dependencies import refuse_circle
 from sshrender.api.jobs import create_marker, current_user, find_job, on_san
 from sshrender.api.runcontext import output_of
+from sshrender.config.settings import Settings, resolve
 from sshrender.coordinator.jobopening import claim_output
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
 from sshrender.job.folder import BATCH, JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal.history import History
 from sshrender.job.journal.journal import read_journal
+from sshrender.job.journal.journalentries import PilotsRequested
+from sshrender.job.journal.replay import replay
 from sshrender.job.lease import Observer
 from sshrender.job.output import outputfolder
 from sshrender.job.output.outputrules import Delivery
@@ -34,16 +38,23 @@ from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
 from sshrender.storage import files
 
+if TYPE_CHECKING:
+    from sshrender.coordinator.pilots.leftpilots import LeftPilots
+
 ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]
 """Returns the attributes that change in one job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The result of a request. ``no_need``: why nothing has changed; empty if something has."""
+    """The result of a request. ``no_need``: why nothing has changed; empty if something has.
+
+    ``left``: pilots of a coordinator that is gone, which could not be cancelled with the job.
+    """
 
     job: str
     no_need: str
+    left: Sequence[LeftPilots] = ()
 
 
 OnChanged = Callable[[Changed], None]
@@ -57,6 +68,7 @@ class Order:
     op: Operation
     note: str = ""
     changes: ChangesOf = lambda _folder, _spec: {}
+    settings: Settings | None = None
 
 
 def _ignore(changed: Changed) -> None:
@@ -75,9 +87,18 @@ def release(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> 
     return _change(san, jobs, Order(Operation.RELEASE), on_changed)
 
 
-def cancel(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
-    """Stop jobs for good; their finished pages stay. Raises UserError."""
-    return _change(san, jobs, Order(Operation.CANCEL), on_changed)
+def cancel(
+    san: Path,
+    jobs: Sequence[str],
+    on_changed: OnChanged = _ignore,
+    settings: Settings | None = None,
+) -> list[Changed]:
+    """Stop jobs for good; their finished pages stay. Raises UserError.
+
+    ``settings`` name the inventory, at whose pools pilots that wait are cancelled where the job's
+    coordinator is gone.
+    """
+    return _change(san, jobs, Order(Operation.CANCEL, settings=settings), on_changed)
 
 
 def resubmit(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
@@ -172,15 +193,16 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
                 "check the shared folder on the machine that"
                 f" this shows: sshrender status {shlex.quote(folder.name)}",
             ) from None
-        if op is Operation.CANCEL and now is not None:
-            on_san(san, partial(_bury_pilots, folder))
-        done.append(Changed(folder.name, _no_need(op, before, now)))
+        left: Sequence[LeftPilots] = ()
+        if op is Operation.CANCEL and now is not None and on_san(san, partial(_bury_pilots, folder)):
+            left = _cancel_pilots(on_san(san, partial(_arrays, folder)), san, order.settings)
+        done.append(Changed(folder.name, _no_need(op, before, now), left))
         on_changed(done[-1])
     return done
 
 
-def _bury_pilots(folder: JobFolder) -> None:
-    """Leave tombstones for pilots of a coordinator that is gone: those that start do nothing."""
+def _bury_pilots(folder: JobFolder) -> bool:
+    """Leave tombstones for pilots of a coordinator that is gone; return whether there are arrays."""
     arrays = list((folder.path / BATCH).glob("*/"))
     if arrays:
         # Here, because few jobs have pilots.
@@ -189,6 +211,30 @@ def _bury_pilots(folder: JobFolder) -> None:
         for array in arrays:
             # No key is needed: a tombstone is no signed line.
             ArrayFolder(array, b"").bury()
+    return bool(arrays)
+
+
+def _arrays(folder: JobFolder) -> list[PilotsRequested]:
+    """Return the arrays that may still wait, as the journal tells. Raises OSError."""
+    history = History()
+    replay(read_journal(folder.journal), history)
+    return list(history.pilots.values())
+
+
+def _cancel_pilots(
+    arrays: Sequence[PilotsRequested], san: Path, settings: Settings | None
+) -> list[LeftPilots]:
+    """Cancel them at the engines: otherwise they wait until they start, and end then."""
+    from sshrender.api.poolaccess import known_pools
+    from sshrender.coordinator.pilots.leftpilots import cancel_left
+
+    if not arrays:
+        return []
+    try:
+        return cancel_left(arrays, known_pools(settings or resolve({}, None).settings, san))
+    # The job is cancelled already, so an inventory that cannot be read is no error.
+    except UserError as error:
+        return cancel_left(arrays, {}, error.what)
 
 
 def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from sshrender.api.sshcommand import SshCommand
 from sshrender.config import inventory as inv
+from sshrender.config.paths import cache_folder, find_inventory
 from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.errors import UserError
 from sshrender.runner import allocationholder
 
 
@@ -19,13 +21,16 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
     from sshrender.transports.batch.engines.names import engine
 
     defaults = inventory.defaults
-    via = _ssh_words(pool, inventory, settings)
+    host, config_file = _via(pool, inventory, settings)
+    via = [] if host is None else _ssh_words(host, config_file)
     return PoolSetup(
         name=pool.name,
         engine=engine(pool.engine),
         call=EngineCalls(via, _server(pool)),
         carrier=pool.carrier,
         via=tuple(via),
+        shared=_shared_folder(),
+        login=() if host is None else tuple(shlex.split(SshCommand(host, config_file).ssh())),
         pilots=pool.pilots,
         cores=pool.cores,
         walltime=pool.walltime,
@@ -38,6 +43,23 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _shared_folder() -> Path | None:
+    """Return where runs of this user share the answers of engines; None for a user without a home."""
+    try:
+        return cache_folder() / "queues"
+    except UserError:
+        return None
+
+
+def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:
+    """Return the pools of the inventory by name; none where there is no inventory. Raises UserError."""
+    file = find_inventory(settings.hosts)
+    if file is None:
+        return {}
+    inventory = inv.load(file)
+    return {pool.name: pool_setup(pool, inventory, san, settings) for pool in inventory.pools}
 
 
 def _environment(pool: PoolEntry) -> dict[str, str]:
@@ -53,13 +75,19 @@ def _server(pool: PoolEntry) -> str:
     return (pool.queue_name or "").partition("@")[2] if is_pbs else ""
 
 
-def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) -> list[str]:
-    """Return the ssh command to the host of ``via``, perhaps one of the inventory; none: here."""
-    if pool.via is None:
-        return []
-    known = {host.name: host for host in inv.expand(inventory)}
-    host = known.get(pool.via) or inv.unlisted(pool.via, inventory)
+def _via(
+    pool: PoolEntry, inventory: inv.Inventory, settings: Settings
+) -> tuple[inv.HostTable | None, str | None]:
+    """Return the host of ``via``, perhaps one of the inventory, and the file of --ssh-config."""
     config_file = str(settings.ssh_config) if settings.ssh_config else None
+    if pool.via is None:
+        return None, config_file
+    known = {host.name: host for host in inv.expand(inventory)}
+    return known.get(pool.via) or inv.unlisted(pool.via, inventory), config_file
+
+
+def _ssh_words(host: inv.HostTable, config_file: str | None) -> list[str]:
+    """Return the ssh command to the host of ``via`` that runs commands of the engine there."""
     # BatchMode: a command that asks for a password would block the run. The time-out bounds a dead host.
     # A forwarding or an agent of the user's ssh_config is not for these commands.
     options = ("BatchMode=yes", "ConnectTimeout=10", "ClearAllForwardings=yes")

@@ -84,6 +84,7 @@ class RunContext:
     listener: Listener
     inventory: list[inv.HostTable] = field(default_factory=list)
     pools: list[PoolSetup] = field(default_factory=list)
+    unused_pools: list[PoolSetup] = field(default_factory=list)
     on_job: Callable[[JobFolder], None] | None = None
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
@@ -144,8 +145,11 @@ class RunContext:
         chosen = [] if settings.engine is not None else chosen
         hosts = [host_setup(host, inventory, san, settings) for host in chosen]
         entries = inv.select_pools(inventory.pools, settings.on, settings.avoid, settings.engine)
-        pools = [pool_setup(pool, inventory, san, settings) for pool in entries]
-        return cls(resolved, san, hosts, listener, chosen, pools)
+        pools, unused = (
+            [pool_setup(pool, inventory, san, settings) for pool in some]
+            for some in (entries, [each for each in inventory.pools if each not in entries])
+        )
+        return cls(resolved, san, hosts, listener, chosen, pools, unused)
 
     @staticmethod
     def leave_reader_to_child() -> None:
@@ -404,7 +408,9 @@ class RunContext:
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = run_job(plan, self.hosts, view, connections, inbox, finish, self.pools)
+            outcome = run_job(
+                plan, self.hosts, view, connections, inbox, finish, self.pools, self.unused_pools
+            )
         return outcome, plan, assembly
 
     def _policy(self) -> Policy:

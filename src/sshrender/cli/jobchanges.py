@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,9 +72,11 @@ def cancel(
 ) -> None:
     """Stop a job. Finished pages stay; resubmit, resume and render continue it."""
     from sshrender.api import jobchanges
+    from sshrender.api.jobs import san_folder
 
     done = _Changes("cancelled", json_)
-    jobchanges.cancel(_san(context, config), job, on_changed=done.add)
+    settings = _resolved(options.typed(context), config)
+    jobchanges.cancel(san_folder(settings), job, done.add, settings)
     done.end()
 
 
@@ -174,9 +176,14 @@ class _Changes:
     def add(self, changed: Changed) -> None:
         """Say what has happened to a job."""
         result = changed.no_need or self.done
-        self.jobs.append({"job": changed.job, "changed": not changed.no_need, "result": result})
+        entry = {"job": changed.job, "changed": not changed.no_need, "result": result}
+        if changed.left:
+            entry["pilots"] = [asdict(each) for each in changed.left]
+        self.jobs.append(entry)
         # Each job is reported at once, because the next one may fail.
         printed.note(f"{changed.job} {result}")
+        for left in changed.left:
+            printed.note(left.in_words())
 
     def end(self) -> None:
         """End the command, after the last job."""

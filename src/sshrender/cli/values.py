@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from typer import BadParameter
 
 
 def read_plainly(params: Iterable[Any]) -> None:
@@ -50,9 +53,19 @@ class _Plain:
         return self._by_typer(value, param, ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        # None: it makes its own reader, which stays.
+        from typer import BadParameter
+
+        # None: get_runtime_param() makes typer's own reader.
         param._runtime_param = None
-        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        try:
+            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        except BadParameter as error:
+            source = getattr(ctx.get_parameter_source(param.name), "name", "")
+            # None: the option's own name.
+            name = param.envvar if source == "ENVIRONMENT" else None
+            raise BadParameter(_in_words(error), ctx=ctx, param=param, param_hint=name) from None
+        finally:
+            param._runtime_param = self
 
 
 def _is_text(value: object) -> bool:
@@ -63,3 +76,11 @@ def _is_checked(info: Any) -> bool:
     """Return whether typer looks at the file of a path."""
     is_any = info.file_okay and info.dir_okay
     return not is_any or info.exists or info.readable or info.writable or info.resolve_path
+
+
+def _in_words(error: BadParameter) -> str:
+    """Return what is wrong with a value: pydantic's own words are about its parsers."""
+    from sshrender.config import pydanticmessages
+
+    problems = getattr(error.__cause__, "errors", None)
+    return error.message if problems is None else pydanticmessages.in_words(problems()[0])

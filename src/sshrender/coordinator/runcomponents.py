@@ -25,6 +25,7 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
+from sshrender.coordinator.pilots.leftpilots import Orphans
 from sshrender.coordinator.pilots.pilothosts import Pilots
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.pilots.poolmanager import PoolManager
@@ -42,7 +43,6 @@ from sshrender.job.nonce import Nonce
 from sshrender.job.queue.drains import Drain
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
-from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.views.interface import View
 
 HANDSHAKE_MARGIN = 5.0
@@ -60,7 +60,7 @@ class RunInputs:
     """Everything that a run is given.
 
     ``inbox``: where ``connections`` post what they receive. ``drained``: the hosts that are out of use
-    for every job.
+    for every job. ``unused_pools``: of the inventory, which may have pilots of earlier runs.
     """
 
     plan: JobPlan
@@ -72,6 +72,7 @@ class RunInputs:
     view: View
     drained: Mapping[str, Drain]
     pools: Sequence[PoolSetup] = ()
+    unused_pools: Sequence[PoolSetup] = ()
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -184,10 +185,11 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
         for pool in pools
     ]
     known = {pool.name for pool in pools}
-    # They can be buried without the key: a tombstone is no signed line.
-    orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
+    orphans = [entry for entry in left if entry.pool not in known]
+    every = {pool.name: pool for pool in (*inputs.pools, *inputs.unused_pools)}
     drained = {name: drained_event(drain) for name, drain in inputs.drained.items()}
-    return Pilots(managers, orphans, drained)
+    ending = Orphans(orphans, folder, every, inputs.view.print_line) if orphans else None
+    return Pilots(managers, ending, drained)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:

@@ -30,14 +30,18 @@ from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 from sshrender.runner import pilotlines
 
-BUSY_INTERVAL, QUIET_INTERVAL = 0.2, 2.0
-"""Seconds between two looks: while lines come, and most when it is quiet."""
+LIST_INTERVAL, SEARCH_INTERVAL = 2.0, 0.5
+"""Seconds between two listings of the folder, for a newer pair or a tombstone; the second while another
+coordinator is expected, as that of the runner is silent."""
 
-LIST_INTERVAL = 2.0
-"""Seconds between two listings of the folder, for a newer pair or a tombstone."""
+SEARCH_AFTER = 5.0
+"""Seconds of silence: lines come every second, and a coordinator is taken for dead after ten."""
 
 ABANDONED = 60.0
 """Seconds without a line of any coordinator after which the allocation is given back."""
+
+MAX_FAILING = 15.0
+"""Seconds in which the shared folder may fail to be read, as it does while a file server restarts."""
 
 MIN_NOTICE = 60.0
 """Seconds before the end of the allocation at which it says *retiring*, at least."""
@@ -170,8 +174,10 @@ class Holder:
         self._input = b""
         self._silence = ABANDONED
         self._heard_at = self._list_at = time.monotonic()
-        self._interval = BUSY_INTERVAL
+        # Eager from now on: the coordinator reads the first note within a second.
+        self._timer = pilotlines.LookTimer()
         self._look_at = 0.0
+        self._failing_since: Optional[float] = None
         self._is_retiring = False
 
     def run(self) -> NoReturn:
@@ -218,13 +224,13 @@ class Holder:
         self._notes.append(json.dumps(dict(fields, token=self._token)).encode("utf-8"))
 
     def _is_over(self) -> bool:
-        """Return whether there is a tombstone. A folder that is gone is one."""
+        """Return whether there is a tombstone. A folder that is gone is one. Raises OSError."""
         try:
             with open(os.path.join(self._folder, "state"), encoding="ascii") as file:
                 # A tombstone holds "over". A file that is being replaced is never seen half: it is
                 # renamed into place.
                 return file.read(4) != "open"
-        except OSError:
+        except FileNotFoundError:
             return True
 
     def _serve(self) -> str:
@@ -232,7 +238,7 @@ class Holder:
         while True:
             inputs, outputs = self._descriptors()
             # The wait ends for the next look, even when nothing comes from the runner or the engine.
-            pause = max(0.0, min(self._look_at - time.monotonic(), QUIET_INTERVAL))
+            pause = max(0.0, min(self._look_at, self._list_at) - time.monotonic())
             ready, writable, _ = select.select(inputs, outputs, [], pause)
             now = time.monotonic()
             if self._parent in ready:
@@ -248,11 +254,12 @@ class Holder:
             if writable:
                 self._feed()
             reason = self._check_time(now)
-            # Lines are left in the file while the runner does not read: the file is the queue, and
-            # memory stays bounded.
-            if not reason and now >= self._look_at and len(self._input) < MAX_INPUT:
-                reason = self._take_lines(now)
-                self._look_at = now + self._interval
+            if not reason and now >= self._look_at:
+                # Lines are left in the file while the runner does not read: the file is the queue, and
+                # memory stays bounded.
+                if len(self._input) < MAX_INPUT:
+                    reason = self._take_lines(now)
+                self._look_at = now + self._timer.after(has_lines=self._heard_at == now)
             if reason:
                 return reason
 
@@ -289,11 +296,23 @@ class Holder:
         # Listing is rarer than reading: a listing of an NFS folder is a request to the server for each
         # call.
         if now >= self._list_at:
-            self._list_at = now + LIST_INTERVAL
-            if self._is_over():
-                return "it is not needed any more"
-            self._find_pair()
+            is_searching = self._runner is not None and now - self._heard_at > SEARCH_AFTER
+            self._list_at = now + (SEARCH_INTERVAL if is_searching else LIST_INTERVAL)
+            try:
+                if self._is_over():
+                    return "it is not needed any more"
+                self._find_pair()
+            except OSError as error:
+                self._require_passing(error, now)
         return ""
+
+    def _require_passing(self, error: OSError, now: float) -> None:
+        """Raise an error of the shared folder unless it may pass, as EIO and ESTALE of NFS do."""
+        if self._failing_since is None:
+            self._failing_since = now
+        # A folder that is gone was removed with its job.
+        if isinstance(error, FileNotFoundError) or now - self._failing_since > MAX_FAILING:
+            raise error
 
     def _stagger(self) -> float:
         """Return up to six seconds, so that the pilots of an array do not all retire at once."""
@@ -316,35 +335,45 @@ class Holder:
                 newest = max(newest, (int(found.group(2)), int(found.group(3))))
         if newest == self._pair:
             return
+        stem = os.path.join(self._folder, "%d.e%d.%d" % ((self._index,) + newest))
+        size = os.stat(stem + ".up").st_size
         # The old runner ends first: one allocation has one runner.
         self._stop_runner()
         self._pair = newest
-        stem = os.path.join(self._folder, "%d.e%d.%d" % ((self._index,) + newest))
         self._reader = self._writer = None
         # ``.up`` is ours. With lines in it, its numbers would begin anew and every line would be
         # refused.
-        if os.stat(stem + ".up").st_size:
+        if size:
             return  # an earlier start of this element has used the pair
+        self._timer.begin()
+        self._look_at = 0.0  # its first lines are there already
         self._reader = pilotlines.LineReader(stem + ".down", self._key)
         self._writer = pilotlines.LineWriter(stem + ".up", self._key)
 
     def _take_lines(self, now: float) -> str:
-        """Carry out what the coordinator has written; return why to end."""
-        if self._pair == (0, 0):
-            self._find_pair()
-        if self._reader is None:
-            return ""
+        """Read and carry out what the coordinator has written; return why to end."""
         try:
+            if self._pair == (0, 0):
+                self._find_pair()
+            if self._reader is None:
+                return ""
             lines = self._reader.read_new()
         except pilotlines.BadLine:
             return ""  # its bytes may arrive late; the silence limit ends the wait
+        except OSError as error:
+            self._require_passing(error, now)
+            return ""
+        self._failing_since = None
         # Any line counts, also one that only says that the coordinator is there (KEEP).
         if lines:
             self._heard_at = now
-        self._interval = BUSY_INTERVAL if lines else min(QUIET_INTERVAL, 1.5 * self._interval)
+        return self._carry_out(lines)
+
+    def _carry_out(self, lines: List[bytes]) -> str:
         for line in lines:
             kind, data = line[:1], line[1:]
             if kind == START:
+                self._timer.begin()
                 # The line is signed by the coordinator (pilotlines.py), so its argument list is trusted.
                 self._start_runner(json.loads(data.decode("utf-8")))
             elif kind == DATA and self._runner is not None:
@@ -439,8 +468,10 @@ class Holder:
 
 def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn:
     """Hold the allocation until its end. ``walltime``: seconds from now; ``words``: of the script."""
+    # TORQUE tells a job its own, which options of the pool may have made shorter.
+    own = os.environ.get("PBS_WALLTIME", "")
     # Before the fork, so both processes count from the same moment.
-    end = time.monotonic() + walltime
+    end = time.monotonic() + (min(walltime, int(own)) if _is_number(own) and int(own) else walltime)
     index = index_of(dict(os.environ), words)
     read_end, write_end = os.pipe()
     child = os.fork()

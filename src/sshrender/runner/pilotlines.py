@@ -14,7 +14,15 @@ import base64
 import hashlib
 import hmac
 import os
+import time
 from typing import List, Optional
+
+EAGER_INTERVAL, EAGER_SECONDS = 0.05, 10.0
+"""Seconds between two looks while a connection begins, and how long that may be: each step of its start
+waits for a look of the other end."""
+
+BUSY_INTERVAL, QUIET_INTERVAL = 0.2, 2.0
+"""Seconds between two looks afterwards: while lines come, and most when it is quiet."""
 
 MAX_LOOK = 1 << 20
 """Bytes that one look reads: a reader that was away catches up in several looks."""
@@ -130,3 +138,22 @@ class LineReader:
         if not hmac.compare_digest(expected.encode("ascii"), fields[2]):
             return None
         return base64.b64decode(fields[1])
+
+
+class LookTimer:
+    """Says when to look at a file again. At rest a pilot costs its file server what it always did."""
+
+    def __init__(self) -> None:
+        self._interval = BUSY_INTERVAL
+        self._eager_until = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Note that a connection begins, or may begin now."""
+        self._eager_until = time.monotonic() + EAGER_SECONDS
+
+    def after(self, has_lines: bool) -> float:
+        """Return the seconds to the next look, after one that brought lines or none."""
+        # The pause grows by half each time nothing came.
+        self._interval = BUSY_INTERVAL if has_lines else min(QUIET_INTERVAL, 1.5 * self._interval)
+        return EAGER_INTERVAL if time.monotonic() < self._eager_until else self._interval

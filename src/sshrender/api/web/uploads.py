@@ -46,6 +46,7 @@ STALE_AFTER = 24 * 3600.0
 
 # Twelve digits of the owner's digest, and 128 random bits.
 _ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}")
+_REMOVED = re.compile(r"removed-[0-9a-f]{32}")
 _PART = re.compile(r"(\d{1,7})\.part")
 _BLOCK = 1 << 20
 _NOT_BETWEEN = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
@@ -221,7 +222,7 @@ class PartWriter:
         try:
             self._file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o600), "wb", buffering=0)
         except FileNotFoundError:
-            raise UploadError("missing", "the upload was removed", "begin it again") from None
+            raise _removed() from None
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises UploadError for more than the part has, or OSError."""
@@ -253,7 +254,7 @@ class PartWriter:
             )
         # Up to 1,024 bytes may precede the header, as most readers allow.
         if self._head is not None and b"%PDF-" not in self._head:
-            raise UploadError("document", "this is not a PDF", "choose a file that begins with %PDF-")
+            raise UploadError("document", "this is not a PDF", "choose a PDF file")
         # Synced before it gets its name: another machine must not read a part that is still in this
         # one's memory.
         os.fsync(self._file.fileno())
@@ -282,7 +283,10 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
     # Another machine may have written parts that this one does not list yet, but not many.
     # With more than half of the parts missing they were never sent, and waiting would not help.
     until = time.monotonic() + (timeout if lacking <= upload.parts // 2 else 0)
-    target.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        raise _removed() from None
     temporary = target.with_name(f".{uuid.uuid4().hex}")
     try:
         with temporary.open("xb", buffering=0) as file:
@@ -307,8 +311,15 @@ def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
         try:
             files.open_plain(_folder(san, upload.id) / f"{number}.part").close()
         except FileNotFoundError:
+            # Of an upload that was removed meanwhile no part will come.
+            if not (_folder(san, upload.id) / "upload.json").is_file():
+                raise _removed() from None
             return number
     return None
+
+
+def _removed() -> UploadError:
+    return UploadError("missing", "the upload was removed", "begin it again")
 
 
 def _open_part(path: Path, until: float) -> BinaryIO:
@@ -377,7 +388,15 @@ def job_of(san: Path, upload: Upload) -> str | None:
 
 def remove(san: Path, upload: Upload) -> None:
     """Remove an upload with all of its parts. Raises OSError."""
-    _remove_within(_folder(san, upload.id).parent, upload.id)
+    _remove(_folder(san, upload.id))
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first: a part that is being written would keep the folder, or stay and count for nobody.
+    hidden = folder.with_name(f"removed-{secrets.token_hex(16)}")
+    with contextlib.suppress(FileNotFoundError):  # another request has removed it
+        folder.rename(hidden)
+        _remove_within(folder.parent, hidden.name)
 
 
 def clear_stale(san: Path) -> int:
@@ -390,10 +409,11 @@ def clear_stale(san: Path) -> int:
     stale = [
         each
         for each in place.iterdir()
-        if _ID.fullmatch(each.name) and now - each.lstat().st_mtime > STALE_AFTER
+        if _REMOVED.fullmatch(each.name)  # by a process that ended meanwhile
+        or (_ID.fullmatch(each.name) and now - each.lstat().st_mtime > STALE_AFTER)
     ]
     for each in stale:
-        _remove_within(place, each.name)
+        _remove(each)
     return len(stale)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
+from sshrender.coordinator.pilots.leftpilots import Orphans
 from sshrender.coordinator.pilots.pool import Demand, PoolReport, shares
 from sshrender.coordinator.pilots.poolmessages import PilotEnded, PilotRetiring
 from sshrender.core import events as ev
@@ -22,7 +23,6 @@ from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState, PageState
 from sshrender.job.journal import journalentries as je
-from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
@@ -69,7 +69,7 @@ class _PilotHost:
 
 
 class Pilots:
-    """All pilots of a run. ``orphans``: arrays of earlier coordinators whose pool is not known here.
+    """All pilots of a run. ``orphans``: those of earlier coordinators whose pool it does not use.
 
     ``drained``: the hosts and nodes that are out of use when the run begins, by name.
     """
@@ -77,11 +77,11 @@ class Pilots:
     def __init__(
         self,
         managers: Sequence[pm.PoolManager],
-        orphans: Sequence[ArrayFolder] = (),
+        orphans: Orphans | None = None,
         drained: Mapping[str, ev.DrainRequested] | None = None,
     ) -> None:
         self._managers = list(managers)
-        self._orphans = list(orphans)
+        self._orphans = orphans
         self._hosts: dict[str, _PilotHost] = {}
         self._drained = dict(drained or {})  # by host or node
         self._nodes: dict[str, set[str]] = {}
@@ -93,13 +93,8 @@ class Pilots:
         """Start the managers."""
         for each in self._managers:
             each.start()
-        if self._orphans:
-            threading.Thread(target=self._bury_orphans, daemon=True, name="pilots").start()
-
-    def _bury_orphans(self) -> None:
-        """End the pilots of pools that this inventory does not have: no command here can cancel them."""
-        for each in self._orphans:
-            each.bury()
+        if self._orphans is not None:
+            self._orphans.start()
 
     def expected(self) -> ev.HostsExpected:
         """Return how many pilots may still become hosts."""
@@ -294,16 +289,14 @@ class Pilots:
 
     def stop(self) -> list[je.JournalEntry]:
         """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
-        if not self._managers:
-            return []
         for each in self._managers:
             each.stop()
-        with ThreadPoolExecutor(len(self._managers)) as workers:
-            return [
-                entry
-                for ended in workers.map(lambda each: each.finish(FINISH_TIMEOUT), self._managers)
-                for entry in ended
-            ]
+        ending = [each.finish for each in (*self._managers, self._orphans) if each is not None]
+        if not ending:
+            return []
+        with ThreadPoolExecutor(len(ending)) as workers:
+            found = workers.map(lambda finish: finish(FINISH_TIMEOUT), ending)
+            return [entry for ended in found for entry in ended]
 
     def _remove(self, host: str, reason: str) -> list[ev.Event]:
         pilot = self._hosts.pop(host)

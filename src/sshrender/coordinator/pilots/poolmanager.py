@@ -20,20 +20,20 @@ from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, report_of
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.coordinator.pilots.poolengine import CancelTimer, PoolEngine, QueryTimer
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
+from sshrender.coordinator.pilots.sharedqueries import Listing, NotYet
 from sshrender.coordinator.pilots.submission import ArrayMaker, array_request
 from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch.arrayfolder import PilotNote
 from sshrender.transports.batch.engines.interface import (
     ArrayHandle,
-    Element,
     EngineUnavailable,
     SubmissionRefused,
 )
 from sshrender.transports.batch.filelink import FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at what pilots report."""
+LOOK_INTERVAL, SOON = 1.0, 0.2
+"""Seconds between two looks at what pilots report; the second after a note, as others start with it."""
 
 LEAVE_TIMEOUT = 30.0
 """Seconds after which a pilot that was told to leave counts as ended: it may have been killed first."""
@@ -195,16 +195,18 @@ class PoolManager:
     def _look(self) -> None:
         while not self._stop.is_set():
             if self._is_needed.wait(LOOK_INTERVAL):
-                self._read_notes()
-                self._stop.wait(LOOK_INTERVAL)
+                self._stop.wait(SOON if self._read_notes() else LOOK_INTERVAL)
 
-    def _read_notes(self) -> None:
+    def _read_notes(self) -> bool:
+        found = False
         for array in list(self._arrays):
             # A pilot is named after the id, so its notes wait for the answer to the submission.
             if array.is_over or array.is_submitting:
                 continue
             for note in array.folder.notes(array.pilots):
                 self._take(array, note)
+                found = True
+        return found
 
     def _take(self, array: PilotArray, note: PilotNote) -> None:
         with self._lock:
@@ -246,11 +248,12 @@ class PoolManager:
         open_ = [array for array in self._arrays if not array.is_over]
         if not open_:
             return
-        for array in open_:
-            array.expect_answer()
         try:
-            elements = self._engine.query(open_)
-        except (EngineUnavailable, SubmissionRefused) as error:
+            listing = self._engine.query(open_)
+        except NotYet as turn:
+            self._queries.postponed(now, turn.seconds)
+            return
+        except EngineUnavailable as error:
             self._queries.failed(now)
             self._reason = f"{self.setup.engine.name} does not answer: {error}"
             return
@@ -259,12 +262,12 @@ class PoolManager:
         if not self._backoff.refused:
             self._reason = ""
         for array in open_:
-            self._match(array, elements, now)
+            self._match(array, listing, now)
         self._hold_waiting()
 
-    def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
+    def _match(self, array: PilotArray, listing: Listing, now: float) -> None:
         with self._lock:
-            silent = array.match(elements)
+            silent = array.match(listing.elements, listing.asked_at)
         for each in silent:
             if each.is_charged:
                 # One that finds no folder takes that for a tombstone, and says nothing.

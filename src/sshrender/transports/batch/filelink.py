@@ -1,7 +1,8 @@
 """The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
 The holder of the allocation (runner/allocationholder.py) is at the other end. It needs no port, no key
-on a node and no command of the engine. A line takes 0.2 to 0.5 s each way.
+on a node and no command of the engine. A line takes 0.2 to 0.5 s each way, and less while a connection
+begins.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from sshrender.transports.interface import (
 CONNECT_TIMEOUT = allocationholder.ABANDONED
 """Seconds in which a holder finds its pair and answers; after that it has given up."""
 
-LATE_BYTES = 15.0
-"""Seconds that the bytes of a line may arrive after its length, on a file server that reorders them."""
+LATE_BYTES = allocationholder.MAX_FAILING
+"""Seconds that the bytes of a line may arrive after its length, on a file server that reorders them, and
+that a file may fail to be read."""
 
 
 class FileTransport:
@@ -90,7 +92,8 @@ class FileLink:
     def __init__(self, stem: str, key: bytes) -> None:
         self._writer = pilotlines.LineWriter(f"{stem}.down", key)
         self._reader = pilotlines.LineReader(f"{stem}.up", key)
-        self._interval = allocationholder.BUSY_INTERVAL
+        self._timer = pilotlines.LookTimer()
+        self._pause = pilotlines.EAGER_INTERVAL
         # Two threads append: the one that writes requests, and the one that closes. Lines must not mix.
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
@@ -112,7 +115,7 @@ class FileLink:
             if data or left <= 0:
                 return data
             # The wait ends early when the link is closed, so close() never waits for a reader.
-            self._is_closed.wait(min(self._interval, left))
+            self._is_closed.wait(min(self._pause, left))
 
     def _read_new(self) -> bytes:
         if self._is_closed.is_set():
@@ -120,17 +123,15 @@ class FileLink:
         try:
             lines = self._reader.read_new()
             self._bad_since = None
-        # Length and signature may arrive before the bytes: NFS clients flush pages in any order.
-        except pilotlines.BadLine as damaged:
+        # Length and signature may arrive before the bytes: NFS clients flush pages in any order. EIO and
+        # ESTALE pass when the file server is back.
+        except (pilotlines.BadLine, OSError) as damaged:
             self._bad_since = self._bad_since or time.monotonic()
-            if time.monotonic() - self._bad_since > LATE_BYTES:
-                raise LinkClosed(str(damaged)) from None
-            return b""
-        except OSError as error:
-            raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None
-        # The pause grows by half each time nothing came, from the busy interval up to the quiet one.
-        quiet = min(allocationholder.QUIET_INTERVAL, 1.5 * self._interval)
-        self._interval = allocationholder.BUSY_INTERVAL if lines else quiet
+            is_gone = isinstance(damaged, FileNotFoundError)
+            if is_gone or time.monotonic() - self._bad_since > LATE_BYTES:
+                raise LinkClosed(_failure(damaged)) from None
+            lines = []
+        self._pause = self._timer.after(has_lines=bool(lines))
         data = b"".join(line[1:] for line in lines if line[:1] == allocationholder.OUTPUT)
         # Remembered, because the end may come in one look with the last output, which is returned first.
         self._end = next(
@@ -168,6 +169,12 @@ def make_pair(stem: Path) -> None:
     for suffix in (".up", ".down"):  # a holder looks for the second, and finds the first then
         with contextlib.suppress(FileExistsError):
             os.close(os.open(f"{stem}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot read the shared folder: {error.strerror}"
+    return str(error)
 
 
 def _closed(data: bytes) -> LinkClosed:

@@ -20,10 +20,14 @@ passes its environment on to the job: an inherited SLURM_CPU_BIND makes it three
 
 KEPT_PREFIXES = ("LC_", "_CONDOR_")
 
-# A login shell of another kind (csh, fish) does not read ``"$@"``, so the command starts without one.
+# A login shell of another kind (csh, fish) does not read ``"$@"``. It has read its own start files for
+# this line; where they do not say where the program is, those of sh are asked. The program is the fifth
+# word, or follows ``env`` and two variables (enginecalls.py).
 _LOGIN = (
-    "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh)"
-    """ exec "$SHELL" -l -c 'exec "$@"' sshrender "$@";; *) exec "$@";; esac"""
+    "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh) s=$SHELL;;"
+    ' *) s=sh; p=$5; if [ "$p" = env ]; then p=$8; fi;'
+    """ if command -v "$p" > /dev/null; then exec "$@"; fi;; esac;"""
+    """ exec "$s" -l -c 'exec "$@"' sshrender "$@\""""
 )
 
 # grep: a line of a variable with several lines is no name. ``$0`` is the marker.

@@ -38,11 +38,8 @@ from sshrender.views.text import clean
 REDRAW = 0.5
 """Seconds: two redraws a second look live and load a slow link little."""
 
-HANG_TIMEOUT = 5.0
-"""Seconds without an answer from the shared folder until the headline shows that."""
-
-_MIN_WIDTH_FOR_IMAGE = 50
-"""Columns of the terminal that a thumbnail needs."""
+_MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
+"""Columns of the terminal and lines of the details that a thumbnail needs."""
 
 _MANY_ENTRIES = 500
 """Entries in one reading that mean that more of the journal is left to read: a block of it has 1 MiB."""
@@ -278,11 +275,7 @@ class Dashboard(Navigation):
         self._show("#headline", Text("\n").join(words))
 
     def _storage_hang(self) -> str:
-        if self._is_reading and time.monotonic() - self._read_started > HANG_TIMEOUT:
-            return (
-                f"the shared folder has not answered for {time.monotonic() - self._read_started:.0f} s"
-            )
-        return ""
+        return headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
 
     def _update_lists(self) -> None:
         filters = self._pane_filters
@@ -345,7 +338,8 @@ class Dashboard(Navigation):
         file = ""
         page = self._map.page
         has_room = (
-            self.query_one("#details").size.height >= 8 and self.size.width >= _MIN_WIDTH_FOR_IMAGE
+            self.query_one("#details").size.height >= _MIN_HEIGHT_FOR_IMAGE
+            and self.size.width >= _MIN_WIDTH_FOR_IMAGE
         )
         if self._subject[0] == "page" and page is not None and has_room:
             file = self._model.pages[page].file

@@ -1,0 +1,154 @@
+"""Cancels at the engine the pilots that a coordinator which is gone has left in the queue.
+
+Their arrays have tombstones by then, so a pilot that starts all the same does nothing. What is cancelled
+here would keep its place in the queue until it starts.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshrender.coordinator.pilots.pool import NAME_PREFIX, PoolSetup
+from sshrender.job.journal import journalentries as je
+from sshrender.transports.batch.arrayfolder import ArrayFolder
+from sshrender.transports.batch.engines.interface import (
+    ArrayHandle,
+    Command,
+    EngineUnavailable,
+    SubmissionRefused,
+)
+
+# The journal lies where hosts write, and both become words of a command.
+_NAME = re.compile(NAME_PREFIX + r"[0-9a-f]{8}")
+_ID = re.compile(r"[0-9][0-9A-Za-z_.\[\]-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftPilots:
+    """An array whose pilots may still wait. ``command``: what cancels them; empty: not known here."""
+
+    pool: str
+    name: str
+    array: str
+    reason: str
+    command: str = ""
+
+    def in_words(self) -> str:
+        """Return what is left, why, and what to type, in one line."""
+        text = f"pool {self.pool}: pilots may wait in the queue, and do nothing when they start"
+        text += f" ({self.reason})"
+        return f"{text}; to cancel them: {self.command}" if self.command else text
+
+
+def cancel_left(
+    arrays: Iterable[je.PilotsRequested], pools: Mapping[str, PoolSetup], lacking: str = ""
+) -> list[LeftPilots]:
+    """Cancel arrays; return those that could not be cancelled. At most two commands of 30 s a pool.
+
+    ``pools``: of the inventory, by name; ``lacking``: why one may not be there.
+    """
+    left, by_pool = [], dict[str, list[je.PilotsRequested]]()
+    for entry in arrays:
+        if not _NAME.fullmatch(entry.name) or not (entry.array == "" or _ID.fullmatch(entry.array)):
+            continue  # no coordinator has written this
+        by_pool.setdefault(entry.pool, []).append(entry)
+    for name in by_pool.keys() - pools.keys():
+        reason = lacking or "the inventory does not have this pool"
+        left += [LeftPilots(name, each.name, each.array, reason) for each in by_pool[name]]
+    known = [(pools[name], entries) for name, entries in by_pool.items() if name in pools]
+    if known:
+        with ThreadPoolExecutor(len(known)) as workers:
+            for found in workers.map(lambda each: _cancel(*each), known):
+                left += found
+    return left
+
+
+class Orphans:
+    """Pilots of earlier coordinators whose pool this run does not use: it ends them, in a thread.
+
+    ``folder``: of the job's arrays; ``pools``: of the inventory, by name. ``print_line`` is given a line
+    about what is left.
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[je.PilotsRequested],
+        folder: Path,
+        pools: Mapping[str, PoolSetup],
+        print_line: Callable[[str], None],
+    ) -> None:
+        self._arrays = arrays
+        self._folder = folder
+        self._pools = pools
+        self._print_line = print_line
+        self._left: list[LeftPilots] | None = None
+        self._thread = threading.Thread(target=self._end, daemon=True, name="pilots of other pools")
+
+    def start(self) -> None:
+        """Start to end them."""
+        self._thread.start()
+
+    def _end(self) -> None:
+        # First the tombstones, which need no key, as they are no signed lines.
+        for each in self._arrays:
+            ArrayFolder(self._folder / each.name, b"").bury()
+        self._left = cancel_left(self._arrays, self._pools)
+
+    def finish(self, timeout: float) -> list[je.JournalEntry]:
+        """Wait so many seconds at most; print what is left, and return what to record."""
+        self._thread.join(timeout)
+        if self._left is None:
+            for name in {each.pool for each in self._arrays}:
+                self._print_line(f"pool {name}: pilots may wait in the queue (it does not answer)")
+            return []
+        for left in self._left:
+            self._print_line(left.in_words())
+        names = {each.name for each in self._left}
+        return [
+            je.PilotsEnded(pool=each.pool, name=each.name)
+            for each in self._arrays
+            if each.name not in names
+        ]
+
+
+def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
+    engine = pool.engine
+    handles = {each.name: ArrayHandle(each.name, each.array) for each in entries}
+    commands: dict[str, Command] = {}
+    unknown, reason = [], ""
+    for name, handle in handles.items():
+        try:
+            commands[name] = engine.cancel(handle)
+        except EngineUnavailable:  # its id is needed, and the answer to its submission was lost
+            unknown.append(name)
+    if unknown:
+        try:
+            query = engine.query([handles[name] for name in unknown])
+            # What is not listed was never submitted, or has ended.
+            found = {each.name: each.array for each in engine.elements(pool.call(query))}
+            listed = [name for name in unknown if name in found]
+            commands |= {name: engine.cancel(ArrayHandle(name, found[name])) for name in listed}
+            unknown = []
+        except (EngineUnavailable, SubmissionRefused) as error:
+            reason = str(error)
+    left = [LeftPilots(pool.name, name, "", reason) for name in unknown]
+    for name, command in commands.items():
+        # An engine that does not answer is not asked again for each array.
+        reason = reason or _failure(pool, command)
+        if reason:
+            words = pool.typed(*command.words)
+            left.append(LeftPilots(pool.name, name, handles[name].array, reason, words))
+    return left
+
+
+def _failure(pool: PoolSetup, command: Command) -> str:
+    try:
+        answer = pool.call(command)
+    except (EngineUnavailable, SubmissionRefused) as error:
+        return str(error)
+    return "" if pool.engine.is_done(answer) else answer.reason

@@ -1,0 +1,112 @@
+"""What users read of an engine that fails: pilots left in its queue, and what to type."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left
+from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.poolcheck import check_pools
+from sshrender.job.journal import journalentries as je
+from sshrender.transports.batch.arrayfolder import ArrayFolder
+from sshrender.transports.batch.engines.interface import Answer, Command, EngineUnavailable
+from sshrender.transports.batch.engines.names import engine
+from sshrender.views import pooltable
+
+KNOWN = je.PilotsRequested(pool="cluster", name="ssr-00000001", count=2, array="7[].desk")
+LOST = je.PilotsRequested(pool="cluster", name="ssr-00000002", count=2)
+AWAY = EngineUnavailable("qdel gave no answer in 30 s")
+
+
+class Site:
+    """A pool whose commands are answered here, by their first word."""
+
+    def __init__(self, name: str, login: tuple[str, ...] = (), **answers: Answer | Exception) -> None:
+        self.called: list[str] = []
+        self._answers = answers
+        self.pools: Mapping[str, PoolSetup] = {
+            "cluster": PoolSetup("cluster", engine(name), self._call, 4, 1, 600.0, "/s", login=login)
+        }
+
+    def _call(self, command: Command) -> Answer:
+        self.called.append(" ".join(command.words))
+        answer = self._answers.get(command.words[0], Answer(0))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _listed(name: str) -> Answer:
+    row = f"<Job><Job_Id>9[0].desk</Job_Id><Job_Name>{name}-0</Job_Name><job_state>Q</job_state></Job>"
+    return Answer(0, f"<Data>{row}</Data>")
+
+
+def test_arrays_are_cancelled_by_their_id_and_a_lost_one_is_looked_for_by_name_once() -> None:
+    site = Site("torque", qstat=_listed("ssr-00000002"))
+    assert cancel_left([KNOWN, LOST], site.pools) == []
+    assert site.called == ["qstat -x -t", "qdel 7[].desk", "qdel 9[].desk"]
+    site = Site("torque", qstat=Answer(0, "<Data></Data>"))
+    assert cancel_left([LOST], site.pools) == []  # the engine never got it
+    site = Site("slurm")
+    assert cancel_left([LOST], site.pools) == []
+    assert site.called == ["scancel --me --name=ssr-00000002"]
+
+
+@pytest.mark.parametrize("code", [153, 170])
+def test_what_has_ended_meanwhile_is_not_left(code: int) -> None:
+    site = Site("torque", qdel=Answer(code, "", "qdel: nonexistent job id: 7[].desk"))
+    assert cancel_left([KNOWN], site.pools) == []
+
+
+def test_what_cannot_be_cancelled_is_told_with_what_to_type() -> None:
+    site = Site("torque", ("ssh", "-p", "22", "login1"), qdel=AWAY, qstat=AWAY)
+    lost, known = cancel_left([KNOWN, LOST], site.pools)
+    assert known.command == """ssh -p 22 login1 'qdel '"'"'7[].desk'"'"''"""
+    assert known.in_words().endswith(f"to cancel them: {known.command}")
+    assert (lost.command, lost.reason) == ("", str(AWAY))
+    assert site.called == ["qstat -x -t"]  # it is not asked again for each array
+    (left,) = cancel_left([KNOWN], {})
+    assert left.reason == "the inventory does not have this pool"
+
+
+@pytest.mark.parametrize(("name", "array"), [("x", "7"), ("ssr-00000001", "-W force")])
+def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
+    name: str, array: str
+) -> None:
+    site = Site("torque")
+    entry = je.PilotsRequested(pool="cluster", name=name, count=1, array=array)
+    assert cancel_left([entry], site.pools) == []
+    assert site.called == []
+
+
+def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: Path) -> None:
+    for entry in (KNOWN, LOST):
+        ArrayFolder(tmp_path / entry.name, b"k").create([0], 1)
+    site, said = Site("torque", qstat=AWAY), list[str]()
+    other = je.PilotsRequested(pool="gone", name="ssr-00000003", count=1, array="8[].desk")
+    orphans = Orphans([KNOWN, other], tmp_path, site.pools, said.append)
+    orphans.start()
+    assert [each.name for each in orphans.finish(30) if isinstance(each, je.PilotsEnded)] == [KNOWN.name]
+    assert (tmp_path / KNOWN.name / "state").read_text() == "over\n"
+    assert [line.split(":")[0] for line in said] == ["pool gone"]
+
+
+def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:
+    meeting = threading.Barrier(3)
+
+    def call(command: Command) -> Answer:
+        if "--version" in command.words:
+            return Answer(0, "slurm 22.05.8")
+        meeting.wait(60)  # each of the others waits for all of them
+        return Answer(1, "", "slurm_load_partitions: Unable to contact slurm controller")
+
+    login = ("ssh", "artist@login1")
+    pool = PoolSetup("cluster", engine("slurm"), call, 4, 1, 600.0, "/s", login=login)
+    (check,) = check_pools([pool])
+    assert (check.state, check.command) == ("lost", "ssh artist@login1 sinfo")
+    assert "    try: ssh artist@login1 sinfo" in pooltable.lines([asdict(check)])
