@@ -303,6 +303,11 @@ def test_a_cancellation_that_failed_leaves_the_array_open_and_is_tried_again_lat
     assert pool.called == ["sbatch --parsable", "scancel --me"]
     assert len(pool.manager._arrays[0].waiting()) == 4
     assert pool.manager.finish(1.0) == []
+    (left,) = pool.manager.left
+    assert (left.command, left.reason) == (
+        f"scancel --me --name={left.name}",
+        "Unable to contact slurm controller",
+    )
     pool.answers.clear()
     assert [entry.name for entry in pool.manager.finish(1.0)] == [  # type: ignore[attr-defined]
         pool.manager._arrays[0].handle.name
@@ -605,6 +610,29 @@ def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None
     setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
     assert setup.via[0] == "ssh"
     assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)
+    assert setup.typed("qdel", "7[]") == """ssh -p 2222 ann@login1 'qdel '"'"'7[]'"'"''"""
+
+
+def test_pools_of_one_engine_share_its_answers_and_those_of_another_cluster_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(**pool: str) -> Path | None:
+        fields = {"name": "p", "engine": "slurm", "walltime": "1h", **pool}
+        lines = "\n".join(f'{key} = "{value}"' for key, value in fields.items())
+        path = tmp_path / "hosts.toml"
+        path.write_text(f'[san]\npath = "/san"\n[[pools]]\npilots = 1\n{lines}\n')
+        read = inventory.load(path)
+        return pool_setup(read.pools[0], read, Path("/san"), Settings()).shared
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here = file()
+    assert here is not None
+    assert here.is_relative_to(tmp_path)
+    assert file(name="q", partition="batch") == here
+    others = [file(via="login1"), file(engine="torque"), file(engine="torque", queue="b@two")]
+    monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
+    others.append(file())
+    assert len({here, *others}) == 5
 
 
 def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: Path) -> None:
