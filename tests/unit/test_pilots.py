@@ -28,7 +28,7 @@ from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, Pool
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
 from sshrender.runner import allocationholder, pilotlines
-from sshrender.transports.batch import enginecalls, script
+from sshrender.transports.batch import enginecalls, filelink, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -707,9 +707,22 @@ def test_a_file_server_that_fails_for_a_moment_ends_no_pilot(tmp_path: Path, cod
     pilot._reader = _Failing(code)  # type: ignore[assignment]
     now = time.monotonic()
     assert pilot._take_lines(now) == ""
-    assert pilot._take_lines(now + allocationholder.MAX_FAILING) == ""
+    assert pilot._take_lines(now + allocationholder.MAX_FAILING - 1) == ""
     with pytest.raises(OSError, match=os.strerror(code)):
         pilot._take_lines(now + allocationholder.MAX_FAILING + 1)
     pilot._reader, pilot._failing_since = _Failing(errno.ENOENT), None  # type: ignore[assignment]
     with pytest.raises(FileNotFoundError):  # the folder is gone, which is a tombstone
         pilot._take_lines(now)
+
+
+def test_many_links_that_begin_together_look_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    link = FileTransport(array.path, 0, KEY, 1).attach()
+    for looks, pause in ((10**6, pilotlines.EAGER_INTERVAL), (1, pilotlines.BUSY_INTERVAL)):
+        monkeypatch.setattr(filelink, "MAX_LOOKS", looks)
+        link.read(0.0)
+        assert link._pause == pause
+    link.close()
