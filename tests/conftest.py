@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_timeout
 from hypothesis import settings
 
 from tests import order
 from tests.lab.prepared import PROGRAM, Prepared
+from tests.stretch import stretched
 
 __all__ = ["PROGRAM", "Run"]
 
@@ -46,6 +48,13 @@ def pytest_xdist_auto_num_workers() -> int | None:
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # the plugin itself reads that
     return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> object:
+    """Let the limit of a test, as all others, stretch with the load at its beginning."""
+    longer = settings._replace(timeout=stretched(settings.timeout))
+    return pytest_timeout.pytest_timeout_set_timer(item, longer)
 
 
 @pytest.hookimpl(trylast=True)

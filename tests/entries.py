@@ -36,5 +36,18 @@ def entries_of(lines: Iterable[dict[str, Any]]) -> list[JournalEntry]:
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """Return what stands in a journal, entry by entry, as a program reads it that knows JSON only."""
+    """Return what stands in a journal, entry by entry, as a program reads it that knows JSON only.
+
+    A coordinator may write meanwhile: a line that is not whole yet does not count.
+    """
     return [json.loads(json.dumps(as_fields(entry))) for entry in read_journal(path)]
+
+
+def delivered(journals: Iterable[Path]) -> list[int]:
+    """Return the pages that are delivered as journals say, in that order.
+
+    A page stands in the output a moment before its entry does in the journal: a test that is to find a
+    page in the journal, or in the status of a job, does not look at the folder.
+    """
+    entries = [entry for path in journals for entry in lines_of(path)]
+    return [entry["page"] for entry in entries if entry["type"] == "page_delivered"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 
 def stretched(seconds: float) -> float:
@@ -15,14 +18,29 @@ def stretched(seconds: float) -> float:
     return seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
 
 
+def page_timeout(seconds: float) -> str:
+    """Return a value of ``--page-timeout`` for a page without end, in which sound ones are rendered.
+
+    Renderers have the lowest priority: on a busy machine a sound page takes seconds, too.
+    """
+    return f"{min(stretched(seconds), 12):.0f}s"
+
+
 def wait_until(
-    condition: Callable[[], object], seconds: float, what: Callable[[], object] | str, pause: float = 0.1
-) -> None:
-    """Wait until a condition is true; fail with ``what`` when the stretched limit has passed."""
+    condition: Callable[[], Found],
+    seconds: float = 90,
+    what: Callable[[], object] | str = "what is waited for",
+    pause: float = 0.1,
+) -> Found:
+    """Wait until a condition is true, and return what it says.
+
+    Raises AssertionError with ``what`` when the stretched limit has passed.
+    """
     began = time.monotonic()
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() - began > stretched(seconds):
             raise AssertionError(
                 f"not within {seconds:g} s: {what if isinstance(what, str) else what()}"
             )
         time.sleep(pause)
+    return found

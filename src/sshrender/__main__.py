@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning, lastresort, startlimits
-from sshrender.errors import ExitCode, UserError, cpu_limit_reached, limit_reached
+from sshrender.errors import ExitCode, UserError, cpu_limit_reached, ended_with, limit_reached
 
 try:
-    from sshrender.cli import jsonresult, streams
+    from sshrender.cli import jsonresult, statusline, streams
 except (ImportError, MemoryError, OSError) as failed:  # a limit leaves no room even for these
     os._exit(lastresort.say_what_is_left(failed))
 
@@ -33,7 +33,7 @@ def main() -> None:
     code = 1
     try:
         commandstart.start()
-        lastresort.watch_threads(_record, _report)
+        lastresort.watch_threads(_report)
         streams.open_missing()
         streams.be_lenient()
         code = flushed(_within_limits())
@@ -52,6 +52,7 @@ def _within_limits() -> int:
     startlimits.limit_reservations()
     startlimits.leave_time_to_stop()
     streams.raise_on_cpu_limit()
+    statusline.answer(lambda: f"sshrender {_command()}: running")
     _hurry()
     if jsonresult.is_wanted():
         streams.raise_on_signals()
@@ -64,13 +65,6 @@ def _command() -> str:
     return words[0] if words else ""
 
 
-def _record(error: BaseException) -> None:
-    """Write an error that a thread did not handle into the log: no traceback reaches the terminal."""
-    from sshrender.api import errorlog
-
-    errorlog.record(error)
-
-
 def flushed(code: int) -> int:
     """Write out what both streams hold; return the exit code, STORAGE in place of 0 if that fails."""
     why = streams.flush()
@@ -78,6 +72,7 @@ def flushed(code: int) -> int:
         error = jsonresult.unwritable(why)
         jsonresult.narrate(error)
         code = error.code
+    # The reader of stderr may be gone; the exit code says what matters.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     return code
@@ -151,8 +146,7 @@ def _interrupted(number: int) -> int:
         error = cpu_limit_reached()
         jsonresult.put_error(error.what, error.hint, 128 + number)
         return 128 + number
-    what = f"ended by signal {number} ({signal.Signals(number).name})"
-    jsonresult.put_error(what, "run the same command again", 128 + number)
+    jsonresult.put_error(ended_with(128 + number), "run the same command again", 128 + number)
     return 128 + number
 
 

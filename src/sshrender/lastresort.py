@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sshrender.errors import UserError
 
 
-def watch_threads(record: Callable[[BaseException], object], report: Callable[[UserError], int]) -> None:
-    """Pass what a thread did not handle to ``record``; after a limit, ``report`` it and end the process.
+def watch_threads(report: Callable[[UserError], int]) -> None:
+    """Log what a thread did not handle; after a limit, ``report`` it and end the process.
 
     ``report`` returns the exit code.
     """
@@ -32,19 +32,27 @@ def watch_threads(record: Callable[[BaseException], object], report: Callable[[U
         if failed.exc_value is None:
             return
         _end_if_limit(failed.exc_value, report)
-        record(failed.exc_value)
+        _log(failed.exc_value)
 
     def of_interpreter(failed: sys.UnraisableHookArgs) -> None:
         thread = getattr(failed.object, "__self__", None)
         # What CPython calls when Thread._bootstrap raises: the thread's own excepthook was not reached.
         if isinstance(thread, threading.Thread) and failed.exc_value is not None:
             _end_if_limit(failed.exc_value, report)
-            record(failed.exc_value)
+            _log(failed.exc_value)
         else:
             sys.__unraisablehook__(failed)
 
     threading.excepthook = of_thread
     sys.unraisablehook = of_interpreter
+
+
+def _log(error: BaseException) -> None:
+    """Write the traceback into the log of defects: none reaches the terminal."""
+    # Loaded when it is needed, which is hardly ever: every command loads this module.
+    from sshrender.api import errorlog
+
+    errorlog.record(error)
 
 
 def _end_if_limit(error: BaseException, report: Callable[[UserError], int]) -> None:

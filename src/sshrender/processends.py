@@ -29,7 +29,7 @@ def collect(process: subprocess.Popen[Any], timeout: float) -> int | None:
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
-        pass
+        pass  # it is waited for in a thread
     try:
         # Not threading.Thread, whose start() waits until the thread runs.
         _thread.start_new_thread(process.wait, ())

@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,11 @@ from typing import Any
 import pytest
 
 from tests.batch.fakebatch import Cluster
-from tests.lab import slow
+from tests.cli.conftest import Paced, paced
+from tests.entries import lines_of
+from tests.stretch import wait_until
+
+__all__ = ["Paced", "paced"]
 
 COMMANDS = {
     "torque": ("qsub", "qstat", "qdel", "qhold", "qrls", "pbsnodes"),
@@ -84,25 +86,18 @@ class Batch:
 
     def require_empty(self) -> None:
         """Assert that soon no pilot waits, runs or works."""
-        until = time.monotonic() + 20
-        while self.jobs("Q", "H", "R") or self.holders():
-            assert time.monotonic() < until, (self.jobs("Q", "H", "R"), self.holders())
-            time.sleep(0.2)
+
+        def left() -> list[str]:
+            return [*self.jobs("Q", "H", "R"), *self.holders()]
+
+        wait_until(lambda: not left(), 20, left, pause=0.2)
 
     def journal(self, kind: str = "") -> list[dict[str, Any]]:
         """Return the entries of the one job's journal."""
         path = next((self.home / "san").glob("*/journal.jsonl"), None)
         if path is None:
             return []
-        entries = [json.loads(line) for line in path.read_text().splitlines()]
-        return [entry for entry in entries if not kind or entry["type"] == kind]
-
-    def until(self, holds: Callable[[], bool], seconds: float = 40.0) -> None:
-        """Wait until something holds."""
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, "it never holds"
-            time.sleep(0.1)
+        return [entry for entry in lines_of(path) if not kind or entry["type"] == kind]
 
 
 @pytest.fixture
@@ -123,17 +118,3 @@ def batch(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.Monkey
     found.configure()
     found.write()
     return found
-
-
-@pytest.fixture
-def paced(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let each page take so many seconds from now on."""
-    folder = home / "slow"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-
-    def pace(seconds: float) -> None:
-        (folder / "gs").write_text(slow.script(seconds))
-        (folder / "gs").chmod(0o755)
-
-    return pace

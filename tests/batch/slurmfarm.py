@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.lab.farm import DESK_ADDRESS, Farm
 from tests.lab.host import Host, write_in_place
 from tests.lab.world import PATIENCE
+from tests.stretch import wait_until
 
 # cred_expire: seconds that a job's credential lasts. It is also how long a job that Slurm queues again
 # has to wait, but a credential that has expired when a busy node reads it leaves the job "launch failed
@@ -189,10 +189,8 @@ class SlurmFarm:
         self, holds: Callable[[], object], what: Sequence[str] | str, seconds: float = 3 * PATIENCE
     ) -> None:
         """Wait until something holds; ``what`` is said if it never does."""
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, (what, self.log())
-            time.sleep(0.3)  # a look at a journal reads all of it
+        # A pause, as a look at a journal reads all of it.
+        wait_until(holds, seconds, lambda: (what, self.log()), pause=0.3)
 
     def log(self) -> str:
         """Return the ends of all logs, and the queue."""

@@ -6,17 +6,15 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests import pdfs
-from tests.batch.conftest import Batch
+from tests.batch.conftest import Batch, Paced
 from tests.batch.pooljob import PoolJob, require_plain
 from tests.conftest import PROGRAM, Run
-
-Paced = Callable[[float], None]
+from tests.stretch import wait_until
 
 
 def _start(batch: Batch, document: Path, *words: str) -> subprocess.Popen[str]:
@@ -73,15 +71,18 @@ def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
 def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
     batch: Batch, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=12)
     batch.configure(slots=4)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(48)))
-    batch.until(lambda: len(batch.jobs("R")) == 2)
-    batch.until(lambda: len(batch.journal("page_delivered")) > 3)
+    wait_until(lambda: len(batch.jobs("R")) == 2)
+    wait_until(lambda: len(batch.journal("page_delivered")) > 3)
     subprocess.run(["qdel", "0[0]"], check=True)
+    ended = wait_until(
+        lambda: [entry for entry in batch.journal("host_state") if entry["state"] == "removed"]
+    )
+    paced(0)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
-    ended = [entry for entry in batch.journal("host_state") if entry["state"] == "removed"]
     assert ended[0]["host"] == "torque:0_0"
     assert "the batch system ended it" in ended[0]["reason"]
     assert _uncharged(batch)
@@ -94,7 +95,7 @@ def test_another_coordinator_attaches_to_the_pilots_of_one_that_was_killed(
 ) -> None:
     paced(0.5)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(30)))
-    batch.until(lambda: len(batch.journal("page_delivered")) > 3)
+    wait_until(lambda: len(batch.journal("page_delivered")) > 3)
     process.kill()
     process.communicate()
     job = next((home / "san").glob("many-*")).name
@@ -136,8 +137,8 @@ def test_pilots_that_wait_are_shown_and_cancelled_with_their_job(
 ) -> None:
     batch.configure(slots=0)
     process = _start(batch, pdfs.write(home / "two.pdf", pdfs.numbered(2)))
-    batch.until(lambda: len(batch.jobs("Q")) == 2)
-    batch.until(lambda: bool(batch.journal("pool_reported")))
+    wait_until(lambda: len(batch.jobs("Q")) == 2)
+    wait_until(lambda: bool(batch.journal("pool_reported")))
     job = next((home / "san").glob("two-*")).name
     (pool,) = json.loads(sshrender("hosts", "--hosts", batch.hosts, "--json").stdout)["pools"]
     assert (pool["state"], pool["waiting"], pool["running"]) == ("usable", 2, 0)
@@ -174,7 +175,7 @@ def test_pilots_of_two_jobs_share_a_node(batch: Batch, home: Path, paced: Paced)
 def test_a_signal_leaves_no_pilot(batch: Batch, home: Path, paced: Paced) -> None:
     paced(1.0)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(20)))
-    batch.until(lambda: bool(batch.journal("page_sent")))
+    wait_until(lambda: bool(batch.journal("page_sent")))
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
@@ -211,17 +212,17 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
     paced(2.0)
     batch.configure(slots=1)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(90)))
-    batch.until(lambda: len(batch.journal("page_delivered")) > 0 and len(batch.jobs("Q")) == 1)
+    wait_until(lambda: len(batch.journal("page_delivered")) > 0 and len(batch.jobs("Q")) == 1)
     job = next((home / "san").glob("many-*")).name
     assert sshrender("hold", "--hosts", batch.hosts, job).returncode == 0
-    batch.until(lambda: len(batch.jobs("H")) == 1)
+    wait_until(lambda: len(batch.jobs("H")) == 1)
     assert sshrender("release", "--hosts", batch.hosts, job).returncode == 0
-    batch.until(lambda: not batch.jobs("H"))
+    wait_until(lambda: not batch.jobs("H"))
     node = os.uname().nodename
     assert sshrender("drain", "--hosts", batch.hosts, node).returncode == 0
-    batch.until(lambda: "drained" in {entry["state"] for entry in batch.journal("host_state")})
+    wait_until(lambda: "drained" in {entry["state"] for entry in batch.journal("host_state")})
     assert sshrender("undrain", "--hosts", batch.hosts, node).returncode == 0
-    batch.until(lambda: batch.journal("host_state")[-1]["state"] == "idle")
+    wait_until(lambda: batch.journal("host_state")[-1]["state"] == "idle")
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
     process.communicate(timeout=90)
     assert _uncharged(batch)
@@ -248,7 +249,7 @@ def test_a_job_that_is_cancelled_without_a_coordinator_leaves_nothing_in_the_que
 ) -> None:
     batch.configure(slots=0)
     process = _start(batch, pdfs.write(home / "two.pdf", pdfs.numbered(2)))
-    batch.until(lambda: bool(batch.journal("pilots_submitted")))
+    wait_until(lambda: bool(batch.journal("pilots_submitted")))
     process.kill()
     process.communicate()
     folder = next((home / "san").glob("two-*"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.lab.farm import Farm
 from tests.lab.inventory import table
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import script
+from tests.stretch import wait_until
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "/var/lib/cluster"
@@ -80,11 +80,8 @@ def test_a_login_host_that_goes_away_in_the_middle_ends_no_job(login: Farm, tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    until = time.monotonic() + 60
-    while _delivered(login) < 3:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    wait_until(lambda: _delivered(login) >= 3 or process.poll() is not None, pause=0.2)
+    assert process.poll() is None, process.communicate()
     login["node1"].cut()
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
@@ -95,7 +92,4 @@ def test_a_login_host_that_goes_away_in_the_middle_ends_no_job(login: Farm, tmp_
     assert not {
         name for name in ("SBATCH_PARTITION", "PBS_DPREFIX", "PS1", "POEM") if f"{name}=" in environ
     }
-    until = time.monotonic() + 30
-    while set(_state(login)) != {"C"}:
-        assert time.monotonic() < until, _state(login)
-        time.sleep(0.2)
+    wait_until(lambda: set(_state(login)) == {"C"}, 30, lambda: _state(login), pause=0.2)

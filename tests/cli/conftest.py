@@ -27,15 +27,24 @@ Paced = Callable[..., None]
 def paced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paced:
     """Let each page take so many seconds from now on, once a file is there, and no more of a core.
 
-    For what is done to a job while it runs. Renderers that run already keep what they began with.
+    For what is done to a job while it runs. Renderers that run already keep what they began with. Where
+    a job has to run until the test has done something, however long that takes, pages after ``last``
+    wait for the next call.
     """
     folder = tmp_path / "slow"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
-    def pace(seconds: float, gate: Path | None = None) -> None:
+    gates: list[Path] = []
+
+    def pace(seconds: float, gate: Path | None = None, last: int = 0) -> None:
+        for earlier in gates:
+            earlier.touch()
+        if last:
+            gate = folder / f"gate{len(gates)}"
+            gates.append(gate)
         program = folder / "new"
-        program.write_text(slow.script(seconds, gate=str(gate or "")))
+        program.write_text(slow.script(seconds, last=last, gate=str(gate or "")))
         program.chmod(0o755)
         program.replace(folder / "gs")
 

@@ -35,7 +35,8 @@ from sshrender.coordinator import inputhandlers, signals, switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
-from sshrender.runner.main import Runner
+from sshrender.runner.host.loadmeasurement import LoadMeter
+from sshrender.runner.readiness import Readiness
 from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.backgroundprocess import is_in_background
@@ -312,7 +313,7 @@ def test_a_thread_without_memory_ends_the_command(dies: str) -> None:
     pid = os.fork()
     if pid == 0:
         os.dup2(writing, 2)
-        lastresort.watch_threads(lambda _error: None, lambda _limit: 1 // 0)
+        lastresort.watch_threads(lambda _limit: 1 // 0)
         waits = threading.Event()
 
         def fail(*_: object) -> None:
@@ -413,7 +414,7 @@ class TestFloor:
 def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
     error = ValueError("of a thread")
-    program._record(error)
+    lastresort._log(error)
     assert "of a thread" in (home / "log").read_text()
 
 
@@ -459,7 +460,7 @@ class TestHost:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
         monkeypatch.setattr(hostfacts, "gather", gather)
-        Runner(Wire(1, "x"), 1.0)._gather_facts(0)
+        Readiness(Wire(1, "x"), {}, LoadMeter()).gather(0)
         assert "RLIMIT_NPROC" in said[0]["reason"]
 
 

@@ -49,6 +49,12 @@ def test_option_variable_and_help_come_from_the_declaration(declared: Declared) 
         assert found.rich_help_panel == declared.panel
 
 
+def test_every_option_of_render_has_a_variable() -> None:
+    for name, found in _parameters("render").items():
+        if name not in ("help", "pdf", "documents") and found.param_type_name == "option":
+            assert found.envvar == f"SSHRENDER_{found.opts[0].strip('-').replace('-', '_').upper()}"
+
+
 @pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)
 def test_every_setting_has_a_default_in_its_help_and_a_paragraph_in_the_manual(
     declared: Declared,

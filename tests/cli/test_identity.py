@@ -21,6 +21,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.spec import DocumentRecord, JobSpec
 from tests import pdfs, signed
 from tests.conftest import Run, Start
+from tests.stretch import wait_until
 
 
 def _submitted(sshrender: Run, document: Path) -> str:
@@ -211,10 +212,7 @@ def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_publishe
     folder = JobFolder(san / name)
     process = start("resume", name, "--progress", "none", stderr=subprocess.PIPE, text=True)
     try:
-        end = time.monotonic() + 60
-        while not (before := list(folder.pages.glob("page-*"))) and time.monotonic() < end:
-            time.sleep(0.005)
-        assert before
+        wait_until(lambda: list(folder.pages.glob("page-*")), 60, "a page", pause=0.005)
         other.replace(folder.source)
         replaced = time.time()
         said = process.communicate(timeout=60)[1]

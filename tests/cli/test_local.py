@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run, Start
 from tests.plain import SMOOTHED, page_content
+from tests.stretch import page_timeout, stretched, wait_until
 
 NAMES = [f"page-{n:04d}.png" for n in range(1, 6)]
 ONE_BIT = ("tiffg4", "pbmraw")
@@ -215,7 +215,8 @@ def test_a_page_without_end_is_given_up_and_the_others_delivered(sshrender: Run,
     pages[1] = pdfs.endless_page()
     document = pdfs.write(home / "hang.pdf", pages)
     answer = sshrender(
-        "render", document, "-r", "36", "--page-timeout", "2s", "--retries", "2", "--json"
+        *("render", document, "-r", "36", "--json"),
+        *("--page-timeout", page_timeout(2), "--retries", "2"),
     )
     summary = json.loads(answer.stdout)
     assert answer.returncode == 3
@@ -262,7 +263,7 @@ def test_each_way_of_failing_is_told_apart(
     sshrender: Run, five: Path, tmp_path: Path, script: str, kind: str
 ) -> None:
     env = _fake_ghostscript(tmp_path / "bin", script)
-    limit = "6s" if kind == "timeout" else "60s"  # on a busy machine a sound page takes seconds, too
+    limit = page_timeout(6) if kind == "timeout" else "60s"
     options = ["-r", "36", "--page-timeout", limit, "--retries", "2", "--page-memory", "200M", "--json"]
     answer = sshrender("render", five, *options, env=env)
     summary = json.loads(answer.stdout)
@@ -392,7 +393,7 @@ def test_the_deadline(sshrender: Run, home: Path, paced: Paced) -> None:
     paced(60)
     document = pdfs.write(home / "slow.pdf", pdfs.numbered(1))
     # It counts from the command's start, and a busy machine takes seconds to open a document.
-    answer = sshrender("render", document, "--deadline", "6s", "--json")
+    answer = sshrender("render", document, "--deadline", f"{stretched(3) + 3:.0f}s", "--json")
     assert answer.returncode == 10
     assert json.loads(answer.stdout)["pages"]["missing"] == 1
 
@@ -403,29 +404,21 @@ def _start(start: Start, five: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def _wait_for_pages(folder: Path, count: int) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        if folder.is_dir() and len(list(folder.glob("page-*"))) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no {count} pages in {folder}")
+    wait_until(lambda: len(list(folder.glob("page-*"))) >= count, what=f"{count} pages", pause=0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_it_and_the_next_run_finishes(
     sshrender: Run, start: Start, home: Path, paced: Paced, number: int
 ) -> None:
-    paced(0.4)
+    paced(0.4, last=10)
     document = pdfs.write(home / "five.pdf", pdfs.numbered(30))
     process = _start(start, document)
     _wait_for_pages(home / "out", 3)
     process.send_signal(number)
     process.communicate(timeout=90)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    end = time.monotonic() + 30
-    while _leftovers(home):
-        assert time.monotonic() < end, _leftovers(home)
-        time.sleep(0.1)
+    wait_until(lambda: not _leftovers(home), 30, lambda: _leftovers(home))
     paced(0)
     assert all(path.name.startswith("page-") for path in (home / "out").iterdir())
     before = {path.name for path in (home / "out").glob("page-*")}
@@ -437,25 +430,28 @@ def test_a_signal_ends_it_and_the_next_run_finishes(
 
 
 def test_usr1_prints_one_status_line(home: Path, start: Start, paced: Paced) -> None:
-    paced(0.1)
+    paced(0.1, last=10)
     document = pdfs.write(home / "five.pdf", pdfs.numbered(60))
     process = _start(start, document, "-q")
     _wait_for_pages(home / "out", 3)
     process.send_signal(signal.SIGUSR1)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0
-    (line,) = stderr.splitlines()
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    paced(0)
+    assert process.wait(timeout=60) == 0
     assert "/60 pages" in line
+    assert process.stderr.read() == ""
 
 
 def test_two_runs_of_one_job_at_once(sshrender: Run, start: Start, home: Path, paced: Paced) -> None:
-    paced(0.25)
+    paced(0.25, last=10)
     document = pdfs.write(home / "five.pdf", pdfs.numbered(80))
     process = _start(start, document)
     _wait_for_pages(home / "out", 3)
     answer = sshrender("render", document, "-o", "out")
     assert answer.returncode == 9, answer.stderr
     assert "pid" in answer.stderr
+    paced(0)
     process.communicate(timeout=60)
     assert process.returncode == 0
 

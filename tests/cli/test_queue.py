@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +14,8 @@ from sshrender.job.folder import JobFolder
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
+from tests.entries import delivered, lines_of
+from tests.stretch import wait_until
 
 
 @pytest.fixture
@@ -40,17 +39,16 @@ def _started(home: Path, *words: str) -> list[str]:
     """The jobs in the order in which they were begun."""
     found = []
     for path in home.glob(".local/state/sshrender/*/journal.jsonl"):
-        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        entries = lines_of(path)
         began = [entry["time"] for entry in entries if entry["type"] == "run_started"]
         found += [(began[0], path.parent.name.partition("-")[0])] if began else []
     return [name for _, name in sorted(found)]
 
 
-def _until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+def _await_pages(home: Path, count: int) -> None:
+    """Wait until so many pages of the job "long" are on record as delivered."""
+    journals = ".local/state/sshrender/long-*/journal.jsonl"
+    wait_until(lambda: len(delivered(home.glob(journals))) >= count, what=f"{count} pages")
 
 
 def test_a_folder_is_submitted_and_seen_through(sshrender: Run, home: Path, papers: Path) -> None:
@@ -188,18 +186,18 @@ def test_a_job_that_needs_a_password_that_is_not_here_waits_for_a_machine_that_h
 def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=8)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     render = start("render", document, "--progress", "none")
     pages = home / "long-pages"
-    _until(lambda: pages.is_dir() and len(list(pages.glob("page-*.png"))) > 5)
+    _await_pages(home, 6)
     render.kill()
     render.wait()
     paced(0)
     assert sshrender("coordinate", "--once", timeout=200).returncode == 0
     assert len(list(pages.glob("page-*.png"))) == 30
     (journal,) = home.glob(".local/state/sshrender/long-*/journal.jsonl")
-    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    entries = lines_of(journal)
     second = [n for n, entry in enumerate(entries) if entry["type"] == "run_started"][1]
     before = {entry["page"] for entry in entries[:second] if entry["type"] == "page_delivered"}
     after = {entry["page"] for entry in entries[second:] if entry["type"] == "page_sent"}
@@ -210,10 +208,10 @@ def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
 def test_a_render_that_was_stopped_by_hand_is_left_alone(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=8)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     render = start("render", document, "--progress", "none")
-    _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
+    _await_pages(home, 6)
     render.send_signal(signal.SIGINT)
     assert render.wait(90) == 130
     paced(0)
@@ -227,11 +225,11 @@ def test_a_render_that_was_stopped_by_hand_is_left_alone(
 def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=8)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document).returncode == 0
     service = start("coordinate", stderr=subprocess.PIPE)
-    _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
+    _await_pages(home, 6)
     assert _states(sshrender) == {"long": "running"}
     service.terminate()
     assert service.wait(90) == 143
@@ -244,12 +242,12 @@ def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(
 def test_a_running_job_is_held_released_and_limited(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=8)
     document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document, "--limit", "1").returncode == 0
     service = start("coordinate", stderr=subprocess.DEVNULL)
     try:
-        _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 3)
+        _await_pages(home, 4)
         assert sshrender("hold", "long", "--note", "not now").returncode == 0
         job = json.loads(sshrender("status", "long", "--json").stdout)
         assert job["state"] == "held"
@@ -258,7 +256,7 @@ def test_a_running_job_is_held_released_and_limited(
         paced(0)
         assert sshrender("release", "long").returncode == 0
         (folder,) = home.glob(".local/state/sshrender/long-*")
-        _until(lambda: jobattributes.load(JobFolder(folder)).over == "done", 120)
+        wait_until(lambda: jobattributes.load(JobFolder(folder)).over == "done", 120)
     finally:
         service.terminate()
         service.wait(90)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
+from tests.entries import delivered, lines_of
+from tests.stretch import wait_until
 
 
 def _folder(home: Path, name: str) -> Path:
@@ -19,8 +20,13 @@ def _folder(home: Path, name: str) -> Path:
 
 
 def _journal(home: Path, name: str) -> list[dict[str, Any]]:
-    lines = (_folder(home, name) / "journal.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return lines_of(_folder(home, name) / "journal.jsonl")
+
+
+def _await_pages(home: Path, name: str, count: int) -> None:
+    """Wait until so many pages of a job are on record as delivered."""
+    journals = f".local/state/sshrender/{name}-*/journal.jsonl"
+    wait_until(lambda: len(delivered(home.glob(journals))) >= count, what=f"{count} pages")
 
 
 def _state(sshrender: Run, name: str) -> str:
@@ -31,16 +37,13 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
     """It gives its place away, and who comes from cron does not wait for its release."""
-    paced(0.5)
+    paced(0.5, last=6)
     pdfs.write(home / "long.pdf", pdfs.numbered(30))
     pdfs.write(home / "other.pdf", pdfs.numbered(3))
     assert sshrender("submit", "long.pdf", "--priority", "9").returncode == 0
     assert sshrender("submit", "other.pdf").returncode == 0
     with start("coordinate", "--once", "--jobs", "1", stderr=subprocess.DEVNULL) as once:
-        end = time.monotonic() + 120
-        while len(list(home.glob("long-pages/page-*.png"))) < 3:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        _await_pages(home, "long", 3)
         assert sshrender("hold", "long").returncode == 0
         paced(0)
         assert once.wait(120) == 0
@@ -52,24 +55,18 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
     assert sorted(sent) == list(range(1, 31))
 
 
-def _await_a_page(folder: Path) -> None:
-    end = time.monotonic() + 120
-    while not list(folder.glob("page-*.png")):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def test_a_job_whose_pages_cannot_be_put_together_is_not_over(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.5, last=2)
     pdfs.write(home / "five.pdf", pdfs.numbered(5))
     in_the_way = home / "out" / "five.zip"
     words = ("-r", "36", "-o", "out", "--assemble", "zip")
     assert sshrender("submit", "five.pdf", *words).returncode == 0
     with start("coordinate", "--once", stderr=subprocess.DEVNULL) as once:
-        _await_a_page(home / "out")
+        _await_pages(home, "five", 1)
         (in_the_way / "something").mkdir(parents=True)
+        paced(0)
         assert once.wait(120) == 6
     assert _state(sshrender, "five") == "queued"
     (in_the_way / "something").rmdir()
@@ -82,12 +79,13 @@ def test_a_job_whose_pages_cannot_be_put_together_is_not_over(
 def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(
     sshrender: Run, start: Start, home: Path, paced: Paced
 ) -> None:
-    paced(0.3)
+    paced(0.3, last=6)
     pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
     with start("coordinate", "--once", stderr=subprocess.DEVNULL) as once:
-        _await_a_page(home / "here")
+        _await_pages(home, "long", 1)
         assert sshrender("alter", "long", "-o", "there").returncode == 0
+        paced(0)
         assert once.wait(120) == 0
     assert len(list((home / "there").glob("page-*.png"))) == 30
     assert [path.name for path in home.glob("*here/.sshrender-*")] == []

@@ -177,7 +177,8 @@ def test_the_same_limits_and_proofs_hold(
     sshrender: Run, home: Path, five: Path, body: str, kind: str
 ) -> None:
     _config(home, f'[recipes.bad]\n{body}\nextension = "png"\n')
-    words = ["--pages", "1", "--retries", "1", "--page-timeout", "3s", "--page-memory", "200M"]
+    limit = "3s" if kind == "timeout" else "60s"
+    words = ["--pages", "1", "--retries", "1", "--page-timeout", limit, "--page-memory", "200M"]
     answer = sshrender("render", five, "--recipe", "bad", *words, "--json", "-o", "out")
     assert answer.returncode == 3, answer.stderr
     assert _summary(answer)["failed_pages"][0]["kind"] == kind

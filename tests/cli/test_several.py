@@ -122,18 +122,12 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
 def test_a_signal_ends_all_of_them(
     sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced, number: int
 ) -> None:
-    paced(0.3)
+    paced(0.3, last=10)
     process = start("render", *three, "-r", "100", "-o", "out", "--progress", "none")
-    end = time.monotonic() + 90
-    while len(list(home.glob("out/*/page-*"))) < 3:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: len(list(home.glob("out/*/page-*"))) >= 3, what="three pages", pause=0.02)
     process.send_signal(number)
     assert process.wait(timeout=90) == (-9 if number == signal.SIGKILL else 128 + number)
-    end = time.monotonic() + 60
-    while _left(home):
-        assert time.monotonic() < end, _left(home)
-        time.sleep(0.1)
+    wait_until(lambda: not _left(home), 60, lambda: _left(home))
     paced(0)
     answer = sshrender("render", *three, "-r", "100", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0

@@ -12,7 +12,7 @@ import pytest
 
 from tests import pdfs
 from tests.conftest import Run, Start
-from tests.stretch import wait_until
+from tests.stretch import page_timeout, wait_until
 
 
 def _start(start: Start, sshrender: Run, document: Path) -> subprocess.Popen[bytes]:
@@ -74,7 +74,7 @@ def test_a_job_that_runs_and_one_whose_coordinator_died(
 
 
 def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Path) -> None:
-    answer = sshrender("render", endless, "--page-timeout", "2s", "--retries", "2")
+    answer = sshrender("render", endless, "--page-timeout", page_timeout(2), "--retries", "2")
     assert answer.returncode == 3
     report = json.loads(sshrender("status", "endless", "--json").stdout)
     assert report["state"] == "partial"

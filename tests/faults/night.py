@@ -6,7 +6,6 @@ import itertools
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Any
 from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
 from tests.plain import page_content
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 PATIENCE = 150.0
@@ -80,19 +79,18 @@ class Night:
     def await_pages(self, count: int) -> None:
         """Wait until so many pages are delivered."""
         assert self.process is not None
-        end = time.monotonic() + PATIENCE
-        while len(self.delivered()) < count:
-            assert self.process.poll() is None, self._stderr.read_text()
-            assert time.monotonic() < end, f"no {count} pages"
-            time.sleep(0.02)
+        process = self.process
+
+        def are_there() -> bool:
+            assert process.poll() is None, self._stderr.read_text()
+            return len(self.delivered()) >= count
+
+        wait_until(are_there, PATIENCE, f"{count} pages", pause=0.02)
 
     def finish(self) -> Morning:
         """Wait until it has ended by itself."""
         assert self.process is not None
-        end = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
-            assert time.monotonic() < end, "it does not end"
-            time.sleep(0.05)
+        self.process.wait(stretched(PATIENCE))
         stdout, stderr = self._stdout.read_text(), self._stderr.read_text()
         assert "Traceback" not in stderr, stderr
         summary = json.loads(stdout) if stdout.startswith("{") else {}  # not what a terminal shows

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from tests import pdfs
 from tests.conftest import Run
 from tests.entries import fields_of
 from tests.lab.inventory import table
+from tests.stretch import wait_until
 
 IN_A_FOLDER = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
@@ -456,13 +456,10 @@ def _runner(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _group_is_gone(pid: int) -> bool:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            os.killpg(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.01)
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return True
     return False
 
 
@@ -474,7 +471,7 @@ def test_a_runner_survives_what_it_does_not_understand_and_ends_with_its_input(
     process = _runner(tmp_path)
     out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=90)
     assert process.returncode == -signal.SIGKILL
-    assert _group_is_gone(process.pid)
+    wait_until(lambda: _group_is_gone(process.pid), pause=0.01)
     heard = framing.MessageReader(MARK).feed(out)
     assert messages.Trouble("bad request: KeyError: 'nonsense'") in heard
     assert list(tmp_path.iterdir()) == []
@@ -490,7 +487,7 @@ def test_a_runner_that_is_told_nothing_at_all_ends(tmp_path: Path) -> None:
             start_new_session=True,
         )
         process.communicate(data, timeout=90)
-        assert _group_is_gone(process.pid)
+        wait_until(lambda pid=process.pid: _group_is_gone(pid), pause=0.01)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("size", [10, 1000, 20_000])
@@ -501,8 +498,9 @@ def test_half_a_runner_does_nothing(tmp_path: Path, size: int) -> None:
         input=whole[: min(size, len(whole) - 1)],
         capture_output=True,
         cwd=tmp_path,
-        timeout=20,
+        timeout=90,
         check=False,
     )
-    assert process.stdout == b""
+    # The loader says that it runs, which is no message.
+    assert process.stdout in (b"", f"@{MARK} \n".encode())
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from tests.conftest import PROGRAM
 from tests.faults.hostile import turn
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import slow_down
+from tests.lab.slow import GATE, gated, open_gate_after, slow_down
 from tests.plain import SMOOTHED, page_content
 
 PAGES = 30
@@ -251,8 +251,9 @@ def test_a_host_that_gives_no_page_back_holds_up_no_job(
     farm_factory: FarmFactory, document: Path
 ) -> None:
     farm = _farm(farm_factory, {"deaf": DEAF})
-    slow_down(farm.hosts[0], 0.5)  # or the other is not met in time to get a page
-    ended = _run(farm, document, "--no-hedge", "--pages", "1-8")
+    open_gate_after(farm.hosts[:1], 0.5, 2, GATE)  # or the other is not met in time to get a page
+    with gated(farm, node2="sent"):
+        ended = _run(farm, document, "--no-hedge", "--pages", "1-8")
     assert ended.summary["pages"]["done"] == 8
     deaf = _hosts(ended, {"deaf": DEAF})["deaf"]
     assert deaf["state"] == "lost"

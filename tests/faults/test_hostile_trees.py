@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sshrender.document.reading import Reading
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 from tests.faults import hostile_documents as hostile
+from tests.stretch import wait_until
 
 BOUND = 60.0
 """Seconds within which each ends on a busy machine; most need one or two."""
@@ -134,7 +134,7 @@ def test_an_interrupt_ends_a_document_that_is_still_being_read(home: Path, slow_
     (home / "tree.pdf").write_bytes(hostile.shared_tree(5))
     process = subprocess.Popen([*PROGRAM, "render", "tree.pdf"], cwd=home, stderr=subprocess.DEVNULL)
     try:
-        _expect(lambda: slow_gs.read_text() != "")
+        wait_until(lambda: slow_gs.read_text() != "", BOUND, pause=0.05)
         process.send_signal(signal.SIGINT)
         assert process.wait(BOUND) == 130
     finally:
@@ -143,16 +143,9 @@ def test_an_interrupt_ends_a_document_that_is_still_being_read(home: Path, slow_
     _expect_gone(slow_gs)
 
 
-def _expect(is_met: Callable[[], bool]) -> None:
-    end = time.monotonic() + BOUND
-    while not is_met():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def _expect_gone(pids: Path) -> None:
     for pid in pids.read_text().split():
-        _expect(lambda pid=pid: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), BOUND)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("command", ["render", "submit"])

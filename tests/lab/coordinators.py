@@ -10,12 +10,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tests import stretch
 from tests.lab.farm import Farm
 from tests.lab.world import PATIENCE, send
 
@@ -99,7 +99,7 @@ class Coordinator:
         """Its exit code, once it has ended by itself."""
         assert self._process is not None
         try:
-            return self._process.wait(timeout=seconds)
+            return self._process.wait(timeout=stretch.stretched(seconds))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} does not end:\n{self.said()[-4000:]}") from None
 
@@ -112,12 +112,11 @@ def wait_until(
     condition: Callable[[], object], seconds: float, *coordinators: Coordinator, pause: float = 0.1
 ) -> None:
     """Wait until a condition is true; when time is up, tell what these coordinators have said."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            told = "\n".join(f"--- {each.name}\n{each.said()[-3000:]}" for each in coordinators)
-            raise AssertionError(f"not within {seconds:g} s\n{told}")
-        time.sleep(pause)
+
+    def told() -> str:
+        return "\n".join(f"--- {each.name}\n{each.said()[-3000:]}" for each in coordinators)
+
+    stretch.wait_until(condition, seconds, told, pause)
 
 
 def submitted(said: subprocess.CompletedProcess[str]) -> list[str]:

@@ -102,6 +102,16 @@ class Loopback:
         path.write_text("\n".join([*parts, table("[[hosts]]", entry)]))
         return path
 
+    def refusal(self) -> str:
+        """Return why it lets nobody in, such as a locked account (sshd(8), UsePAM); empty if it does."""
+        options = ["BatchMode=yes", "IdentitiesOnly=yes", f"UserKnownHostsFile={self.known_hosts}"]
+        words = ["ssh", "-F", "none", "-i", str(self.identity), "-p", str(self.port)]
+        words += [word for option in options for word in ("-o", option)]
+        words += [f"{self.user}@127.0.0.1", "true"]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        reasons = [line for line in self._log.read_text().splitlines() if "not allowed" in line]
+        return "; ".join(reasons) or done.stderr.decode() if done.returncode else ""
+
     def _start(self) -> subprocess.Popen[bytes]:
         """Start it on a free port: another process may take that first, so several are tried."""
         for _ in range(5):

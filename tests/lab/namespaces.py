@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.stretch import stretched
+
 CLONE_NEWPID = 0x20000000
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_ENVIRONMENT: Mapping[str, str] = {"PATH": TOOL_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
@@ -135,7 +137,7 @@ def enter(spaces: Mapping[str, int]) -> None:
 def finish(process: subprocess.Popen[str], data: str | None, timeout: float) -> tuple[str, str]:
     """Wait for a process that leads its own session; when time is up, kill its whole group."""
     try:
-        return process.communicate(data, timeout=timeout)
+        return process.communicate(data, timeout=stretched(timeout))
     except BaseException:
         _kill_group(process)
         raise
@@ -144,7 +146,7 @@ def finish(process: subprocess.Popen[str], data: str | None, timeout: float) -> 
 def _kill_group(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=stretched(10))
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:  # a daemon may hold the other end: closing does not wait for it
             with suppress(BrokenPipeError):

@@ -41,6 +41,8 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     if absent := missing():
         skip_or_fail(f"an sshd on loopback needs: {absent}")
     with Loopback(tmp_path_factory.mktemp("loopback")) as running:
+        if refusal := running.refusal():
+            skip_or_fail(f"the sshd on loopback lets nobody in: {refusal}")
         yield running
 
 

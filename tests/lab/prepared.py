@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from sshrender.transports import payload
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
+from tests.stretch import stretched
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 _ROOT = Path(__file__).parents[2]
@@ -116,7 +117,10 @@ class Prepared:
 
 
 class _Command(subprocess.Popen[Any]):
-    """A command whose parent is a process of ours: that one waits for it, and says how it has ended."""
+    """A command whose parent is a process of ours: that one waits for it, and says how it has ended.
+
+    Limits of time stretch with the machine's load.
+    """
 
     def __init__(self, channel: socket.socket, target: int, *words: Any, **options: Any) -> None:
         self._channel, self._target = channel, target
@@ -151,6 +155,12 @@ class _Command(subprocess.Popen[Any]):
     def _told(self) -> int:
         """Return the next number from its parent: the pid, then how it has ended."""
         return int(os.read(self._ended, _WIDTH) or -signal.SIGKILL)
+
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:  # noqa: A002
+        return super().communicate(input, timeout and stretched(timeout))
+
+    def wait(self, timeout: float | None = None) -> int:
+        return super().wait(timeout and stretched(timeout))
 
     def _internal_poll(self, *_: object, **__: object) -> int | None:
         return self._awaited(0)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+from tests.entries import lines_of
+from tests.lab.farm import Farm
 from tests.lab.host import Host
+from tests.stretch import wait_until
 
 _PROXY = """#!/usr/bin/python3
 import os, re, subprocess, sys, time
@@ -62,3 +68,46 @@ def open_gate_after(hosts: Iterable[Host], seconds: float, last: int, gate: str)
     """
     for host in hosts:
         host.install("/usr/local/bin/gs", script(seconds, None, last, gate))
+
+
+GATE = "/var/tmp/go"
+"""On a host's own disk, as not every host sees a shared folder."""
+
+
+@contextmanager
+def gated(farm: Farm, **states: str) -> Iterator[None]:
+    """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
+
+    "sent" is the state of a host to which a page was sent. For a test of what each host contributes, or of what becomes of it: however late it is met, the job
+    lasts until then. Hosts have programs of ``open_gate_after``.
+    """
+    for host in farm.hosts:
+        host.exec("rm", "-f", GATE, check=True)
+    before = len(_entries(farm))
+    ended = threading.Event()
+
+    def are_reached() -> bool:
+        entries = _entries(farm)[before:]
+        reached = {(each["host"], each["state"]) for each in entries if each["type"] == "host_state"}
+        sent = {(each["host"], "sent") for each in entries if each["type"] == "page_sent"}
+        return states.items() <= reached | sent
+
+    def attend() -> None:
+        try:
+            wait_until(lambda: ended.is_set() or are_reached(), 120, str(states))
+        finally:
+            for host in farm.hosts:
+                if host.is_on():
+                    host.exec("touch", GATE)
+
+    thread = threading.Thread(target=attend)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _entries(farm: Farm) -> list[dict[str, Any]]:
+    return [entry for path in farm.san.glob("*/journal.jsonl") for entry in lines_of(path)]

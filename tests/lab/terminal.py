@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from tests.lab.farm import Farm
-from tests.stretch import stretched
+from tests.stretch import wait_until
 
 PATIENCE = 100.0
 STATUS = "[exit status "
@@ -67,11 +67,15 @@ class Terminal:
         self, condition: Callable[[str], bool], what: str = "it", seconds: float = PATIENCE
     ) -> str:
         """Until the screen is as it should be."""
-        began = time.monotonic()
-        while not condition(text := self.text()):
-            assert time.monotonic() - began < stretched(seconds), f"never saw {what}:\n{text}"
-            time.sleep(0.2)  # each look starts a process
-        return text
+        shown: list[str] = []
+
+        def is_shown() -> bool:
+            shown[:] = [self.text()]
+            return condition(shown[0])
+
+        # A pause, as each look starts a process.
+        wait_until(is_shown, seconds, lambda: f"{what}:\n{shown[0]}", pause=0.2)
+        return shown[0]
 
     def status(self, seconds: float = PATIENCE) -> int:
         """The command's exit status, once it has ended."""

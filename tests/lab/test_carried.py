@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
-from tests.lab.slow import pace
+from tests.lab.slow import GATE, gated, open_gate_after, pace
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 from tests.unit.test_switches_warm import ICC
@@ -43,8 +44,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
 
 
 def _journal(job_dir: str | Path) -> list[dict[str, Any]]:
-    path = Path(job_dir) / "journal.jsonl"
-    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
+    return lines_of(Path(job_dir) / "journal.jsonl")
 
 
 def _left_on(host: Host) -> list[str]:
@@ -77,9 +77,10 @@ def _delivered(farm: Farm) -> dict[str, bytes]:
 
 def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> None:
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
-    pace(farm.hosts, 0.24)
     farm["node2"].san("gone")
-    code, summary, stderr = _end(_start(farm, big, inventory))
+    open_gate_after(farm.hosts, 0.24, 4, GATE)
+    with gated(farm, node1="sent", node2="sent"):
+        code, summary, stderr = _end(_start(farm, big, inventory))
     assert code == 0, stderr
     assert summary["pages"]["done"] == 30
     assert all(host["pages"] > 2 for host in summary["hosts"]), summary["hosts"]
@@ -184,13 +185,15 @@ def _await_pages(farm: Farm, count: int) -> None:
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Path, signal: str) -> None:
     inventory = _without_san(farm)
-    pace(farm.hosts, 0.24)
+    open_gate_after(farm.hosts, 0.24, 10, GATE)
     process = _start(farm, big, inventory)
     _await_pages(farm, 5)
     assert any(_left_on(host) for host in farm.hosts)
     subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
     process.communicate(timeout=60)
     _nothing_left_within(farm, 12)
+    for host in farm.hosts:
+        host.exec("touch", GATE, check=True)
     assert _end(_start(farm, big, inventory))[0] == 0
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import pace
+from tests.lab.slow import open_gate_after, pace
 from tests.lab.terminal import Terminal
 from tests.stretch import wait_until
 
@@ -38,11 +38,7 @@ def _delivered(farm: Farm) -> int:
 
 def _journal(farm: Farm) -> list[dict[str, Any]]:
     (path,) = farm.san.glob("big-*/journal.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def _await(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    wait_until(condition, seconds, what)
+    return lines_of(path)
 
 
 def _has_ended(farm: Farm) -> bool:
@@ -68,7 +64,7 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
 
 @pytest.mark.parametrize("how", ["q", "the terminal is closed"])
 def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str) -> None:
-    pace(farm.hosts, 1.0)
+    open_gate_after(farm.hosts, 1.0, 6, "/mnt/san/go")
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         if how == "q":
@@ -81,7 +77,8 @@ def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str
     watch = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
     with Terminal(farm, watch) as terminal:
         terminal.wait_for("running")
-        _await(lambda: _has_ended(farm), "the end of the job")
+        (farm.san / "go").touch()
+        wait_until(lambda: _has_ended(farm), what="the end of the job")
         terminal.wait_for("done", "100 %")
         terminal.press("q")
         assert terminal.status() == 0
@@ -89,13 +86,13 @@ def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str
 
 
 def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -> None:
-    pace(farm.hosts, 1.0)
+    open_gate_after(farm.hosts, 1.0, 6, "/mnt/san/go")
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
         assert terminal.status() == 130
         assert "partial" in terminal.text()
-    _await(lambda: not any(host.processes("gs") for host in farm.hosts), "the last renderer", 5)
+    wait_until(lambda: not any(host.processes("gs") for host in farm.hosts), 5, "the last renderer")
     before = _delivered(farm)
     assert 0 < before < PAGES
     pace(farm.hosts, 0.0)
@@ -110,15 +107,16 @@ def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
         terminal.press("C-c")
-        assert terminal.status(10) == 130
-    _await(lambda: not any(host.processes("gs") for host in farm.hosts), "the last renderer", 10)
+        assert terminal.status() == 130
+    wait_until(lambda: not any(host.processes("gs") for host in farm.hosts), 10, "the last renderer")
 
 
-def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
+def test_requests_travel_over_the_san(farm: Farm, tmp_path: Path) -> None:
     """Held, released, a host drained and given back, cancelled: all by another process than the job."""
     pace(farm.hosts, 2.4)
-    job = farm.popen(_render(farm, big, "--quiet"))
-    _await(lambda: _delivered(farm) > 2, "the first pages")
+    endless = pdfs.write(tmp_path / "big.pdf", pdfs.numbered(20 * PAGES))
+    job = farm.popen(_render(farm, endless, "--quiet"))
+    wait_until(lambda: _delivered(farm) > 2, what="the first pages")
     watch = [*PROGRAM, "watch", "--hosts", str(farm.root / "hosts.toml")]
     with Terminal(farm, watch) as terminal:
         terminal.wait_for("1 running", "big-", "node1")  # the whole queue
@@ -136,7 +134,9 @@ def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
         terminal.wait_for("drain node1")
         terminal.press("a new disk", "Enter")
         terminal.wait_for("drained", "a new disk")
-        _await(lambda: not farm["node1"].processes("gs") or _is_idle(farm, "node1"), "an idle host", 5)
+        wait_until(
+            lambda: not farm["node1"].processes("gs") or _is_idle(farm, "node1"), 5, "an idle host"
+        )
         terminal.press("u")
         terminal.wait_until(lambda text: "drained" not in text, "node1 back")
         terminal.press("x")
@@ -252,7 +252,7 @@ def test_where_the_dashboard_fails_the_job_goes_on_under_plain_lines(
             assert terminal.status() == 0
             assert f"done, {PAGES} of {PAGES} pages" in terminal.text()
         code = script.with_name(script.name + ".code")
-        _await(lambda: code.exists() and code.read_text() != "", "the end of the command")
+        wait_until(lambda: code.exists() and code.read_text() != "", what="the end of the command")
     assert int(code.read_text()) == (130 if is_stopped else 0)
     assert _has_ended(farm)
     (log,) = farm.home.glob(".local/state/sshrender/**/*.log")

@@ -16,8 +16,9 @@ from pypdf import PdfReader, PdfWriter
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import slow_down
+from tests.lab.slow import GATE, gated, open_gate_after
 from tests.plain import SMOOTHED, page_content
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 USER, OWNER = "Sesam-0ffne-dich", "Meister-W0rt"
@@ -79,7 +80,9 @@ def test_parts_that_travel_are_encrypted_too(farm: Farm, tmp_path: Path, passwor
     plain = pdfs.write(tmp_path / "plain.pdf", pdfs.heavy(24, 1_000_000))
     document = _encrypt(plain, tmp_path / "secret.pdf", "AES-256")
     inventory = {"extra": {"node2": {"san": False}}}
-    code, summary, stderr = _end(_render(farm, document, password, **inventory))
+    open_gate_after(farm.hosts, 0.0, 4, GATE)
+    with gated(farm, node1="sent", node2="sent"):
+        code, summary, stderr = _end(_render(farm, document, password, **inventory))
     assert code == 0, stderr
     assert all(host["pages"] for host in summary["hosts"])
     parts = list((farm.san / summary["job"] / "parts").iterdir())
@@ -93,14 +96,14 @@ def test_the_password_is_seen_nowhere(farm: Farm, tmp_path: Path) -> None:
     """Not in any command line or environment of any process, nor in a file on the SAN or the hosts."""
     plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(12))
     document = _encrypt(plain, tmp_path / "secret.pdf", "AES-256")
-    for host in farm.hosts:
-        slow_down(host, 0.5)
+    open_gate_after(farm.hosts, 0.5, 4, "/mnt/san/go")
     inventory = {"extra": {"node2": {"san": False}}}
     process = _render(farm, document, USER, "-v", **inventory)
     seen = _watch_processes(process)
+    wait_until(lambda: seen["looks"] > 10, what="enough looks")
+    (farm.san / "go").touch()
     code, summary, stderr = _end(process)
     assert code == 0, stderr
-    assert seen["looks"] > 10
     assert seen["found"] == []
     assert USER not in stderr
     assert USER not in json.dumps(summary)

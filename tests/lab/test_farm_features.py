@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 
@@ -41,10 +43,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
 
 
 def _journal(farm: Farm) -> list[dict[str, Any]]:
-    lines = [
-        line for path in farm.san.glob("*/journal.jsonl") for line in path.read_bytes().splitlines()
-    ]
-    return [json.loads(line) for line in lines if line.endswith(b"}")]
+    return [entry for path in farm.san.glob("*/journal.jsonl") for entry in lines_of(path)]
 
 
 def _host(summary: dict[str, Any], name: str) -> dict[str, Any]:
@@ -133,10 +132,7 @@ def test_a_host_that_runs_short_of_memory_draws_fewer_pages_at_once(
     _memory(farm["node1"], 4000)
     slow_down(farm["node1"], 1.2)
     process = _start(farm, thirty, slots=3)
-    end = time.monotonic() + 40
-    while not [entry for entry in _journal(farm) if entry["type"] == "page_delivered"]:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(lambda: [entry for entry in _journal(farm) if entry["type"] == "page_delivered"])
     _memory(farm["node1"], 100)
     code, summary, stderr = _end(process)
     assert code == 0, stderr

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.lab import Farm, LabError, requirements
 from tests.lab.plugin import FarmFactory
 from tests.lab.requirements import require_lab
+from tests.stretch import wait_until
 
 pytestmark = pytest.mark.lab
 PROJECT = Path(__file__).parents[2]
@@ -29,15 +29,6 @@ def output(farm: Farm, host: str, command: str) -> str:
     done = ssh(farm, host, command)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-def until(condition: Callable[[], object], seconds: float = 5) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def namespaces_of(pid: int) -> set[str]:
@@ -133,17 +124,17 @@ def test_the_desk_runs_programs_under_their_own_pid(farm: Farm, tmp_path: Path) 
     with program.stdout as lines:
         assert lines.readline() == "on\n"
         os.kill(program.pid, signal.SIGTERM)
-        assert program.wait(5) == 7
+        assert program.wait(60) == 7
     sleeper = farm.popen(["sleep", "77"])
-    assert until(lambda: farm.processes("sleep") == [sleeper.pid])
+    wait_until(lambda: farm.processes("sleep") == [sleeper.pid], pause=0.01)
     sleeper.send_signal(signal.SIGKILL)
-    assert sleeper.wait(5) == -signal.SIGKILL
+    assert sleeper.wait(60) == -signal.SIGKILL
 
 
 def test_run_ends_a_program_that_takes_too_long(farm: Farm) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         farm.run(["sh", "-c", "sleep 71; true"], timeout=0.2)
-    assert until(lambda: not farm.processes("sleep"))
+    wait_until(lambda: not farm.processes("sleep"), pause=0.01)
 
 
 def test_orphans_are_reaped(farm: Farm) -> None:
@@ -151,8 +142,8 @@ def test_orphans_are_reaped(farm: Farm) -> None:
     assert ssh(farm, "node1", orphan).returncode == 0
     assert farm.run(["sh", "-c", orphan]).returncode == 0
     every = ["ps", "-e", "-o", "comm=,stat="]
-    assert until(lambda: "sleep" not in farm.run(every).stdout, 2)  # the desk sees the hosts' too
-    assert until(lambda: "sleep" not in farm["node1"].exec(*every).stdout, 2)
+    wait_until(lambda: "sleep" not in farm.run(every).stdout)  # the desk sees the hosts' too
+    wait_until(lambda: "sleep" not in farm["node1"].exec(*every).stdout)
 
 
 def test_the_inventory_says_where_the_hosts_are(farm: Farm) -> None:
@@ -188,9 +179,9 @@ def test_a_crashed_host_boots_with_its_disk_and_a_new_boot_id(farm: Farm) -> Non
     before = output(farm, "node1", "touch ~/kept /tmp/lost; cat /proc/sys/kernel/random/boot_id")
     session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", "sleep 66"],
                          stderr=subprocess.DEVNULL)  # fmt: skip
-    assert until(lambda: host.processes("sleep"))
+    wait_until(lambda: host.processes("sleep"), pause=0.01)
     host.crash()
-    assert session.wait(5) == 255
+    assert session.wait(60) == 255
     assert not host.is_on()
     assert host.processes("sleep") == []
     with pytest.raises(LabError, match="off"):
@@ -208,7 +199,7 @@ def test_power_loss_says_nothing_to_anyone(farm: Farm) -> None:
     host = farm["node1"]
     session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", "sleep 65"],
                          stderr=subprocess.DEVNULL)  # fmt: skip
-    assert until(lambda: host.processes("sleep"))
+    wait_until(lambda: host.processes("sleep"), pause=0.01)
     time.sleep(0.3)  # no packet is on its way; one sent again would be answered with a reset
     host.power_loss()
     host.start()
@@ -221,7 +212,7 @@ def test_cut_and_drop_are_silent_and_pass(farm: Farm) -> None:
     host = farm["node1"]
     session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", "sleep 1; echo survived"],
                          stdout=subprocess.PIPE)  # fmt: skip
-    assert until(lambda: host.processes("sleep"))
+    wait_until(lambda: host.processes("sleep"), pause=0.01)
     for harm, repair in ((host.cut, host.heal), (host.drop, host.undrop)):
         harm()
         refused = ssh(farm, "node1", "true", "-o", "ConnectTimeout=1")
@@ -264,11 +255,11 @@ def test_sshd_takes_options(farm: Farm) -> None:
     control = ["-o", f"ControlPath={farm.root}/c", "-o", "ControlMaster=auto"]
     master = farm.popen(["ssh", "-F", str(farm.ssh_config), *control, "node1", "sleep 64"],
                         stderr=subprocess.DEVNULL)  # fmt: skip
-    assert until(lambda: host.processes("sleep"))
+    wait_until(lambda: host.processes("sleep"), pause=0.01)
     second = ["ssh", "-F", "none", "-o", f"ControlPath={farm.root}/c", "-o", "BatchMode=yes"]
     assert "refused" in farm.run([*second, "node1", "true"]).stderr
     master.kill()
-    assert master.wait(5) == -signal.SIGKILL
+    assert master.wait(60) == -signal.SIGKILL
 
 
 # -- the end of the world ----------------------------------------------------------------------
@@ -321,8 +312,8 @@ def test_the_world_dies_with_its_owner(tmp_path: Path) -> None:
         namespaces = set(json.loads(answer.readline()))
     assert len(users_of(namespaces)) > 5
     owner.kill()
-    owner.wait(5)
-    assert until(lambda: not users_of(namespaces))
+    owner.wait(60)
+    wait_until(lambda: not users_of(namespaces), pause=0.01)
 
 
 def test_two_farms_live_side_by_side(farm_factory: FarmFactory) -> None:

@@ -13,7 +13,7 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import pace
+from tests.lab.slow import GATE, gated, open_gate_after
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 URW = "/usr/share/fonts/type1/urw-base35"
@@ -27,11 +27,11 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def paced(farm_factory: FarmFactory) -> FarmFactory:
-    """Make a farm whose hosts take their time for each page."""
+    """Make a farm whose hosts take their time for each page, and wait in the middle of a job."""
 
     def make(hosts: int = 2, **options: Any) -> Farm:
         farm = farm_factory(hosts, **options)
-        pace(farm.hosts, 0.4)
+        open_gate_after(farm.hosts, 0.4, 4, GATE)
         return farm
 
     return make
@@ -44,10 +44,12 @@ def drawing(tmp_path: Path) -> Path:
     return pdfs.write(tmp_path / "drawing.pdf", pages)
 
 
-def _render(farm: Farm, document: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+def _render(farm: Farm, document: Path, *words: str, **states: str) -> tuple[int, dict[str, Any], str]:
+    """Render a document. ``states``: what becomes of hosts before the job may end."""
     inventory = farm.write_inventory()
     command = [*PROGRAM, "render", str(document), "--hosts", str(inventory), "-r", "72", "--json"]
-    answer = farm.run([*command, "-o", str(farm.root / "out"), *words])
+    with gated(farm, **states):
+        answer = farm.run([*command, "-o", str(farm.root / "out"), *words])
     assert "Traceback" not in answer.stderr
     return answer.returncode, json.loads(answer.stdout or "{}"), answer.stderr
 
@@ -79,7 +81,7 @@ def _with_another_ghostscript(host: Host) -> None:
 def test_a_host_with_another_font_set_is_refused_and_named(paced: FarmFactory, text: Path) -> None:
     farm = paced(3)
     _without_fonts(farm["node3"])
-    code, summary, stderr = _render(farm, text)
+    code, summary, stderr = _render(farm, text, node3="refused")
     assert code == 0, stderr
     odd = _host(summary, "node3")
     assert (odd["state"], odd["pages"]) == ("refused", 0)
@@ -95,7 +97,7 @@ def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_wha
 ) -> None:
     farm = paced(3)
     _with_another_ghostscript(farm["node3"])
-    code, summary, stderr = _render(farm, text, "--mixed")
+    code, summary, stderr = _render(farm, text, "--mixed", node3="sent")
     assert code == 0, stderr
     assert _host(summary, "node3")["pages"] > 0
     manifest = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())
@@ -108,7 +110,7 @@ def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_wha
 def test_another_ghostscript_is_refused(paced: FarmFactory, text: Path) -> None:
     farm = paced(3)
     _with_another_ghostscript(farm["node2"])
-    code, summary, _ = _render(farm, text)
+    code, summary, _ = _render(farm, text, node2="refused")
     assert code == 0
     odd = _host(summary, "node2")
     assert odd["state"] == "refused"
@@ -120,7 +122,7 @@ def test_other_fonts_matter_only_to_a_document_that_lacks_some(
 ) -> None:
     farm = paced(3)
     _with_another_font(farm["node1"])
-    code, summary, _ = _render(farm, text)
+    code, summary, _ = _render(farm, text, node1="refused")
     assert code == 0
     odd = _host(summary, "node1")
     assert odd["state"] == "refused"
@@ -154,7 +156,7 @@ def test_a_resumed_job_keeps_its_reference_while_a_host_agrees_with_it(
     _with_another_ghostscript(farm["node2"])
     _, summary, _ = _render(farm, text, "--on", "node1")
     _without_page_7(farm, summary["job"])
-    code, summary, _ = _render(farm, text)
+    code, summary, _ = _render(farm, text, node2="refused")
     assert code == 0
     assert "the other hosts have 10.0" in _host(summary, "node2")["reason"]
     assert {host for host, _ in _rendered_by(farm, summary["job"])} == {"node1"}
@@ -184,7 +186,8 @@ def test_three_hosts_that_greet_late_are_not_refused_for_the_one_that_was_first(
     _with_another_ghostscript(farm["node1"])
     for name in ("node2", "node3", "node4"):
         _greets_late(farm[name], 2.5)
-    code, summary, stderr = _render(farm, text)
+    late = dict.fromkeys(("node2", "node3", "node4"), "idle")
+    code, summary, stderr = _render(farm, text, node1="refused", **late)
     assert code == 0, stderr
     odd = _host(summary, "node1")
     assert (odd["state"], odd["pages"]) == ("refused", 0)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import pace
+from tests.lab.slow import GATE, gated, open_gate_after, pace
 from tests.plain import SMOOTHED, page_content
-from tests.stretch import wait_until
+from tests.stretch import page_timeout, stretched, wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
@@ -67,14 +68,10 @@ def _await_pages(farm: Farm, count: int) -> None:
     wait_until(lambda: len(list((farm.root / "out").glob("page-*"))) >= count, 60, f"{count} pages")
 
 
-def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    wait_until(condition, seconds, "it is awaited", pause=0.05)
-
-
 def _written(farm: Farm) -> list[dict[str, Any]]:
     """The whole lines of the only job's journal, while it runs."""
     (path,) = farm.san.glob("*/journal.jsonl")
-    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
+    return lines_of(path)
 
 
 def _states(farm: Farm, host: str) -> list[str]:
@@ -116,8 +113,9 @@ def _names(count: int) -> list[str]:
 
 
 def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
-    pace(farm.hosts, 0.25)  # one that is reached a second later still gets its share
-    code, summary, stderr = _render(farm, full)
+    open_gate_after(farm.hosts, 0.25, 4, GATE)
+    with gated(farm, node1="sent", node2="sent"):
+        code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 20
     assert all(host["pages"] > 2 for host in summary["hosts"])
@@ -188,7 +186,7 @@ def test_a_cut_cable_loses_nothing_and_leaves_nothing_running(farm: Farm, big: P
     _await_pages(farm, 5)
     assert farm["node1"].processes("gs")
     farm["node1"].cut()
-    _wait_for(lambda: not farm["node1"].processes("gs"), 20)
+    wait_until(lambda: not farm["node1"].processes("gs"), 20)
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     assert _delivered(farm) == _names(40)
@@ -203,7 +201,7 @@ def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> No
     process = _start(farm, document)
     _await_pages(farm, 5)
     farm["node1"].cut()
-    _wait_for(lambda: "lost" in _states(farm, "node1"))
+    wait_until(lambda: "lost" in _states(farm, "node1"))
     farm["node1"].heal()
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
@@ -237,7 +235,7 @@ def test_a_page_that_hangs_fails_on_three_hosts_and_the_rest_is_delivered(
     pages = pdfs.numbered(12)
     pages[4] = pdfs.endless_page()
     document = pdfs.write(tmp_path / "hang.pdf", pages)
-    code, summary, stderr = _render(farm, document, "--page-timeout", "2s")
+    code, summary, stderr = _render(farm, document, "--page-timeout", page_timeout(2))
     assert code == 3
     (failed,) = summary["failed_pages"]
     assert (failed["page"], failed["kind"]) == (5, "timeout")
@@ -300,19 +298,21 @@ def test_what_is_wrong_with_every_host_is_the_exit_code(
 
 def test_a_busy_host_is_left_alone_and_used_when_its_owner_leaves(farm: Farm, tmp_path: Path) -> None:
     document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(120))
-    pace(farm.hosts, 0.24)
+    open_gate_after(farm.hosts, 0.24, 80, "/mnt/san/go")
     process = _start(farm, document)
     _await_pages(farm, 5)
     farm["node1"].load(8.0)
-    _wait_for(lambda: "busy" in _states(farm, "node1"))
+    wait_until(lambda: "busy" in _states(farm, "node1"))
     busy_at = len(_written(farm))
 
     def later(kind: str, host: str) -> list[dict[str, Any]]:
         return [e for e in _written(farm)[busy_at:] if e["type"] == kind and e["host"] == host]
 
-    _wait_for(lambda: len(later("page_delivered", "node2")) > 5)
+    wait_until(lambda: len(later("page_delivered", "node2")) > 5)
     assert later("page_sent", "node1") == [], "node1 still gets pages although its owner is back"
     farm["node1"].load(0.0)
+    wait_until(lambda: _states(farm, "node1")[-1] == "idle")
+    (farm.san / "go").touch()
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     states = [
@@ -365,7 +365,7 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, full: Path) -> 
     told = farm.root / "stderr"
     with told.open("w") as log:
         process = farm.popen([*command, "-r", "72"], stdout=subprocess.PIPE, stderr=log)
-    _wait_for(lambda: "storage failed" in told.read_text())
+    wait_until(lambda: "storage failed" in told.read_text())
     assert process.poll() is None
     assert farm.run(["mount", "-o", "remount,size=400m", str(san)]).returncode == 0
     code, summary, _ = _finish(process)
@@ -378,10 +378,11 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, full: Path) -> 
 
 def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     """Lost with its host, it waited again, and another drew it."""
-    pace(farm.hosts, 0.24)
+    open_gate_after(farm.hosts, 0.24, 10, "/mnt/san/go")
     process = _start(farm, big)
     _await_pages(farm, 5)
     farm["node1"].crash()
+    (farm.san / "go").touch()
     assert _finish(process)[0] == 0
     (journal,) = farm.san.glob("*/journal.jsonl")
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -394,7 +395,7 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
 
 def _from_cron(farm: Farm, document: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """With the environment that cron(8) gives, and no terminal."""
-    hosts = farm.write_inventory(defaults={"connect_timeout": 2})
+    hosts = farm.write_inventory(defaults={"connect_timeout": stretched(2)})
     bare = {"HOME": str(farm.home), "LOGNAME": "root", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
     taken = {name: None for name in os.environ if name not in bare}
     command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--quiet"]
@@ -414,7 +415,7 @@ def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, t
         farm[name].crash()
     endless = [pdfs.endless_page()] * 6
     document = pdfs.write(tmp_path / "bad.pdf", [*pdfs.numbered(2), *endless])
-    answer = _from_cron(farm, document, "--page-timeout", "1s", "--retries", "1")
+    answer = _from_cron(farm, document, "--page-timeout", page_timeout(1), "--retries", "1")
     assert answer.returncode == 3
     lines = answer.stderr.splitlines()
     assert len(lines) <= 10

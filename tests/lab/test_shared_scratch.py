@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.slow import pace
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 
@@ -33,10 +33,7 @@ def test_hosts_that_share_a_scratch_folder_leave_each_other_s_folders_alone(
         words = ["--hosts", inventory, "-r", "72", "-o", str(farm.root / name), "--json"]
         command = [*PROGRAM, "render", str(document), *words]
         running.append(farm.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-        end = time.monotonic() + 60
-        while not list(shared.glob("*/work/*")):
-            assert time.monotonic() < end, "no host renders there"
-            time.sleep(0.05)
+        wait_until(lambda: list(shared.glob("*/work/*")), 60, "a host that renders there", pause=0.05)
     for process in running:
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr

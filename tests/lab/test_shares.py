@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
+from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 PACE = 0.25
@@ -55,13 +55,6 @@ class Rush:
                 if entry["type"] == "page_delivered":
                     found.append(datetime.fromisoformat(entry["time"]).timestamp())
         return found
-
-    def until(self, condition: Callable[[], object]) -> None:
-        """Wait for it."""
-        end = time.monotonic() + 120
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.1)
 
 
 def _renderers(host: Host) -> set[str]:
@@ -119,11 +112,11 @@ def test_a_high_priority_goes_first_and_a_low_one_does_not_starve(farm_factory: 
     rush = Rush(farm, slots=1)
     with Sampler(farm.hosts) as sampler:
         rush.render("low", 60, "--priority", "-5")
-        rush.until(lambda: len(rush.delivered("low")) > 8)
+        wait_until(lambda: len(rush.delivered("low")) > 8)
         rush.render("high", 200, "--priority", "5")
-        rush.until(lambda: len(rush.delivered("high")) > 3)
+        wait_until(lambda: len(rush.delivered("high")) > 3)
         since = time.time()
-        rush.until(lambda: len(rush.delivered("high")) >= 190)
+        wait_until(lambda: len(rush.delivered("high")) >= 190)
         until = time.time()
         rush.end()
     assert sampler.most["node1"] == 1

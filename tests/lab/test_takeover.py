@@ -16,7 +16,7 @@ from tests import pdfs
 from tests.entries import lines_of
 from tests.lab.coordinators import Coordinator, Machine, in_flight, submitted, wait_until
 from tests.lab.farm import Farm
-from tests.lab.slow import slow_down
+from tests.lab.slow import open_gate_after
 from tests.stretch import stretched
 
 PATIENCE = 180.0
@@ -30,10 +30,12 @@ Start = Callable[..., Coordinator]
 class Desk(Machine):
     """Where somebody sits who coordinates nothing, and reads journals."""
 
-    def __init__(self, farm: Farm, pages: int, seconds: float, slots: int = 1) -> None:
-        """A document of so many pages, and hosts that need so long for each of them."""
-        for host in farm.hosts:
-            slow_down(host, seconds)
+    def __init__(self, farm: Farm, pages: int, seconds: float, slots: int = 1, last: int = 0) -> None:
+        """A document of so many pages, and hosts that need so long for each of them.
+
+        *last*: pages after it wait for :meth:`go_on`.
+        """
+        open_gate_after(farm.hosts, seconds, last, "/mnt/san/go" if last else "")
         self.hosts = farm.write_inventory(slots=slots)
         self.document = pdfs.write(farm.root / "long.pdf", pdfs.numbered(pages))
         self.names = [page_name(page, pages, "png") for page in range(1, pages + 1)]
@@ -43,6 +45,10 @@ class Desk(Machine):
         """Put the document into the queue: the job's name."""
         (job,) = submitted(self.say("submit", str(self.document), "-r", "30", *words))
         return job
+
+    def go_on(self) -> None:
+        """Let hosts render the pages that wait."""
+        (self.farm.san / "go").touch()
 
     def journal(self) -> list[Entry]:
         """Of the only job that there is."""
@@ -140,12 +146,13 @@ def test_another_coordinator_finishes_what_a_killed_one_began(farm: Farm, start:
 
 
 def test_a_killed_render_is_finished_from_cron_on_another_machine(farm: Farm, start: Start) -> None:
-    desk = Desk(farm, pages=80, seconds=0.1)
+    desk = Desk(farm, pages=80, seconds=0.1, last=30)
     words = ["render", str(desk.document), "-r", "30", "-o", "/mnt/san/out/long", "--progress", "plain"]
     render = start("one", desk.hosts, *words)
     wait_until(lambda: len(desk.delivered()) >= 20, PATIENCE, render)
     render.kill()
     assert len(desk.delivered()) < 80, "it was to be killed in the middle"
+    desk.go_on()
     cron = start("two", desk.hosts, "coordinate", "--once")
     assert cron.wait(PATIENCE) == 0, cron.said()
     _, again = desk.of("run_started")
@@ -157,7 +164,7 @@ def test_a_killed_render_is_finished_from_cron_on_another_machine(farm: Farm, st
 
 
 def test_a_killed_render_is_resumed_from_another_machine(farm: Farm, start: Start) -> None:
-    desk = Desk(farm, pages=80, seconds=0.1)
+    desk = Desk(farm, pages=80, seconds=0.1, last=30)
     own, there = farm.root / "own", farm.root / "there"
     words = [str(desk.document), "-r", "30", "-o", str(own), "--progress", "plain"]
     render = start("one", desk.hosts, "render", *words)
@@ -165,6 +172,7 @@ def test_a_killed_render_is_resumed_from_another_machine(farm: Farm, start: Star
     render.kill()
     before = _delivered_in(own)
     assert len(before) < 80, "it was to be killed in the middle"
+    desk.go_on()
     stands = desk.status("long")
     assert (stands["state"], stands["reason"]) == ("partial", "its coordinator is gone")
     resume = start("two", desk.hosts, "resume", "long", "-o", str(there), "--progress", "plain")

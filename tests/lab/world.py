@@ -23,7 +23,7 @@ from tests.lab.namespaces import (
 )
 from tests.lab.prepared import Prepared, is_command, is_usual
 
-PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
+PATIENCE = 60.0  # seconds for what takes milliseconds on an idle machine
 SCRIPTS = ("world.sh", "boot.sh", "init.sh")
 
 

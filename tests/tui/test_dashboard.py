@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.styles import Styles
+from tests.stretch import stretched
 from tests.tui.journals import BEGAN, FakeJob, Journal, Watcher, eventful, straggling
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -84,8 +85,8 @@ async def _until_it_stands(pilot: Pilot[None], name: str, seconds: float = 30.0)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         return
     expected = (SNAPSHOTS / name).read_text(encoding="utf-8")
-    end = time.monotonic() + seconds
-    while _text(pilot.app) != expected and time.monotonic() < end:
+    began = time.monotonic()
+    while _text(pilot.app) != expected and time.monotonic() - began < stretched(seconds):
         await pilot.pause(0.05)
 
 

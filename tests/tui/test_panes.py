@@ -12,9 +12,11 @@ from textual._compositor import CompositorUpdate
 from textual.pilot import Pilot
 
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.dashboard import keyhints
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.imagescreen import PageImageScreen, part
+from sshrender.views.dashboard.jobscreen import JobScreen
 from sshrender.views.dashboard.keyline import KeyLine, PaneTabs
 from sshrender.views.dashboard.logrows import ALL, PROBLEMS_ALONE, PROBLEMS_FIRST, LogRows
 from sshrender.views.dashboard.navigation import PANES
@@ -483,6 +485,42 @@ def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> No
     _play(scene, owner=owner, size=(120, 40))
     flyer = "d"
     assert listed.changed == [("a", "hold"), (flyer, "release"), (flyer, "cancel")]
+
+
+def test_a_pause_is_shown_though_a_full_disk_keeps_it_out_of_the_journal() -> None:
+    owner = Watcher(FakeJob(eventful(), 60))
+    since, until = "2026-11-23T08:00:00.000Z", "2026-11-23T08:05:00.000Z"
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        for told in (Pause("No space left on device", since, until), None):
+            owner.told = told
+            app._update()
+            await _settle(pilot)
+            for words in ("paused since", "waits until", "No space left on device"):
+                assert (words in _text(app)) is (told is not None)
+
+    _play(scene, owner=owner, size=(120, 24))
+
+
+def test_a_folder_that_does_not_answer_is_said_above_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = queue()
+    monkeypatch.setattr("sshrender.views.dashboard.headline.HANG_TIMEOUT", 0.0)
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        screen = app.screen
+        assert isinstance(screen, JobScreen)
+        assert "1 partial, 4.2 p…" in _text(app), "what has no room ends with an ellipsis"
+        for _ in range(100):  # a reading of the timer may end in between
+            screen._is_reading = True  # as while a reading hangs
+            screen._read()
+            await pilot.pause(0.05)
+            if "the shared folder has not answered for" in _text(app):
+                break
+        else:
+            pytest.fail(_text(app))
+        assert "atlas" in _text(app), "what was read last stays"
+
+    _play(scene, owner=owner, size=(80, 24))
 
 
 def test_a_job_that_cannot_be_opened_is_said_and_the_queue_stays() -> None:

@@ -152,6 +152,11 @@ def test_mistakes_of_every_layer_are_reported_together(
     assert "unknown key devise (did you mean device?)" in what
 
 
+def test_the_nearest_known_key_is_named_however_far_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown key san\.qqq \(the nearest known key is path\)"):
+        _load(tmp_path, '[san]\nqqq = 1\npath = "/san"\n[[hosts]]\nname = "a"\n')
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 90), ("45s", 45), ("10m", 600), ("1h30m", 5400), ("0.5s", 0.5), ("2d", 172800)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,9 @@ def test_a_lease_is_believed_while_its_counter_moves(tmp_path: Path) -> None:
     elsewhere = path.read_text().replace('"boot": "', '"boot": "elsewhere-')
     path.write_text(elsewhere)
     assert observer.holder() is not None
-    now[0] += lease.LEASE_SECONDS - 1
-    assert observer.holder() is not None
+    for _ in range(3):
+        now[0] += 3
+        assert observer.holder() is not None
     now[0] += 2
     assert observer.holder() is None
     path.write_text(elsewhere.replace('"counter": ', '"counter": 1'))
@@ -198,6 +200,49 @@ def test_a_lease_is_believed_while_its_counter_moves(tmp_path: Path) -> None:
     assert observer.holder() is not None  # its next beat mends that
     held.release()
     assert observer.holder() is None
+
+
+def test_a_holder_that_runs_here_but_renews_nothing_is_named(tmp_path: Path) -> None:
+    """Its process is stopped, or cannot write; another coordinator may take the job over."""
+    held = lease.take(tmp_path / "lease")
+    now = [0.0]
+    observer = lease.Observer(tmp_path / "lease", clock=lambda: now[0])
+    assert observer.holder() is not None
+    assert observer.unresponsive() is None
+    for _ in range(4):
+        now[0] += 3
+        last = observer.holder()
+    assert last is None
+    found = observer.unresponsive()
+    assert found is not None
+    assert found.pid == os.getpid()
+    held.release()
+    assert observer.holder() is None
+    assert observer.unresponsive() is None
+
+
+def test_time_in_which_nobody_could_look_says_nothing_about_a_holder(tmp_path: Path) -> None:
+    """The shared folder hung for all, or the machine slept: the holder renews a moment later."""
+    path = tmp_path / "lease"
+    lease.take(path)
+    path.write_text(path.read_text().replace('"boot": "', '"boot": "elsewhere-'))
+    now = [0.0]
+    observer = lease.Observer(path, clock=lambda: now[0])
+    assert observer.holder() is not None
+    now[0] += 3600
+    assert observer.holder() is not None
+    assert observer.standing() == ""
+    assert observer.unresponsive() is None  # it is of another machine
+    looks = []
+
+    def sleep_for_an_hour_once(seconds: float) -> None:
+        looks.append(seconds)
+        now[0] += 3600 if len(looks) == 1 else seconds
+        if len(looks) == 3:  # the holder, which slept as well, renews now
+            path.write_text(path.read_text().replace('"counter": ', '"counter": 1'))
+
+    with pytest.raises(lease.LeaseHeld):
+        lease.take(path, clock=lambda: now[0], pause=sleep_for_an_hour_once)
 
 
 def test_loads_are_told_when_they_move_and_not_too_often() -> None:

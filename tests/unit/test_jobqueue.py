@@ -8,7 +8,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -29,6 +28,7 @@ from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.storage import hangguard
 from sshrender.storage.primitives import HangDetector
 from tests import signed
+from tests.stretch import wait_until
 
 NOW = 1_000_000.0
 
@@ -224,7 +224,9 @@ class TestShelf:
         held.beat()
         now[0] += 2
         assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
-        now[0] += lease.LEASE_SECONDS
+        now[0] += lease.LEASE_SECONDS / 2
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
+        now[0] += lease.LEASE_SECONDS / 2
         vanished = queue_scanner.look().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
@@ -552,7 +554,8 @@ class TestForeman:
             if queue.now == 10:
                 assert len(looks) == 1, "nobody looks while one hangs"
                 is_back.set()
-                _wait_until(lambda: not queue.dispatcher._hang_guard._abandoned.is_alive())  # type: ignore[union-attr]
+                guard = queue.dispatcher._hang_guard
+                wait_until(lambda: not guard._abandoned.is_alive(), 30)  # type: ignore[union-attr]
 
         queue.dispatcher._pause = passes
         queue.dispatcher.run()
@@ -649,10 +652,3 @@ class TestForeman:
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert "Resource temporarily unavailable" in queue.said[0]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -374,9 +373,8 @@ def test_a_journal_that_alone_cannot_be_written_ends_the_run(
     monkeypatch.setattr(writer, "sync", refuse)
     thread = JournalWriterThread(writer, lambda: None, lambda why, is_final: told.put((why, is_final)))
     thread.close(0)
-    until = time.monotonic() + 60
     while not (found := told.get(timeout=60))[1]:
-        assert time.monotonic() < until
+        pass
     assert found[0] == f"cannot write the journal {writer.path}: refused"
 
 

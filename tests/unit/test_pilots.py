@@ -38,6 +38,7 @@ from sshrender.transports.batch.engines.interface import (
 )
 from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileTransport
+from tests.stretch import wait_until
 
 KEY = b"k" * 32
 
@@ -119,12 +120,14 @@ def _hold(array: ArrayFolder, walltime: float = 600.0, **environ: str) -> subpro
     return job
 
 
-def _notes(array: ArrayFolder, index: int, count: int, seconds: float = 20.0) -> list[PilotNote]:
+def _notes(array: ArrayFolder, index: int, count: int) -> list[PilotNote]:
     found: list[PilotNote] = []
-    until = time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < until:
-        found += array.notes([index])
-        time.sleep(0.05)
+
+    def are_there() -> bool:
+        found.extend(array.notes([index]))
+        return len(found) >= count
+
+    wait_until(are_there, 20, lambda: found, pause=0.05)
     return found
 
 
@@ -550,7 +553,11 @@ def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: s
     assert complaint in caught.value.what
 
 
-def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() -> None:
+def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A login shell runs what the user's start files say. What is killed there may leave a lock behind.
+    monkeypatch.setenv("HOME", str(tmp_path))
     """What ssh does: one line goes to a shell there."""
     call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
     answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileLink, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 from sshrender.transports.interface import ConnectFailed, RunnerSpec
+from tests.stretch import wait_until
 
 KEY = b"k" * 32
 
@@ -207,10 +207,7 @@ def test_what_pilots_report_is_read_while_a_command_of_the_engine_hangs(tmp_path
         assert hangs.wait(30)
         writer = pilotlines.LineWriter(str(array.folder.path / "0.pilot"), array.folder.key)
         writer.append(b'{"type": "started", "token": "t", "node": "n1", "left": 600}')
-        until = time.monotonic() + 30
-        while not any(isinstance(item, pm.PilotStarted) for item in pool.posted):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_until(lambda: any(isinstance(item, pm.PilotStarted) for item in pool.posted), 30)
     finally:
         goes_on.set()
         pool.manager.finish(10.0)

@@ -6,14 +6,15 @@ import _thread
 import gc
 import os
 import subprocess
-import time
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sshrender import processends
-from tests.stretch import stretched
+from tests.stretch import stretched, wait_until
 
 
 @pytest.mark.parametrize("has_room", [True, False])
@@ -38,10 +39,7 @@ def test_a_process_that_outlives_its_end_is_waited_for(
     os.close(theirs)
     for left in processends._left:
         left.wait(stretched(10))
-    until = time.monotonic() + stretched(10)
-    while _is_there(pid) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not _is_there(pid)
+    wait_until(lambda: not _is_there(pid), 10, "its end", pause=0.01)
 
 
 def _no_room(*_: object) -> None:
@@ -54,3 +52,13 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_guardian_of_a_folder_is_left_without_a_warning_and_removes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = "import sys; from sshrender.runner.host import localworkspace as own; own.guard(sys.argv[1])"
+    words = [sys.executable, "-W", "always", "-c", code, str(folder)]
+    answer = subprocess.run(words, capture_output=True, check=True)
+    assert (answer.stdout, answer.stderr) == (b"", b"")
+    wait_until(lambda: not folder.exists(), 10)

@@ -321,7 +321,7 @@ class TestNotices:
     def test_whom_a_job_does_not_tell_is_said(
         self, home: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        reporting.start({}, None, wants_json=False, job={"mail_to": "a@["})
+        reporting.start({}, None, job={"mail_to": "a@["})
         assert "no mail to a@[: this is not a mail address" in capsys.readouterr().err
 
     def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:

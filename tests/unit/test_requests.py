@@ -184,10 +184,10 @@ def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder
     request_poller.start()
     try:
         requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
-        assert posted.get(timeout=10) == RequestReceived(Request(Operation.HOLD, "ann@desk"))
+        assert posted.get(timeout=60) == RequestReceived(Request(Operation.HOLD, "ann@desk"))
         assert jobattributes.load(folder).held == "ann@desk"
         requests.ask(folder, Request(Operation.ALTER, "ann@desk", changes={"limit": 3, "priority": -7}))
-        assert posted.get(timeout=10).request.changes == {"limit": 3, "priority": -7}
+        assert posted.get(timeout=60).request.changes == {"limit": 3, "priority": -7}
         found = jobattributes.load(folder)
         assert (found.limit, found.priority, found.held) == (3, -7, "ann@desk")
     finally:
@@ -264,7 +264,7 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
     request_poller = _request_poller(folder, posted)
     request_poller.start()
     try:
-        assert posted.get(timeout=10).request.op == "hold"
+        assert posted.get(timeout=60).request.op == "hold"
     finally:
         request_poller.stop()
 

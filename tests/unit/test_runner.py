@@ -28,7 +28,7 @@ from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
-from sshrender.transports.interface import LinkClosed
+from sshrender.transports.interface import OTHER_SHELL, LinkClosed
 from tests.stretch import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
@@ -48,7 +48,13 @@ def test_what_runs_on_hosts_is_python_3_7(path: Path) -> None:
 
 def test_what_runs_on_hosts_uses_only_what_python_3_7_has() -> None:
     answer = subprocess.run(
-        [str(Path(sys.executable).with_name("vermin")), "--no-tips", "--violations", "-t=3.7-"]
+        [
+            str(Path(sys.executable).with_name("vermin")),
+            "--processes=1",
+            "--no-tips",
+            "--violations",
+            "-t=3.7-",
+        ]
         + [str(path) for path in ON_HOSTS],
         capture_output=True,
         text=True,
@@ -208,6 +214,16 @@ def test_a_shell_in_the_place_of_the_runner_runs_none_of_it(shell: str, tmp_path
         closed = LinkClosed("", answer.returncode)
         assert "another shell" in closed.reason_on("node2", "python3", "what it says")
         assert not closed.refusal("what it says").may_come_back
+
+
+def test_a_shell_that_reads_the_test_in_the_place_of_python_ends_with_another_status() -> None:
+    """Python ends with one of its own, so that a slow host is told from another program."""
+    python = payload.argv(sys.executable, "job")
+    assert subprocess.run(python, input=payload.TEST, check=False).returncode == payload.PYTHON_RUNS
+    shells = [shell for shell in ("sh", "bash", "dash", "fish", "zsh") if shutil.which(shell)]
+    for shell in shells:
+        ended = subprocess.run([shell], input=payload.TEST, capture_output=True, check=False)
+        assert ended.returncode == OTHER_SHELL, shell
 
 
 @given(st.text(max_size=40))

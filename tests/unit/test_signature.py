@@ -349,12 +349,12 @@ class TestRequests:
         data = path.read_bytes()
         request_poller.start()
         try:
-            assert posted.get(timeout=20) == RequestReceived(
+            assert posted.get(timeout=60) == RequestReceived(
                 Request(Operation.DRAIN, "ann@desk", host="node1")
             )
             path.write_bytes(data)
             requests.ask(folder, Request(Operation.RELEASE, "ann@desk"))
-            assert posted.get(timeout=20).request.op == "release"
+            assert posted.get(timeout=60).request.op == "release"
             assert not path.exists()
         finally:
             request_poller.stop()

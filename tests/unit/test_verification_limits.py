@@ -50,6 +50,7 @@ from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
+from tests.stretch import wait_until
 
 BOX = (203.0, 101.0)
 DPI = 50
@@ -468,8 +469,7 @@ def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> N
         last = _task(tmp_path, "present", 1, _expected("png16m"))
         last.work.write_bytes(_png(ROWS))
         verifier.submit(last)
-        deadline = time.monotonic() + 30
-        while not results and time.monotonic() < deadline:
+        while not results:
             assert threading.active_count() <= before + MAX_THREADS
             time.sleep(0.02)
     finally:
@@ -563,9 +563,7 @@ def test_the_look_at_the_storage_finds_that_the_pages_folder_is_gone(tmp_path: P
 
 
 def _until_looked(probe: StorageProbe) -> None:
-    until = time.monotonic() + 30
-    while probe._since is not None and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: probe._since is None, 30, "the end of a look", pause=0.01)
 
 
 def test_a_late_delivery_leaves_the_page_that_took_the_place_of_its_own(

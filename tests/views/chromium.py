@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.stretch import stretched, wait_until
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -84,7 +86,7 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._to_it, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + stretched(PATIENCE)
         while True:
             answer = self._next(deadline)
             if answer.get("id") == self._count:
@@ -130,10 +132,7 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Wait until an expression is true."""
-        deadline = time.monotonic() + PATIENCE
-        while not self.run(condition):
-            assert time.monotonic() < deadline, f"never: {condition}"
-            time.sleep(0.02)
+        wait_until(lambda: self.run(condition), PATIENCE, condition, pause=0.02)
 
     def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
         """Press a key, named as in KeyboardEvent.key; modifiers: Alt 1, Control 2, Meta 4, Shift 8."""

@@ -115,7 +115,10 @@ class Client:
 
 @contextlib.contextmanager
 def serving(san: Path, *, limits: Limits | None = None, **fields: Any) -> Iterator[Client]:
-    """Serve this folder. Users are known by name, as with a file of passwords."""
+    """Serve this folder. Users are known by name, as with a file of passwords.
+
+    The page of a job waits for its journal, however busy this machine is, unless ``limits`` are given.
+    """
     fields = {
         "auth": Auth.HTPASSWD,
         "operators": frozenset({"olga"}),
@@ -123,7 +126,11 @@ def serving(san: Path, *, limits: Limits | None = None, **fields: Any) -> Iterat
         **fields,
     }
     settings = ServeSettings(
-        san=san, port=0, limits=limits or Limits(), typed={"san": str(san), "sandbox": "none"}, **fields
+        san=san,
+        port=0,
+        limits=limits or Limits(page=60),
+        typed={"san": str(san), "sandbox": "none"},
+        **fields,
     )
     key = session_key()
     server, listening = Server(settings, key), listen(settings)

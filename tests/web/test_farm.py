@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from tests import pdfs
 from tests.conftest import PROGRAM
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
+from tests.stretch import wait_until
 from tests.views.chromium import Browser, chromium
 from tests.web.proxies import NGINX, free_port, nginx
 
@@ -114,11 +114,7 @@ def _download(browser: Browser, folder: Path, press: str) -> Path:
     folder.mkdir()
     browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     browser.run(press)
-    deadline = time.monotonic() + 120
-    while not (found := [each for each in folder.iterdir() if each.suffix == ".zip"]):
-        assert time.monotonic() < deadline, list(folder.iterdir())
-        time.sleep(0.05)
-    return found[0]
+    return wait_until(lambda: list(folder.glob("*.zip")), what=lambda: list(folder.iterdir()))[0]
 
 
 def _compare(archive: Path, job: Path, count: int) -> None:

@@ -27,7 +27,6 @@ class DryRunReport:
     exit_code: int
     plan: DryRun
     hosts: list[HostReport]
-    hosts_code: int
     pools: list[PoolCheck]
 
     def as_json(self) -> dict[str, Any]:
@@ -73,4 +72,4 @@ def plan_render(context: RunContext, source: Path, *, is_only: bool) -> DryRunRe
         reading.close()
     # With every page delivered no host is needed, whatever the hosts say.
     code = 0 if plan.delivered == plan.total else checks.exit_code
-    return DryRunReport(code, plan, checks.reports, checks.exit_code, checks.pools)
+    return DryRunReport(code, plan, checks.reports, checks.pools)

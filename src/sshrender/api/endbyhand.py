@@ -6,6 +6,7 @@ Without that it would look like a run whose machine died, and the queue would co
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from sshrender.api.jobs import current_user, on_san
@@ -29,13 +30,13 @@ def record_end_by_hand(folders: Iterable[Path]) -> list[str]:
     for path in folders:
         folder = JobFolder(path)
         try:
-            on_san(path.parent, lambda folder=folder: _record(folder))  # type: ignore[misc]
+            on_san(path.parent, partial(_record_end, folder))
         except UserError as error:
             problems.append(f"{folder.name}: that it was stopped could not be recorded: {error.what}")
     return problems
 
 
-def _record(folder: JobFolder) -> None:
+def _record_end(folder: JobFolder) -> None:
     """Record the end of one job, if its process is gone. Raises UserError or OSError."""
     observer = lease.Observer(folder.lease)
     # was_given_back: the process itself has released the lease, and so has recorded its end.

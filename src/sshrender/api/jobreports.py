@@ -210,6 +210,7 @@ class _Budget:
         if owner == os.geteuid():
             return MAX_BYTES
         left = self._left.get(owner, MAX_LISTED_BYTES)
+        # A job without a journal costs nothing.
         with contextlib.suppress(FileNotFoundError):
             status = folder.journal.lstat()
             # st_blocks counts 512 bytes each (stat(2)): a sparse file is charged with what it occupies.

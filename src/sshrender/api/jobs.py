@@ -153,6 +153,7 @@ def remove_marker(output: Path, marker: str) -> None:
     from sshrender.storage.hangguard import guarded_call
 
     if marker:
+        # A marker that stays in the user's folder does no harm.
         with contextlib.suppress(OSError):
             guarded_call(output.parent, partial(outputfolder.remove_marker, output, marker))
 
@@ -235,6 +236,9 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
 
     Raises UserError, or OSError if the shared folder cannot be read.
     """
+    # Every name begins with it: ``cancel "$JOB"`` with an empty variable would cancel an only job.
+    if not named:
+        raise UserError(ExitCode.USAGE, "the name of a job is empty", "sshrender status")
     # A name never contains a slash, so this is the path of a job's folder.
     if "/" in named:
         return _at(Path(named))

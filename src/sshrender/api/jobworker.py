@@ -34,7 +34,7 @@ def main() -> None:
     # Before anything may be printed: what is left on descriptor 1 would follow the result.
     results = _take_stdout()
     startlimits.limit_reservations()
-    lastresort.watch_threads(_record, lambda limit: _write_end(results, _failed(limit, [])))
+    lastresort.watch_threads(lambda limit: _write_end(results, _failed(limit, [])))
     # Bounded: a dispatcher of ours writes less, and anything else is no order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
     # The parent is compared after prctl(2): a parent that ended before that sends no signal.
@@ -46,6 +46,7 @@ def main() -> None:
         # As a shell reports a process that SIGINT has ended.
         end = JobEnd(128 + signal.SIGINT)
     _write_end(results, end)
+    # The dispatcher, which reads it, may be gone.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     # Threads may be left that wait for a dead host or a hanging folder: they must not delay the end.
@@ -57,12 +58,6 @@ def _write_end(results: int, end: JobEnd) -> int:
     with contextlib.suppress(OSError), os.fdopen(results, "wb") as pipe:  # the dispatcher may be gone
         pipe.write(end.encode())
     return end.exit_code
-
-
-def _record(error: BaseException) -> None:
-    from sshrender.api import errorlog
-
-    errorlog.record(error)
 
 
 def _take_stdout() -> int:

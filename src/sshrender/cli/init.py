@@ -174,7 +174,7 @@ def _check(target: Path, ssh_config: Path | None) -> None:
     """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
     # The inventory is written by then, so an error here is a remark.
     try:
-        context, _ = reporting.start(_typed(target, ssh_config), None, wants_json=False)
+        context, _ = reporting.start(_typed(target, ssh_config), None)
         hosttables.show(context)
     except UserError as error:
         output.note(f"the hosts cannot be checked yet: {error.what}")
@@ -186,7 +186,7 @@ def _checked(target: Path, ssh_config: Path | None) -> dict[str, Any]:
     from sshrender.api.hosts import check_hosts
 
     try:
-        context, _ = reporting.start(_typed(target, ssh_config), None, wants_json=True)
+        context, _ = reporting.start(_typed(target, ssh_config), None)
         return {"hosts": [asdict(report) for report in check_hosts(context).reports]}
     except UserError as error:
         return {"hosts": [], "problem": error.what}

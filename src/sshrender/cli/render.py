@@ -39,7 +39,7 @@ def render(
     # A descriptor of this process is replaced by its file before other processes are started.
     pdf = require_files(pdf)
     check_pdfs(pdf)
-    run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
+    run_context, reporter = reporting.start(given.typed, given.config)
     if dry_run:
         # With --json the object alone is on standard output, so the plan goes to the other stream.
         perform = partial(_dry_run, run_context, stream=sys.stderr if given.wants_json else sys.stdout)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sshrender.views.reporter import Reporter
 
 
-def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
+def reporter_for(settings: Settings) -> Reporter:
     """Return what writes remarks, errors, progress and summaries to stderr."""
     from sshrender.views.reporter import Reporter
 
@@ -28,7 +28,6 @@ def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
         quiet=settings.quiet,
         verbose=settings.verbose,
         color=settings.color,
-        is_json=wants_json,
         log=errorlog.record,
         complete=hintcommands.complete,
     )
@@ -38,7 +37,6 @@ def start(
     typed: Mapping[str, Any],
     config: Path | None,
     *,
-    wants_json: bool,
     job: Mapping[str, Any] | None = None,
 ) -> tuple[RunContext, Reporter]:
     """Return the context of a command, and the reporter that listens to it. Raises UserError.
@@ -51,7 +49,7 @@ def start(
     reporters: list[Reporter] = []
 
     def listener_for(settings: Settings) -> Reporter:
-        reporters.append(reporter_for(settings, wants_json=wants_json))
+        reporters.append(reporter_for(settings))
         return reporters[0]
 
     context = RunContext.start(typed, config, listener_for, job=job)

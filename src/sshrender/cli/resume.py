@@ -20,9 +20,7 @@ def resume(job: options.Job, given: options.Given) -> None:
     found = find_unfinished(typed, given.config, job)
     # The job's own folder, unless the user names one: the configuration may name another.
     typed.setdefault("san", found.folder.path.parent)
-    run_context, reporter = reporting.start(
-        typed, given.config, wants_json=given.wants_json, job=found.attributes.wishes
-    )
+    run_context, reporter = reporting.start(typed, given.config, job=found.attributes.wishes)
     order = resumption_of(run_context, found)
 
     def everything() -> int:

@@ -57,7 +57,7 @@ def open_missing() -> None:
                 os.close(opened)
         # Python sets the stream to None if its descriptor was closed at the start.
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - it stays
 
 
 def be_lenient() -> None:

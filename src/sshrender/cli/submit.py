@@ -42,7 +42,7 @@ def submit(
     # Patterns are expanded before the first document is queued.
     sources = require_files(find_documents(pdf))
     check_pdfs(sources)
-    run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
+    run_context, reporter = reporting.start(given.typed, given.config)
     conditions = {
         "not_before": start_time(not_before),
         "after": job_names_of(run_context.san, after or []),

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from typer import BadParameter
 
 
 def read_plainly(params: Iterable[Any]) -> None:
@@ -54,6 +57,21 @@ class _Plain:
         return coerce_cli_path(Path(value), info, path_type=Path, param=param, ctx=ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
+        from typer import BadParameter
         from typer._coercion import build_runtime_param
 
-        return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)
+        try:
+            return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)
+        except BadParameter as error:
+            source = getattr(ctx.get_parameter_source(param.name), "name", "")
+            # None: the option's own name.
+            name = param.envvar if source == "ENVIRONMENT" else None
+            raise BadParameter(_in_words(error), ctx=ctx, param=param, param_hint=name) from None
+
+
+def _in_words(error: BadParameter) -> str:
+    """Return what is wrong with a value: pydantic's own words are about its parsers."""
+    from sshrender.config import pydanticmessages
+
+    problems = getattr(error.__cause__, "errors", None)
+    return error.message if problems is None else pydanticmessages.in_words(problems()[0])

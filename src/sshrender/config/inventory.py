@@ -249,6 +249,9 @@ def unknown_hosts(names: Iterable[str], known: Iterable[str]) -> str:
 
 def node_names(node_set: str) -> list[str]:
     """Return the names in a node set such as ``node[01-16],big``. Raises ValueError."""
+    # An empty variable in "$HOST", most often.
+    if not node_set.strip(", "):
+        raise ValueError("a node set has at least one name")
     if not any(character in node_set for character in "[],@*"):
         return [node_set]
     # ClusterShell takes "@" and "*" for groups, which it reads from files of its own.

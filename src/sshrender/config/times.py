@@ -18,7 +18,7 @@ def parse(text: str, now: datetime) -> datetime:
         # The order matters: 22:30 is no date, and a duration such as 2h is neither.
         return _next_time_of_day(stripped, now)
     except ValueError:
-        pass
+        pass  # no time of day: it is tried as a date
     try:
         found = datetime.fromisoformat(stripped)
     except ValueError:

@@ -101,7 +101,7 @@ def _open(file: BinaryIO, path: Path, password: str | None) -> tuple[pikepdf.Pdf
         # First without a password: most documents have none, or one for the owner alone.
         return _open_with(file, b""), False
     except pikepdf.PasswordError:
-        pass
+        pass  # a password is needed: see below
     except Exception:  # noqa: BLE001 - pikepdf raises anything; Ghostscript has the last word
         return None, False
     if password is None:

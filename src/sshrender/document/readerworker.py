@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pikepdf  # while the request is still being made  # noqa: F401
+import pikepdf  # noqa: F401 - loaded while the request is still being made
 
 from sshrender.document import boxes, fonts, opening, pdfwarnings, readlimits, splitting
 from sshrender.document.facts import PasswordError

@@ -50,6 +50,7 @@ def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return what the highest epoch wrote. Raises OSError."""
     # One try more than _TRIES: the last one raises.
     for _ in range(_TRIES):
+        # It is being replaced: the next try sees the new one.
         with contextlib.suppress(FileNotFoundError):
             return _read(path, max_bytes)
     return _read(path, max_bytes)
@@ -57,6 +58,7 @@ def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
 
 def _read(path: Path, max_bytes: int) -> bytes:
     plain: bytes | None = None
+    # Its writer may have been stopped before it gave the plain name: a copy may be there.
     with contextlib.suppress(FileNotFoundError):
         plain = read_plain(path, max_bytes)
     epoch = -1 if plain is None else _epoch_of(plain)

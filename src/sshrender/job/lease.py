@@ -39,6 +39,10 @@ at different speeds."""
 
 LOOK = 0.5
 
+MAX_COUNTED = LEASE_SECONDS / 2
+"""Seconds that count between two looks. While the storage hangs, or the machine sleeps, holder and
+observer stand still together: the silence of that time says nothing about the holder."""
+
 Clock = Callable[[], float]
 Pause = Callable[[float], None]
 
@@ -203,11 +207,13 @@ def _look(files: LeaseStore) -> _Sight:
 
 def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: str) -> _Sight:
     """Return what is there once the lease is free or dead. Raises LeaseHeld."""
-    first, end = _look(files), clock() + LEASE_SECONDS
+    first, looked_at, silent = _look(files), clock(), 0.0
     while not first.is_free and first.name != known_dead:
         pause(LOOK)
         # Tested before the look: what is seen after the end of the time has been there for all of it.
-        is_time = clock() >= end
+        before, looked_at = looked_at, clock()
+        silent += min(looked_at - before, MAX_COUNTED)
+        is_time = silent >= LEASE_SECONDS
         now = _look(files)
         if now.is_free:
             return now
@@ -276,27 +282,37 @@ class Observer:
         self._files = LeaseFiles(path)
         self._clock = clock
         self._seen: _Sight | None = None
-        self._seen_at = 0.0
+        self._looked_at = self._silent = 0.0
         self.has_moved = False
         """Whether it was seen to change: then its holder lives, or did a moment ago."""
 
     def holder(self) -> Claim | None:
         """Return the holder's claim, as far as known by now; None: it has none. Raises OSError."""
         sight = _look(self._files)
+        before, self._looked_at = self._looked_at, self._clock()
+        self._silent += min(self._looked_at - before, MAX_COUNTED)
         if sight.is_free:
             self._seen, self.has_moved = sight, False
             return None
         if sight != self._seen:
             # The first look shows no change: has_moved stays False then.
             self.has_moved = self._seen is not None
-            self._seen, self._seen_at = sight, self._clock()
-        is_believed = self._clock() - self._seen_at < LEASE_SECONDS
-        return (sight.claim or _NOBODY) if is_believed else None
+            self._seen, self._silent = sight, 0.0
+        return (sight.claim or _NOBODY) if self._silent < LEASE_SECONDS else None
 
     def standing(self) -> str:
         """Return an identifier of the last observation, for ``take``, once it is LEASE_SECONDS old."""
-        is_long = self._clock() - self._seen_at >= LEASE_SECONDS
+        is_long = self._silent >= LEASE_SECONDS
         return self._seen.name if self._seen is not None and is_long else ""
+
+    def unresponsive(self) -> Claim | None:
+        """Return the holder that ``holder`` no longer believes, if its process runs on this machine.
+
+        It is stopped, or cannot write into the shared folder.
+        """
+        seen = self._seen
+        is_silent = seen is not None and self._silent >= LEASE_SECONDS
+        return seen.claim if seen is not None and is_silent and seen.is_running else None
 
     def was_given_back(self) -> bool:
         """Whether the last holder, if there was one, released it, as far as ``holder`` has seen."""

@@ -79,6 +79,7 @@ def own(san: Path, name: str) -> Path:
 
 def files_in(folder: Path, most: int) -> Iterator[str]:
     """Return the names of its JSON files, at most so many; none where it cannot be listed."""
+    # See the docstring: an unreadable folder holds nothing for us.
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         names = (entry.name for entry in islice(entries, most))
         yield from [name for name in names if name.endswith(".json") and not name.startswith(".")]

@@ -51,7 +51,7 @@ class Dialogue(abc.ABC):
         """Return the files, by name, that the program reads in its folder for temporary files."""
         return {}
 
-    def setup_lines(self, setup: Setup, profiles: str, thumbnails: str) -> List[str]:  # noqa: ARG002
+    def setup_lines(self, setup: Setup, profiles: str, thumbnails: str) -> List[str]:  # noqa: ARG002 - for others
         """Return what is sent once, before the document is opened. There is no answer.
 
         ``profiles``: folder of the device's ICC profile. ``thumbnails``: name of their files, with

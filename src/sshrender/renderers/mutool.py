@@ -128,8 +128,8 @@ class MutoolDialogue(Dialogue):
     # The command line names the document. MuPDF encodes a password itself, so its characters are sent.
     def open_lines(
         self,
-        setup: Setup,  # noqa: ARG002
-        password: Optional[bytes],  # noqa: ARG002
+        setup: Setup,  # noqa: ARG002 - as Dialogue
+        password: Optional[bytes],  # noqa: ARG002 - as Dialogue
         token: str,
     ) -> List[str]:
         """See Dialogue.open_lines."""
@@ -146,7 +146,7 @@ class MutoolDialogue(Dialogue):
         """See Dialogue.page_lines."""
         return ["page %s %d" % (token, number)]
 
-    def thumbnail_lines(self, number: int, page: int, token: str) -> List[str]:  # noqa: ARG002
+    def thumbnail_lines(self, number: int, page: int, token: str) -> List[str]:  # noqa: ARG002 - as Dialogue
         """See Dialogue.thumbnail_lines. Of the page before, if the script has written its file."""
         return ["thumbnail %s%s %d" % (token, THUMBNAIL_MARK, page)]
 

@@ -139,6 +139,19 @@ def kept(environ: Dict[str, str]) -> Dict[str, str]:
     }
 
 
+def variables(token: str, memory: int) -> Dict[str, str]:
+    """Return what tells a runner that it is in an allocation; ``memory`` in bytes, 0: unknown."""
+    allocation = "a" + token
+    found = {
+        "SSHRENDER_ALLOCATION": allocation,  # read by runner/host/earlierrunners.py
+        # Slots are the allocation's own: two pilots on one node share none.
+        "SSHRENDER_SLOT_NAMESPACE": allocation,
+    }
+    if memory:
+        found["SSHRENDER_ALLOCATED_MEMORY"] = str(memory)
+    return found
+
+
 class Holder:
     """The second process. ``parent``: a pipe that brings the first one's signals, and ends with it."""
 
@@ -377,11 +390,7 @@ class Holder:
         self._stop_runner()
         self._silence = float(request["silence"])
         environ = kept(dict(os.environ))
-        # Slots are the allocation's own: two pilots on one node share none.
-        environ["SSHRENDER_SLOT_NAMESPACE"] = environ["SSHRENDER_ALLOCATION"] = "a" + self._token
-        memory = memory_of(dict(os.environ))
-        if memory:
-            environ["SSHRENDER_ALLOCATED_MEMORY"] = str(memory)
+        environ.update(variables(self._token, memory_of(dict(os.environ))))
         try:
             self._runner = subprocess.Popen(
                 request["argv"],
@@ -409,7 +418,7 @@ class Holder:
             written = os.write(self._runner.stdin.fileno(), self._input[: 1 << 16])
             self._input = self._input[written:]
         except BlockingIOError:
-            pass
+            pass  # the pipe is full: the next turn writes the rest
         except OSError:
             # EPIPE: the runner has closed its input or has ended.
             self._input = b""  # its output ends as well, and that is reported
@@ -447,7 +456,8 @@ class Holder:
                 if pipe is not None:
                     pipe.close()
             except OSError:
-                pass
+                pass  # bytes that the runner did not take are lost with it
+        # It is killed below.
         with contextlib.suppress(subprocess.TimeoutExpired):
             runner.wait(0.5)
         # The group is the runner's own (start_new_session).

@@ -14,29 +14,24 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, List, NoReturn, Optional
 
-from sshrender.renderers import ghostscript, mutool
 from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import wire
+from sshrender.runner import inspection, wire
 from sshrender.runner.host import (
     earlierrunners,
-    fingerprint,
     hostfacts,
     jobfolder,
     loadmeasurement,
     localworkspace,
-    memorylimits,
     processlimits,
-    rasterfolders,
     sandbox,
     scratch,
     threadwatch,
 )
-from sshrender.runner.rendering import slot, stripes, warmsession
-from sshrender.runner.rendering.slotsettings import SlotSettings
-from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.readiness import Readiness
+from sshrender.runner.rendering import slot, slotsettings
 from sshrender.runner.slots import slotlocks
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.storage import primitives
@@ -44,9 +39,6 @@ from sshrender.storage import primitives
 HEARTBEAT_INTERVAL = 1.0
 FLUSHES_PER_HEARTBEAT = 3
 """How often, between two heartbeats, messages that could wait are sent."""
-
-VISIBLE_TIMEOUT = 10.0
-"""Seconds in which a document to inspect must appear: the coordinator asks another host sooner."""
 
 DEFAULT_SILENCE = 8.0
 """Seconds without a request after which the runner ends; the coordinator sends pings more often."""
@@ -72,21 +64,17 @@ class Runner:
         # Computed once: renderers of all slots start from the same variables.
         self._environ = processlimits.environment(dict(os.environ))
         self._meter = loadmeasurement.LoadMeter()
+        self._readiness = Readiness(post, self._environ, self._meter)
         self._folder = "."
         self._workspace: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
         self._share = slotlocks.JobShare("")
         self._slot_count = 0
-        # Filled by the thread of ``hello``, read by that of ``prepare`` after ``_has_facts`` is set.
-        self._facts: Dict[str, Any] = {}
-        self._has_facts = threading.Event()
-        self._has_canary = False
         self._has_slots = threading.Event()
-        self._ghostscript = "gs"
         # Replaced by ``prepare``, when the folder is known.
         self._hang_detector = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
-            "hello": self._hello,
+            "hello": self._readiness.begin,
             "prepare": self._prepare,
             "render": self._render,
             "revoke": self._revoke,
@@ -134,40 +122,6 @@ class Runner:
         except (KeyError, ValueError, TypeError) as error:
             self._wire.post("trouble", reason="bad request: %s: %s" % (type(error).__name__, error))
 
-    def _hello(self, request: Dict[str, Any]) -> None:
-        """Start to gather facts about this host; ``prepare`` or ``inspect`` needs them."""
-        self._ghostscript = request.get("ghostscript") or "gs"
-        self._has_canary = bool(request.get("canary"))
-        slots = int(request.get("slots") or 0)
-        # hello comes before the job is known, so the facts are gathered while the coordinator still
-        # opens it.
-        threading.Thread(target=self._gather_facts, args=(slots,), daemon=True).start()
-
-    def _gather_facts(self, slots: int) -> None:
-        """Gather the facts, or say which limit forbids it. ``slots``: see _gather."""
-        try:
-            self._gather(slots)
-        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into a message
-            threadwatch.report(self._wire, error)
-
-    def _gather(self, slots: int) -> None:
-        """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
-        # Before Ghostscript and the canary run here, so that their load is not measured.
-        self._facts.update(self._meter.greet())
-        self._facts.update(hostfacts.gather(self._ghostscript))
-        self._facts["slots"] = slots or memorylimits.slots(
-            self._facts["cores"], self._facts["free_memory"]
-        )
-        if self._has_canary:
-            self._facts["fonts"] = fingerprint.fonts()
-            # The canary is rendered in a slot, too, or a host would have one renderer too many.
-            with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
-                self._facts["canary"] = fingerprint.canary_digest(
-                    self._ghostscript, self._environ, inherited
-                )
-        # Not set after an error: then "trouble" was sent, and no hello follows.
-        self._has_facts.set()
-
     def _prepare(self, request: Dict[str, Any]) -> None:
         """Get ready for a job, in threads, because the shared folder may hang.
 
@@ -192,30 +146,31 @@ class Runner:
         # The detector asks in a thread of its own, so this one never blocks in the folder.
         while not self._hang_detector.is_hanging():
             time.sleep(HEARTBEAT_INTERVAL)
-        self._wire.post("trouble", reason="the shared folder does not answer")
+        self._wire.post("trouble", reason="the shared folder does not answer", refusal=wire.SAN)
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
         """Answer the handshake, start the slots, and send heartbeats until the runner ends."""
         # First of all: what follows would fail of it with another reason.
         too_low = processlimits.too_low()
         if too_low is not None:
-            self._wire.post("trouble", reason=too_low, limit=True)
+            self._wire.post("trouble", reason=too_low, refusal=wire.LIMITS)
             return
         # A dead file server blocks this thread here, and no other.
         san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
-        no_sandbox = sandbox.check(self._ghostscript) if is_sandboxed else None
+        host = self._readiness
+        no_sandbox = sandbox.check(host.ghostscript) if is_sandboxed else None
         # Facts are gathered since hello; a slow Ghostscript or canary delays the answer here.
-        self._has_facts.wait()
+        host.wait()
         is_wanted = request.get("slots") != 0  # 0: the host is only checked
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
-        self._gather_mutool_facts(is_checked=not is_wanted)
-        missing = self._missing_recipes()
+        host.gather_mutool(self._recipes, is_checked=not is_wanted)
+        missing = host.missing(self._recipes)
         # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
         # here.
-        is_able = san["writable"] and 0 not in missing and no_sandbox is None and not self._is_too_old()
-        if is_wanted and is_able:
+        is_able = san["writable"] and 0 not in missing and no_sandbox is None
+        if is_wanted and is_able and not host.is_too_old(self._recipes):
             self._create_slots(request)
         workspace = "" if self._workspace is None else self._workspace.path
         self._wire.post(
@@ -223,9 +178,9 @@ class Runner:
             san=san,
             folder=workspace,
             no_sandbox=no_sandbox or "",
-            missing=[self._missing_program(number) for number in missing],
-            missing_recipes=missing,
-            **self._facts,
+            missing=list(missing.values()),
+            missing_recipes=list(missing),
+            **host.facts,
         )
         # After the hello: what fails in a slot then cannot hide from the coordinator what is wrong here.
         for each in self._slots:
@@ -233,38 +188,6 @@ class Runner:
         self._has_slots.set()
         # This thread goes on as the one of heartbeats.
         self._send_heartbeats()
-
-    def _gather_mutool_facts(self, is_checked: bool) -> None:
-        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one.
-
-        Of a host that is only checked, just the version.
-        """
-        # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
-        is_used = any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes)
-        if is_used or is_checked:
-            self._facts["mutool"] = hostfacts.mutool_version()
-        if is_used and self._has_canary:
-            with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
-                self._facts["mutool_canary"] = fingerprint.mutool_digest(self._environ, inherited)
-
-    def _is_too_old(self) -> bool:
-        """Return whether the first recipe needs Ghostscript, and this one will be refused."""
-        if self._recipes and self._recipes[0] is not None:
-            return False
-        # The version is a text of the host's program; what cannot be read counts as too old.
-        version = ghostscript.parse_version(self._facts["ghostscript"] or "")
-        return version is None or not ghostscript.is_supported(version)
-
-    def _missing_recipes(self) -> List[int]:
-        """Return the recipes that cannot run here; without recipes, 0 stands for Ghostscript."""
-        return [number for number in range(max(1, len(self._recipes))) if self._missing_program(number)]
-
-    def _missing_program(self, number: int) -> str:
-        """Return the first program of a recipe that is not installed; empty when all are."""
-        recipe = self._recipes[number] if self._recipes else None
-        if recipe is None:
-            return "" if self._facts["ghostscript"] is not None else self._ghostscript
-        return next((name for name in recipe.programs() if processlimits.find(name) is None), "")
 
     def _check_folder(self, request: Dict[str, Any]) -> Dict[str, Any]:
         if self._workspace is not None:
@@ -304,52 +227,20 @@ class Runner:
                 load_now["available_slots"] = slotlocks.available_to(self._share, self._slot_count)
             self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
-    def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
-        return ghostscript.Setup(
-            program=self._ghostscript,
-            device=request["device"],
-            dpi=request["dpi"],
-            document=request["file"],
-            # Relative to the job's folder, which is the renderer's current folder.
-            folder="work",
-            output="",
-            options=tuple(request.get("options", ())),
-            tag=request.get("tag", ""),
-            thumbnails=request.get("thumbnails") or "",
-            files=tuple(request.get("files", ())),
-            profile=tuple(request["profile"]) if request.get("profile") else None,
-        )
-
     def _create_slots(self, request: Dict[str, Any]) -> None:
         # Pages must be as readable as the job's folder, whatever the login's umask is. A process has one
         # (umask(2)); files are made by its threads, and by renderers, which inherit it.
         os.umask(jobfolder.umask_for(self._folder))
-        self._slot_count = int(request.get("slots") or self._facts["slots"])
-        settings = SlotSettings(
-            setup=self._setup(request),
-            folder=self._folder,
-            password=request.get("password"),
-            password_bytes=wire.password_bytes(request),
-            page_timeout=float(request["page_timeout"]),
-            page_memory=int(request["page_memory"]),
-            recycle_pages=int(request["recycle_pages"]),
-            recycle_memory=int(request["recycle_memory"]),
-            # A recipe has no warm program to start, and on a busy host the first page may never come.
-            is_eager=self._is_idle(request) and not (self._recipes and self._recipes[0] is not None),
-            guard=memorylimits.Guard(),
-            slots=self._slot_count,
-            share=self._share,
-            recipes=tuple(self._recipes),
-            is_sandboxed=request.get("sandbox") == BWRAP,
-            epoch=int(request.get("epoch") or 0),
-            pages=request.get("pages"),
-            page_fields=tuple(sorted(request.get("page_fields", {}).items())),
-        )
-        # After the others, because rasters depend on the number of slots and on the memory of a page.
-        settings = settings._replace(
-            rasters=self._rasters(request.get("raster"), settings.page_memory),
-            recipe_rasters=self._rasters(request.get("recipe_raster"), settings.page_memory),
-            helpers=stripes.Helpers(self._slot_count, self._share, lambda: self._is_idle(request)),
+        host = self._readiness
+        self._slot_count = int(request.get("slots") or host.facts["slots"])
+        settings = slotsettings.settings_of(
+            request,
+            host.ghostscript,
+            self._folder,
+            self._recipes,
+            self._slot_count,
+            self._share,
+            lambda: self._is_idle(request),
         )
         # A job of few pages needs few slots: each warms a renderer.
         for number in range(min(self._slot_count, request.get("at_once") or self._slot_count)):
@@ -361,15 +252,6 @@ class Runner:
         cores = os.cpu_count() or 1
         # Without a threshold from the coordinator every host counts as idle.
         return idle_below is None or self._meter.reading()["others"] < float(idle_below) * cores
-
-    def _rasters(
-        self, wanted: Optional[Dict[str, Any]], page_memory: int
-    ) -> Optional[rasterfolders.RasterFolders]:
-        """Return where rasters of this form go; None where the renderer writes the files itself."""
-        if not wanted:
-            return None
-        form = rasterfolders.RasterRequest(str(wanted["device"]), int(wanted["bits"]))
-        return rasterfolders.RasterFolders(form, self._slot_count, page_memory)
 
     def _set_priority(self, request: Dict[str, Any]) -> None:
         """Set the job's priority among the jobs that share this host's slots."""
@@ -408,47 +290,20 @@ class Runner:
             each.kill(wire.attempt(request))
 
     def _inspect(self, request: Dict[str, Any]) -> None:
-        self._folder = request["folder"]
-        threading.Thread(target=self._inspect_now, args=(request,), daemon=True).start()
+        """Count the pages of a document, in a thread: the folder and Ghostscript may be slow."""
+        # Read here, where a field that is missing is reported as a bad request.
+        folder, file = request["folder"], request["file"]
+        threading.Thread(target=self._inspect_now, args=(request, folder, file), daemon=True).start()
 
-    def _inspect_now(self, request: Dict[str, Any]) -> None:
-        document = os.path.join(self._folder, request["file"])
-        error = jobfolder.becomes_readable(document, VISIBLE_TIMEOUT)
-        if error is not None:
-            what = "does not appear" if isinstance(error, FileNotFoundError) else "cannot be read"
-            self._wire.post("trouble", reason="the document %s %s on this host" % (document, what))
+    def _inspect_now(self, request: Dict[str, Any], folder: str, file: str) -> None:
+        reason = inspection.wait_for_document(folder, file)
+        if reason:
+            self._wire.post("trouble", reason=reason)
             return
-        self._has_facts.wait()
-        with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
-            try:
-                pages, lines = self._count_pages(request, inherited)
-            except OSError as failure:  # no process can be started
-                reason = processlimits.reached(failure) or "no renderer: %s" % failure
-                self._wire.post("trouble", reason=reason)
-                return
-        # Ghostscript prints the number; a document that it cannot open yields no number.
-        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
-
-    def _count_pages(self, request: Dict[str, Any], inherited: Tuple[int, ...]) -> Tuple[str, List[str]]:
-        """Return how many pages Ghostscript finds, and its warnings about the document."""
-        session = Session(
-            # Opening and closing makes no file, but the command line needs a name for one.
-            self._setup(request)._replace(output="%d"),
-            self._folder,
-            "sshrender-" + os.urandom(8).hex(),
-            int(request["page_memory"]),
-            self._environ,
-            wire.password_bytes(request),
-            request.get("sandbox") == BWRAP,
-            inherited=inherited,
-        )
-        try:
-            return warmsession.inspect(session, float(request["page_timeout"]))
-        except SessionEnded as end:
-            # 0: it cannot tell how many; the lines say why.
-            return "0", [end.reason] + end.lines
-        finally:
-            session.close()
+        host = self._readiness
+        host.wait()
+        setup = slotsettings.setup_of(request, host.ghostscript)
+        inspection.inspect(self._wire, request, setup, self._environ, host.facts["slots"])
 
     def _finish(self, _request: Dict[str, Any]) -> None:
         self._tasks.finish()
@@ -465,8 +320,8 @@ class Runner:
 
 def main(marker: str, silence: float) -> NoReturn:
     """Run until the input ends. ``marker`` starts every line; ``silence``: seconds without a request."""
-    # In an allocation the holder takes the engine's signals (holder.py), and this process ends with its
-    # input. Renderers inherit that: a page that can still be finished must not count as crashed.
+    # In an allocation the holder takes the engine's signals (allocationholder.py), and this process ends
+    # with its input. Renderers inherit that: a page that can be finished must not count as crashed.
     is_held = earlierrunners.VARIABLE in os.environ
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if is_held else lambda *_: die())

@@ -29,6 +29,8 @@ class Refusal(enum.Enum):
     """No python3, or one older than 3.7."""
     LIMITS = "limits"
     """A resource limit of the host leaves no room for a runner or a renderer."""
+    SYSTEM = "system"
+    """The host's system lacks what a runner needs, as /proc."""
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
     NO_SANDBOX = "sandbox"
@@ -60,6 +62,10 @@ class ConnectFailed(Exception):
         self.reason = reason
 
 
+class NoCommonAlgorithm(ConnectFailed):
+    """The client and the host have no cipher, key exchange or the like in common."""
+
+
 class FilesFailed(Exception):
     """A file could not be transferred; the text is the error of the host or of this machine."""
 
@@ -89,10 +95,14 @@ class LinkClosed(Exception):
         # tcsh ends with status 1, and says this.
         return self.has_no_program or (self.status == 1 and words.endswith(": Command not found."))
 
+    def _runs_another(self, words: str) -> bool:
+        """Return whether another program was sent the runner: a shell (payload.py), or Python itself."""
+        return self.status == OTHER_SHELL or (self.status == 1 and "in file <stdin>" in words)
+
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
-        # Only an administrator can change what another shell is started by.
-        if self.status == OTHER_SHELL:
+        # Only an administrator can change what another program is started by.
+        if self._runs_another(words):
             return Refusal.PROTOCOL
         return Refusal.NO_PYTHON if self.lacks_program(words) else Refusal.UNREACHABLE
 
@@ -104,10 +114,10 @@ class LinkClosed(Exception):
         # Without a status the connection itself failed, and the shell on the host is not to blame.
         if self.status is None:
             return f"{self.reason}: {words}" if words else self.reason
-        if self.status == OTHER_SHELL:  # see payload._LOADER
+        if self._runs_another(words):
             return (
                 "the runner did not start: a start-up file (~/.bashrc) or a forced command"
-                " (authorized_keys) starts another shell in its place"
+                " (authorized_keys) starts another shell or program in its place"
             )
         if not self.lacks_program(words):
             if words:
@@ -117,7 +127,11 @@ class LinkClosed(Exception):
                 " because of a start-up file (~/.bashrc) or a forced command (authorized_keys)"
             )
         how = "cannot be executed" if self.status == 126 else "not found"
-        return f"{program} {how} on {host}"
+        # The script of a virtual environment is there, and its interpreter is not: the words of bash
+        # before and from 5.2 on.
+        lacks = any(each in words for each in ("bad interpreter", "required file not found"))
+        more = f": {words}" if lacks else ""
+        return f"{program} {how} on {host}{more}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _feed_extended(channel: paramiko.Channel, message: paramiko.Message) -> None
     channel._feed_extended(message)
 
 
-class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
+class BoundedTransport(paramiko.Transport):  # type: ignore[misc]  # as above
     """A connection whose packets and channels are bounded."""
 
     _channel_handler_table = {  # noqa: RUF012 - paramiko has it so
@@ -85,7 +85,7 @@ class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
         super().__init__(*args, **kwargs, packetizer_class=BoundedPacketizer)
 
 
-class BoundedSftp(paramiko.SFTPClient):  # type: ignore[misc]
+class BoundedSftp(paramiko.SFTPClient):  # type: ignore[misc]  # as above
     """An SFTP client that refuses answers of more than MAX_SFTP_PACKET bytes."""
 
     def _read_packet(self) -> tuple[int, bytes]:

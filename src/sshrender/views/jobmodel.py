@@ -11,12 +11,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import assert_never
 
 from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.storagepause import Pause
-from sshrender.job.queue.requestoperations import Operation, operation_of
+from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.views import hostwords
 from sshrender.views.poolreports import PoolReports
 from sshrender.views.problems import ERROR, severity
@@ -174,6 +173,7 @@ class JobModel:
         self.output = ""
         self.held = ""
         self.pause: Pause | None = None
+        self.told_pause: Pause | None = None  # by the run's process: a full disk takes no journal entry
         self.pools = PoolReports()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
@@ -190,7 +190,7 @@ class JobModel:
     @property
     def paused(self) -> str:
         """What is wrong with the storage while the run is paused; else empty."""
-        return "" if self.pause is None else self.pause.reason
+        return next((each.reason for each in (self.pause, self.told_pause) if each), "")
 
     @property
     def settled(self) -> int:
@@ -452,30 +452,17 @@ class JobModel:
         self._move(page, WAITING)
 
     def _request(self, entry: je.RequestHandled) -> None:
-        operation = operation_of(entry.op)
-        match operation:
-            case Operation.HOLD:
+        match effect_of(entry.op):
+            case Effect.HELD:
                 self.held = f"held by {entry.by}"
-            case Operation.RELEASE:
+            case Effect.RELEASED:
                 self.held = ""
-            case Operation.RETRY:
+            case Effect.PAGE_RETRIED:
                 page = self.pages.get(entry.page)
                 if page is not None and page.state == FAILED:
                     self._move(page, WAITING)
-            case (
-                None
-                | Operation.CANCEL
-                | Operation.RESUBMIT
-                | Operation.ALTER
-                | Operation.REMARK
-                | Operation.DRAIN
-                | Operation.UNDRAIN
-                | Operation.MOVE
-            ):
-                # Each operation is named, so that a new one without a case is a type error.
-                pass  # what follows from them has entries of its own
-            case _:
-                assert_never(operation)
+            case Effect.NOTHING:
+                pass
 
 
 def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from sshrender.web.settings import ServeSettings
 
 LOG = logging.getLogger("sshrender.web")
 
+_ABSOLUTE = re.compile(r"https?://([^/]+)", re.IGNORECASE)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """What a form of another site can send without a question to this server (HTML, form submission)."""
@@ -70,14 +72,19 @@ class Guard:
             refused.hide(str(self._settings.san))
             if refused.status == 500:
                 LOG.exception("%s %s failed", request.method, request.url.path)
-            if has_started:  # nothing can be taken back: the connection ends, and the client notices
-                raise
+            if has_started and refused.status == 500:
+                raise  # nothing can be taken back: the connection ends, and the client notices
+            if has_started:
+                # As when a job is deleted during its download: the server ends the connection itself.
+                LOG.warning("%s %s ended early: %s", request.method, request.url.path, refused.what)
+                return
             await refusals.answer(request, refused)(scope, receive, with_headers)
 
     def _check(self, scope: Scope, request: Request) -> Response | None:
         """Take the base path off. Return an answer that ends the request; raise Refused."""
         headers = Headers(scope=scope)
-        if not self._settings.allows_host(headers.get("host", "")):
+        host = _take_authority(scope) or headers.get("host", "")
+        if not self._settings.allows_host(host):
             raise Refused(
                 400,
                 "this server does not have the name that was used",
@@ -100,6 +107,19 @@ class Guard:
         if request.method not in _SAFE:
             _require_same_site(headers)
         return None
+
+
+def _take_authority(scope: Scope) -> str:
+    """Take scheme and name off a target like ``http://render.example/hosts``; return the name.
+
+    Every server takes that form, and the name counts in the place of Host (RFC 9112, 3.2.2).
+    """
+    found = _ABSOLUTE.match(scope["path"])
+    if found is None:
+        return ""
+    scope["path"] = scope["path"][found.end() :] or "/"
+    scope.pop("raw_path", None)
+    return found[1]
 
 
 def _require_same_site(headers: Headers) -> None:

@@ -15,8 +15,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from sshrender.api.web.blocks import Block, gzipped
 from sshrender.views import overview
 from sshrender.web.people import Person, Role
 from sshrender.web.settings import Auth
@@ -51,6 +53,17 @@ def root_of(path: str) -> str:
 def response(page: Page, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer that shows a page."""
     return HTMLResponse(page.text, status, {**(headers or {}), "Content-Security-Policy": page.policy})
+
+
+def large_response(
+    request: Request, blocks: Sequence[Block], kind: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an answer of these parts, compressed if the client takes that. To be called in a thread."""
+    sent = {**(headers or {}), "Vary": "Accept-Encoding"}
+    words = request.headers.get("accept-encoding", "").lower().split(",")
+    if not any(word.strip() in ("gzip", "x-gzip", "*") for word in words):
+        return Response(b"".join(block.data for block in blocks), 200, sent, kind)
+    return Response(gzipped(blocks), 200, {**sent, "Content-Encoding": "gzip"}, kind)
 
 
 @cache
@@ -152,6 +165,17 @@ def message_page(root: str, status: int, what: str, advice: str) -> Page:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def waiting_page(root: str, name: str, part: float, shell: Shell) -> Page:
+    """Return a page that opens itself again in a moment. ``part``: of the work, from 0 to 1."""
+    body = (
+        f'<section class="card narrow"><h1>{escape(name)}</h1><p>The history of this job is being read.'
+        " The page opens by itself.</p>"
+        f'<progress max="1" value="{part:.2f}" aria-label="Read of the history"></progress>'
+        f'<p><a href="{escape(root)}">Back to the jobs</a></p></section>'
+    )
+    return page(f"{name} – sshrender", body, shell, script="waiting.js")
 
 
 def bounce_page(root: str, target: str) -> Page:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sshrender.api.web import webaccess
+from sshrender.api.web.blocks import Block
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploads import DEFAULT_PART, MIN_PART
 from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
@@ -20,6 +21,7 @@ from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints, log_in
 from sshrender.web.settings import Auth
+from sshrender.web.watchedjob import StillReading
 
 PAGES = Endpoints()
 
@@ -135,7 +137,10 @@ async def logout(call: Call) -> Response:
 @PAGES.add("GET", "/enter/{token}", "Come in by the one-time link", needs=None)
 async def enter(call: Call) -> Response:
     """Begin a session for the person who opens the link first."""
-    if call.site.settings.auth is not Auth.LINK or call.request.method == "HEAD":
+    headers = call.request.headers
+    # What browsers fetch before anyone has decided to open it must not use the link up.
+    is_early = "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")).lower()
+    if call.site.settings.auth is not Auth.LINK or call.request.method == "HEAD" or is_early:
         raise not_found()
     root = html.root_of(call.request.url.path)
     if not await call.site.pool.run(webaccess.spend_link, call.site.san, call.word("token")):
@@ -206,7 +211,12 @@ async def job(call: Call) -> Response:
     early = _log_in_first(call)
     if early is not None:
         return early
-    watched = await call.site.watched(call.word("name"), call.person)
+    site, name = call.site, call.word("name")
+    try:
+        watched = await site.watched(name, call.person, site.settings.limits.page)
+    except StillReading as error:
+        root = html.root_of(call.request.url.path)
+        return html.response(html.waiting_page(root, name, error.part, _shell(call)), 202)
     sheet = await watched.sheet()
     feed = watched.feed
     live = {
@@ -214,24 +224,23 @@ async def job(call: Call) -> Response:
         "owner": feed.owner,
         "assembled": feed.assembled is not None,
         "status": {**feed.status(), "position": watched.position},
-        "untaken": call.site.is_untaken,
+        "untaken": site.is_untaken,
         "locked": _is_locked(call, feed),
     }
-    style = html.asset("web.css")
-    script = html.asset("common.js") + html.asset("job.js")
-    made = overview.render_served(
-        sheet,
-        overview.Served(
-            root=html.root_of(call.request.url.path),
-            top=html.top(_shell(call)),
-            live=html.asset("job.html"),
-            style=style,
-            script=script,
-            data=live,
-            icon=html.ICON,
-        ),
+    served = overview.Served(
+        root=html.root_of(call.request.url.path),
+        top=html.top(_shell(call)),
+        live=html.asset("job.html"),
+        style=html.asset("web.css"),
+        script=html.asset("common.js") + html.asset("job.js"),
+        data=live,
+        icon=html.ICON,
     )
-    return html.response(html.Page(*made))
+    title = {"job": feed.name, "state": feed.report.state}
+    before, after, policy = overview.served_around(title, served)
+    blocks = [Block(before.encode()), sheet, Block(after.encode())]
+    headers = {"Content-Security-Policy": policy}
+    return await site.long.run(html.large_response, call.request, blocks, "text/html", headers)
 
 
 def _is_locked(call: Call, feed: JobFeed) -> bool:

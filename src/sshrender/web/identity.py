@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 import json
 import re
 import time
@@ -23,7 +24,7 @@ from starlette.responses import Response
 
 from sshrender.web.people import Person, Role
 from sshrender.web.refusals import Refused
-from sshrender.web.settings import Auth, ServeSettings
+from sshrender.web.settings import Auth, ServeSettings, plain_address
 
 SESSION, SHARED = "sshrender_session", "sshrender_shared"
 """Names of the cookies."""
@@ -76,20 +77,22 @@ class _Attempts:
 class _Users:
     """The file of the users; it is read again when it has changed."""
 
-    _stamp: tuple[int, int, int] | None = None
-    _known: dict[bytes, bytes] = field(default_factory=dict)
+    # Both in one value: several threads read the file.
+    _known: tuple[tuple[int, int, int] | None, dict[bytes, bytes]] = (None, {})
 
     def hash_of(self, file: Path, name: str) -> bytes | None:
         """Return the hash of a user's password; None for an unknown name. Raises Refused."""
+        stamp, known = self._known
         try:
             status = file.stat()
-            stamp = status.st_mtime_ns, status.st_size, status.st_ino
-            if stamp != self._stamp:
+            found = status.st_mtime_ns, status.st_size, status.st_ino
+            if found != stamp:
                 # The first line of a name counts, as for passwords.
-                self._known, self._stamp = dict(reversed(list(_lines(file)))), stamp
+                known = dict(reversed(list(_lines(file))))
+                self._known = found, known
         except OSError:
             raise _unreadable() from None
-        return self._known.get(name.encode("utf-8", "replace"))
+        return known.get(name.encode("utf-8", "replace"))
 
 
 class Authenticator:
@@ -101,8 +104,12 @@ class Authenticator:
         self._users = _Users()
         self.attempts = _Attempts(settings.limits.logins)
 
+    def reads_users(self, request: Request) -> bool:
+        """Return whether ``person`` looks at the file of the users, which may lie on a file server."""
+        return self._settings.auth is Auth.HTPASSWD and SESSION in request.cookies
+
     def person(self, request: Request) -> Person | None:
-        """Return the user of a request; None if it has neither a session nor a link."""
+        """Return the user of a request; None if it has neither a session nor a link. Raises Refused."""
         shared = self._shared(request)
         name = self._name(request)
         if name is not None:
@@ -111,9 +118,11 @@ class Authenticator:
 
     def _name(self, request: Request) -> str | None:
         if self._settings.auth is Auth.PROXY:
-            name = request.headers.get(self._settings.user_header, "")
+            names = request.headers.getlist(self._settings.user_header)
             peer = request.client.host if request.client else ""
-            return name if self._settings.is_peer(peer) and _NAME.fullmatch(name) else None
+            # Of two, one may be the browser's: a proxy that adds its own must remove that.
+            is_one = len(names) == 1 and _NAME.fullmatch(names[0])
+            return names[0] if self._settings.is_peer(peer) and is_one else None
         found = self.read("session", request.cookies.get(SESSION, ""))
         name = str(found.get("name", "")) if found else ""
         if not found or not _NAME.fullmatch(name):
@@ -232,11 +241,26 @@ class Authenticator:
         return request.url.scheme == "https"
 
     def address(self, request: Request) -> str:
-        """Return the address of the client: what a trusted proxy says, else the peer."""
+        """Return the network of the client for counting: what a trusted proxy says, else the peer."""
         peer = request.client.host if request.client else ""
         if self._settings.is_peer(peer):
-            return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64] or peer
-        return peer
+            # The last one of all lines is the proxy's: some proxies add a line, others a word. What is
+            # before it, the client may have made up.
+            named = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64]
+            return _network(named or peer)
+        return _network(peer)
+
+
+def _network(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 that a line has (RFC 6177)."""
+    # Some proxies name the port, too, which is another one for each connection.
+    plain = address[1:].partition("]")[0] if address.startswith("[") else address
+    plain = plain.partition(":")[0] if plain.count(":") == 1 else plain
+    try:
+        found = plain_address(plain)
+    except ValueError:
+        return address
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((found, 64), strict=False))
 
 
 def _hash_of(file: Path, name: str) -> bytes | None:

@@ -15,11 +15,13 @@ from sshrender.api.web.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import pagehistory
 from sshrender.web import bodies
+from sshrender.web.html import large_response
 from sshrender.web.identity import SHARED_SECONDS
 from sshrender.web.people import Role
-from sshrender.web.refusals import Refused, no_passwords
+from sshrender.web.refusals import Refused, busy, no_passwords
 from sshrender.web.routing import Call, Endpoints, number_of
-from sshrender.web.site import COMMENT_INTERVAL, Watched, public
+from sshrender.web.site import public
+from sshrender.web.watchedjob import COMMENT_INTERVAL, Watched
 
 JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
@@ -77,6 +79,9 @@ async def job(call: Call) -> Response:
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
+    if report.state == "queued":
+        await call.site.listed()
+        row["is_untaken"] = call.site.is_untaken
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
 
@@ -120,6 +125,8 @@ async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[byt
         async for message in watched.messages(since):
             if message is None:
                 yield b": still here\n\n"
+            elif isinstance(message, str):
+                yield b"event: trouble\ndata: %s\n\n" % json.dumps({"reason": message}).encode()
             else:
                 yield b"id: %d\ndata: %s\n\n" % message
         if watched.gone:
@@ -134,6 +141,8 @@ async def _next_event(watched: Watched, since: int) -> Response:
     async for message in watched.messages(since):
         if message is None:
             return Response(status_code=204)
+        if isinstance(message, str):
+            raise busy()
         # The first one says how the job stands, which the client may know already.
         if message[0] > since or time.monotonic() - began > 1 or since == 0:
             return Response(message[1], media_type="application/json")
@@ -145,14 +154,16 @@ async def _next_event(watched: Watched, since: int) -> Response:
 @JOBS.add("GET", f"{_JOB}/sheet", "All that the overview shows, with offset: where events continue")
 async def sheet(call: Call) -> Response:
     """Return the data of the overview."""
-    return JSONResponse(await (await _watched(call)).sheet())
+    made = await (await _watched(call)).sheet()
+    return await call.site.long.run(large_response, call.request, [made], "application/json")
 
 
 @JOBS.add("GET", f"{_JOB}/problems", "What is wrong, in words", answers={200: "problems, headline"})
 async def problems(call: Call) -> Response:
     """Return the problems of a job."""
     await _watched(call)
-    found = await call.site.long.run(history.problems_of_job, call.site.san, call.word("name"))
+    with call.site.journals_of(call.person.by) as read:
+        found = await read(history.problems_of_job, call.site.san, call.word("name"))
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
 
 
@@ -171,14 +182,13 @@ async def why(call: Call) -> Response:
     page, host = query.get("page", ""), query.get("host", "")[:200]
     if bool(page) == bool(host):
         raise Refused(400, "name a page or a host", "add ?page=7 or ?host=node1")
+    number = 0 if host else number_of(page)
     # The whole journal is read, which takes seconds for a large job.
-    if host:
-        found = await call.site.long.run(history.history_of_host, call.site.san, watched.feed.name, host)
-    else:
-        number = number_of(page)
-        found = await call.site.long.run(
-            history.history_of_page, call.site.san, watched.feed.name, number
-        )
+    with call.site.journals_of(call.person.by) as read:
+        if host:
+            found = await read(history.history_of_host, call.site.san, watched.feed.name, host)
+        else:
+            found = await read(history.history_of_page, call.site.san, watched.feed.name, number)
     return JSONResponse(
         {"job": found.job, "now": found.now, "history": list(pagehistory.lines(found.entries))}
     )

@@ -134,6 +134,8 @@ async def person_of(site: Site, request: Request) -> Person | None:
     authenticator = site.authenticator
     given = authenticator.basic(request)
     if given is None:
+        if authenticator.reads_users(request):
+            return await site.users.run(authenticator.person, request)
         return authenticator.person(request)
     return (
         Person(given[0], authenticator.role(given[0])) if await log_in(site, request, *given) else None

@@ -77,6 +77,26 @@ class SanPool:
             del work, future
 
 
+class OneThread:
+    """Work on an object that only one thread may use at a time.
+
+    A thread may still hang in it whose request has given up: no second one joins it then.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def run(self, pool: SanPool, work: Callable[..., T], *arguments: Any) -> T:
+        """Call ``work`` in a thread of ``pool``. Raises Refused while another one is at work."""
+        if self._lock.locked():
+            raise busy()
+        return await pool.run(self._in_thread, work, *arguments)
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        with self._lock:
+            return work(*arguments)
+
+
 class Turns:
     """A lock for work on the shared folder, of which the result serves all who wait.
 

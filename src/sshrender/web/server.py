@@ -61,7 +61,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn says Transport
         self._idle_since = self.loop.time()
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             self._make_room()
@@ -174,6 +174,7 @@ class Protocol(H11Protocol):
         self._deadline = None
         # Between two requests uvicorn's own keep-alive ends the connection.
         if self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None:
+            # The client may be gone already.
             with contextlib.suppress(OSError, RuntimeError):
                 self.transport.write(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n")
             self.transport.close()
@@ -321,6 +322,10 @@ def _log_to_stderr() -> None:
         logger.propagate = False
     # Each connection that sends no HTTP would be a line.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # Of an answer that ends early the guard has said why.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing response" not in str(record.msg)
+    )
 
 
 class _Queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,6 +16,9 @@ from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::[0-9]{0,5})?")
+"""A Host header: a name or an address, and a port (RFC 9110, 7.2)."""
 
 
 class Auth(Enum):
@@ -37,6 +41,8 @@ class Limits:
     """Bytes per second that a body must arrive with."""
     reading: float = 60.0
     """Seconds after which a client that takes less than ``body_rate`` of an answer is disconnected."""
+    page: float = 1.0
+    """Seconds for the first reading of a job's journal, after which its page shows how far it is."""
     connections: int = 600
     bodies: int = 4
     """Parts of uploads that one user may send at a time."""
@@ -85,18 +91,27 @@ class ServeSettings:
 
     def allows_host(self, header: str) -> bool:
         """Return whether a Host header names this server: the answer to DNS rebinding."""
-        name = header.strip().lower()
-        name = name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
+        found = _HOST.fullmatch(header.strip().lower())
+        name = "" if found is None else found[1]
         own = self.host if ":" not in self.host else f"[{self.host}]"
         return name in LOOPBACK_NAMES or name == own.lower() or name in self.names
 
     def is_peer(self, address: str) -> bool:
         """Return whether a connection comes from a proxy whose headers count."""
         try:
-            found = ipaddress.ip_address(address)
+            found = plain_address(address)
         except ValueError:
             return False
         return any(found in network for network in self.peers)
+
+
+def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address; one of IPv4 that a socket of IPv6 shows (::ffff:10.0.0.1) as IPv4.
+
+    Raises ValueError.
+    """
+    found = ipaddress.ip_address(text)
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def address_of(text: str) -> tuple[str, int]:
@@ -193,5 +208,6 @@ __all__ = [
     "auth_of",
     "base_path_of",
     "peers_of",
+    "plain_address",
     "require_safe",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from sshrender.errors import UserError
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused
 from sshrender.web.routing import Call, Endpoint, Endpoints
+from sshrender.web.settings import plain_address
 
 STATUS = Endpoints()
 _STARTED = time.time()
@@ -55,10 +55,13 @@ async def metrics(call: Call) -> Response:
         raise Refused(
             403, "only operators and this machine may read the metrics", "log in as an operator"
         )
-    listed = await call.site.listed()
-    open_uploads = await call.site.pool.run(uploads.open_count, call.site.san)
-    states = Counter(line.state for line in listed.jobs)
-    lines = [
+    lines = [*_of_server(call), *await _of_folder(call)]
+    return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")
+
+
+def _of_server(call: Call) -> list[str]:
+    """Return the lines of what this process knows itself."""
+    return [
         *_metric("sshrender_info", "gauge", "The version.", [({"version": sshrender.__version__}, 1)]),
         *_metric(
             "sshrender_start_time_seconds",
@@ -66,6 +69,33 @@ async def metrics(call: Call) -> Response:
             "When the server was started.",
             [({}, round(_STARTED))],
         ),
+        *_metric(
+            "sshrender_live_pages",
+            "gauge",
+            "Streams of events to browsers.",
+            [({}, call.site.streams.total())],
+        ),
+        *_metric("sshrender_answers_total", "counter", "Answers by method and status.", _answers(call)),
+        *_metric(
+            "sshrender_sent_bytes_total",
+            "counter",
+            "Bytes of downloads.",
+            [({}, call.site.counts["bytes sent"])],
+        ),
+    ]
+
+
+async def _of_folder(call: Call) -> list[str]:
+    """Return the lines of what is in the shared folder; while it does not answer, that alone."""
+    words = ("sshrender_shared_folder_up", "gauge", "1 if the shared folder answers.")
+    try:
+        listed = await call.site.listed()
+        open_uploads = await call.site.pool.run(uploads.open_count, call.site.san)
+    except (Refused, UserError, OSError):
+        return list(_metric(*words, [({}, 0)]))
+    states = Counter(line.state for line in listed.jobs)
+    return [
+        *_metric(*words, [({}, 1)]),
         *_metric(
             "sshrender_jobs",
             "gauge",
@@ -102,21 +132,7 @@ async def metrics(call: Call) -> Response:
             [({}, int(call.site.is_untaken))],
         ),
         *_metric("sshrender_uploads", "gauge", "Uploads in the shared folder.", [({}, open_uploads)]),
-        *_metric(
-            "sshrender_live_pages",
-            "gauge",
-            "Streams of events to browsers.",
-            [({}, call.site.streams.total())],
-        ),
-        *_metric("sshrender_answers_total", "counter", "Answers by method and status.", _answers(call)),
-        *_metric(
-            "sshrender_sent_bytes_total",
-            "counter",
-            "Bytes of downloads.",
-            [({}, call.site.counts["bytes sent"])],
-        ),
     ]
-    return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")
 
 
 def _is_this_machine(call: Call) -> bool:
@@ -124,7 +140,7 @@ def _is_this_machine(call: Call) -> bool:
     if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
         return False  # a proxy on this machine speaks for others
     try:
-        return ipaddress.ip_address(request.client.host).is_loopback
+        return plain_address(request.client.host).is_loopback
     except ValueError:
         return False
 

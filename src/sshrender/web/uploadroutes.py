@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sshrender.api.runcontext import RunContext
 from sshrender.api.web import uploads, webjobs
 from sshrender.api.web.uploads import PartWriter, Upload, UploadError
 from sshrender.api.web.webjobs import WebOptions
+from sshrender.errors import UserError
 from sshrender.web import bodies
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, no_passwords
@@ -116,6 +119,17 @@ async def _find(call: Call) -> Upload:
     return await call.site.pool.run(uploads.find, call.site.san, call.word("id"), call.person.by)
 
 
+@contextlib.asynccontextmanager
+async def _found(call: Call) -> AsyncIterator[Upload]:
+    """Give the upload. Raises UploadError where files were missing because it was removed meanwhile."""
+    upload = await _find(call)
+    try:
+        yield upload
+    except (FileNotFoundError, UserError):
+        await _find(call)
+        raise
+
+
 @UPLOADS.add(
     "GET",
     f"{_PATH}/{{id}}",
@@ -177,8 +191,12 @@ async def put_part(call: Call) -> Response:
 
 
 async def _store(call: Call) -> None:
-    site = call.site
-    upload, digest = await _find(call), bodies.digest_of(call.request)
+    async with _found(call) as upload:
+        await _store_part(call, upload)
+
+
+async def _store_part(call: Call, upload: Upload) -> None:
+    site, digest = call.site, bodies.digest_of(call.request)
     _require_open(await site.pool.run(uploads.job_of, site.san, upload))
     quota = site.settings.quota
     await site.pool.run(uploads.require_space, site.san, upload.part_size, quota)
@@ -249,10 +267,11 @@ async def _options(call: Call) -> WebOptions:
 )
 async def inspect(call: Call) -> Response:
     """Look at a document before it is rendered."""
-    upload, options = await _find(call), await _options(call)
-    with call.site.documents_of(call.person.by) as turn:
-        await _await_parts(call, upload)
-        found = await turn(_inspect, call, upload, options)
+    options = await _options(call)
+    async with _found(call) as upload:
+        with call.site.documents_of(call.person.by) as turn:
+            await _await_parts(call, upload)
+            found = await turn(_inspect, call, upload, options)
     return JSONResponse(asdict(found))
 
 
@@ -287,20 +306,25 @@ def _look_at(call: Call, context: RunContext, document: Path) -> webjobs.Documen
 )
 async def complete(call: Call) -> Response:
     """Queue the uploaded document. Asked again, the answer is the same job."""
-    site = call.site
-    upload, options = await _find(call), await _options(call)
-    job = await site.pool.run(uploads.job_of, site.san, upload)
-    if job is None:
-        await _require_few_jobs(call)
-        site.completing[call.person.by] += 1
-        try:
-            with site.documents_of(call.person.by) as turn:
-                await _await_parts(call, upload)
-                job = await turn(_complete, call, upload, options)
-        finally:
-            site.completing[call.person.by] -= 1
-        site.forget_list()
+    site, options = call.site, await _options(call)
+    async with _found(call) as upload:
+        job = await site.pool.run(uploads.job_of, site.san, upload)
+        if job is None:
+            job = await _become_job(call, upload, options)
     return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{quote(job, safe='')}"})
+
+
+async def _become_job(call: Call, upload: Upload, options: WebOptions) -> str:
+    site = call.site
+    await _require_few_jobs(call)
+    site.completing[call.person.by] += 1
+    try:
+        with site.documents_of(call.person.by) as turn:
+            await _await_parts(call, upload)
+            return await turn(_complete, call, upload, options)
+    finally:
+        site.completing[call.person.by] -= 1
+        site.forget_list()
 
 
 async def _require_few_jobs(call: Call) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
 from pathlib import Path
 
 from tests.faults.fault import Fault, for_seconds, second, send
 from tests.faults.night import PATIENCE, Morning, Night
 from tests.lab.host import faketime
+from tests.stretch import wait_until
 
 RESUMES = "nothing runs on within 8 s; the next run renders what is missing"
 STOPS = "stops everything on the hosts, keeps what was proved, exits 128+N; the next run resumes"
@@ -55,11 +55,12 @@ def _with_dashboard(night: Night) -> None:
 
 def _end_of_run(night: Night) -> str:
     """What its journal says of its end, which comes behind that of the terminal."""
-    end = time.monotonic() + PATIENCE
-    while not (said := [entry for entry in night.journal() if entry["type"] == "run_ended"]):
-        assert time.monotonic() < end, "the run goes on"
-        time.sleep(0.1)
-    return str(said[0]["reason"])
+    end, *_ = wait_until(
+        lambda: [entry for entry in night.journal() if entry["type"] == "run_ended"],
+        PATIENCE,
+        "the end of the run",
+    )
+    return str(end["reason"])
 
 
 def _was_told(night: Night, morning: Morning) -> None:

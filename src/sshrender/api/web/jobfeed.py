@@ -6,6 +6,7 @@ last message gets all that has changed since, from any machine that reads the jo
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable
@@ -13,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.api.jobs import job_names, on_san, read_or_record
+from sshrender.api.jobs import job_names, on_san, read_or_record, require_readable
+from sshrender.api.web.blocks import Block
 from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
@@ -27,7 +29,8 @@ from sshrender.job.output.outputrules import Delivery
 from sshrender.job.spec import load_spec
 from sshrender.job.status import jobstatus
 from sshrender.renderers.devices import DEVICES
-from sshrender.views import jobproblems
+from sshrender.storage.files import require_listing
+from sshrender.views import jobproblems, overview
 from sshrender.views.jobmodel import SENT, JobModel
 
 MAX_RECORDS = 500
@@ -55,6 +58,7 @@ class JobFeed:
         folder = JobFolder(san / name)
         spec = on_san(san, lambda: load_spec(folder))
         if spec is None:
+            require_readable(san)
             raise UserError(ExitCode.USAGE, f"there is no job {name}", "sshrender status")
         self.name = name
         self.folder, self.spec = folder, spec
@@ -66,8 +70,8 @@ class JobFeed:
         self._model = JobModel(sorted(self._follower.report(folder, None).requested))
         # By page: the byte of the journal after which its record was last different.
         self._changed_at: dict[int, int] = {}
-        self._was_sent: set[int] = set()
-        self._attributes = Attributes()
+        # Before the journal is read, which takes seconds: whether a user may see the job.
+        self._attributes = on_san(san, lambda: jobattributes.load_or_none(folder)) or Attributes()
         self._stamp: object = None
         self.report = self._follower.report(folder, None)
         """The report as of the last update."""
@@ -76,7 +80,8 @@ class JobFeed:
         self.checksums: dict[str, int] = {}
         """CRC-32 of pages by SHA-256, for archives: a page is read once for all of them."""
         # The key under which it was made, and the sheet itself.
-        self._sheet: tuple[object, dict[str, Any]] | None = None
+        self._sheet: tuple[object, Block] | None = None
+        self._bytes = 0
 
     @property
     def owner(self) -> str:
@@ -93,14 +98,22 @@ class JobFeed:
         """Whether the job is in a terminal state."""
         return self.report.state in TERMINAL
 
+    @property
+    def part_read(self) -> float:
+        """How much of the journal was read, from 0 to 1, while ``update`` is at work."""
+        return min(1.0, self._tail.offset / max(1, self._bytes))
+
     def update(self) -> bool:
         """Read what is new; return whether anything has changed."""
         return on_san(self._san, self._update)
 
     def _update(self) -> bool:
-        # A folder may be removed while it is watched.
+        # A folder may be removed while it is watched; or all of them are gone, with the file server.
         if not self.folder.spec.is_file():
-            raise UserError(ExitCode.USAGE, f"{self.name} was removed", "sshrender status")
+            require_listing(self._san)
+            raise UserError(ExitCode.USAGE, "this job was removed", "sshrender status")
+        with contextlib.suppress(FileNotFoundError):
+            self._bytes = self.folder.journal.stat().st_size
         has_new = False
         # new() returns a bounded number of entries, so it is called until there are none.
         while entries := self._tail.new():
@@ -169,14 +182,16 @@ class JobFeed:
 
     def sheet(self) -> dict[str, Any]:
         """Return what the overview shows; ``offset``: the byte of the journal up to which it counts."""
+        made = on_san(self._san, lambda: overviewwriter.sheet_of(self.folder, self.report, self._model))
+        # Without the output folder: a web user must not see paths of the machine.
+        return {**made, "output": "", "offset": self.offset}
+
+    def encoded_sheet(self) -> Block:
+        """Return the sheet as JSON that may stand in an HTML document; made once for each state."""
         # The offset alone is not enough: a lease that ends changes the sheet without a journal entry.
         key = (self.offset, self._stamp)
         if self._sheet is None or self._sheet[0] != key:
-            made = on_san(
-                self._san, lambda: overviewwriter.sheet_of(self.folder, self.report, self._model)
-            )
-            # Without the output folder: a web user must not see paths of the machine.
-            self._sheet = key, {**made, "output": "", "offset": self.offset}
+            self._sheet = key, Block(overview.as_data(self.sheet()).encode("utf-8", "replace"))
         return self._sheet[1]
 
     def files(self, selection: str = "") -> list[PageFile]:
@@ -184,20 +199,20 @@ class JobFeed:
 
         Raises UserError for a wrong list.
         """
-        pages, chosen = self.folder.pages, None
-        if selection:
-            chosen = set(pagelist.parse(selection, self.spec.document.pages))
-        return [
-            PageFile(number, pages / record.file, record.bytes, record.sha256)
-            for number, record in sorted(self._follower.records.items())
-            # A path from the journal leads nowhere else.
-            if Path(record.file).name == record.file and (chosen is None or number in chosen)
-        ]
+        chosen = set(pagelist.parse(selection, self.spec.document.pages)) if selection else None
+        delivered = (
+            self.file(number)
+            for number in sorted(self._follower.records)
+            if chosen is None or number in chosen
+        )
+        return [each for each in delivered if each is not None]
 
     def file(self, number: int) -> PageFile | None:
         """Return a delivered page; None if it is not delivered."""
         record = self._follower.record(number)
-        if record is None or Path(record.file).name != record.file:
+        # The journal may name anything: what is unpacked on Windows, where a backslash begins a folder,
+        # or two pages alike.
+        if record is None or not _is_page(record.file, number):
             return None
         return PageFile(number, self.folder.pages / record.file, record.bytes, record.sha256)
 
@@ -210,7 +225,7 @@ class JobFeed:
     def thumbnail(self, number: int) -> Path | None:
         """Return the path of a page's thumbnail, if the page is delivered."""
         row = self._model.pages.get(number)
-        if row is None or not row.file or Path(row.file).name != row.file:
+        if row is None or not _is_page(row.file or "", number):
             return None
         return thumbnails.find(self.folder, row.file)
 
@@ -235,6 +250,12 @@ class JobFeed:
         row = {**self.report.as_json(), "unsigned": None}
         found = jobproblems.of(row, self.report.requested, self.report.missing, list(self._model.log))
         return [each.as_json() for each in found]
+
+
+def _is_page(name: str, number: int) -> bool:
+    """Return whether a page of this number may have a file of this name."""
+    found = _PAGE_FILE.fullmatch(name)
+    return found is not None and int(found[1]) == number
 
 
 def queue_position(san: Path, name: str) -> int | None:

@@ -46,6 +46,7 @@ STALE_AFTER = 24 * 3600.0
 
 # Twelve digits of the owner's digest, and 128 random bits.
 _ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}")
+_REMOVED = re.compile(r"removed-[0-9a-f]{32}")
 _PART = re.compile(r"(\d{1,7})\.part")
 _BLOCK = 1 << 20
 _NOT_BETWEEN = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
@@ -173,6 +174,7 @@ def find(san: Path, id_: str, owner: str) -> Upload:
     """Return an upload of this user. Raises UploadError: of another user's, too, it is not there."""
     # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     if _ID.fullmatch(id_) and id_.startswith(f"{_prefix(owner)}-"):
+        # It is gone, or its record is damaged: both are answered below.
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             return _load(_folder(san, id_))
     raise UploadError("missing", "there is no such upload", "begin it again")
@@ -220,7 +222,7 @@ class PartWriter:
         try:
             self._file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o600), "wb", buffering=0)
         except FileNotFoundError:
-            raise UploadError("missing", "the upload was removed", "begin it again") from None
+            raise _removed() from None
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises UploadError for more than the part has, or OSError."""
@@ -252,7 +254,7 @@ class PartWriter:
             )
         # Up to 1,024 bytes may precede the header, as most readers allow.
         if self._head is not None and b"%PDF-" not in self._head:
-            raise UploadError("document", "this is not a PDF", "choose a file that begins with %PDF-")
+            raise UploadError("document", "this is not a PDF", "choose a PDF file")
         # Synced before it gets its name: another machine must not read a part that is still in this
         # one's memory.
         os.fsync(self._file.fileno())
@@ -306,8 +308,15 @@ def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
         try:
             files.open_plain(_folder(san, upload.id) / f"{number}.part").close()
         except FileNotFoundError:
+            # Of an upload that was removed meanwhile no part will come.
+            if not (_folder(san, upload.id) / "upload.json").is_file():
+                raise _removed() from None
             return number
     return None
+
+
+def _removed() -> UploadError:
+    return UploadError("missing", "the upload was removed", "begin it again")
 
 
 def _open_part(path: Path, until: float) -> BinaryIO:
@@ -368,6 +377,7 @@ def complete(san: Path, upload: Upload, job: str) -> None:
 
 def job_of(san: Path, upload: Upload) -> str | None:
     """Return the job that the upload became; None while it is not completed. Raises OSError."""
+    # Not written yet, or damaged: then the upload is completed again.
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         return str(json.loads(files.read_plain(_folder(san, upload.id) / "job.json"))["job"])
     return None
@@ -375,7 +385,15 @@ def job_of(san: Path, upload: Upload) -> str | None:
 
 def remove(san: Path, upload: Upload) -> None:
     """Remove an upload with all of its parts. Raises OSError."""
-    _remove_within(_folder(san, upload.id).parent, upload.id)
+    _remove(_folder(san, upload.id))
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first: a part that is being written would keep the folder, or stay and count for no user.
+    hidden = folder.with_name(f"removed-{secrets.token_hex(16)}")
+    with contextlib.suppress(FileNotFoundError):  # another request has removed it
+        folder.rename(hidden)
+        _remove_within(folder.parent, hidden.name)
 
 
 def clear_stale(san: Path) -> int:
@@ -388,10 +406,11 @@ def clear_stale(san: Path) -> int:
     stale = [
         each
         for each in place.iterdir()
-        if _ID.fullmatch(each.name) and now - each.lstat().st_mtime > STALE_AFTER
+        if _REMOVED.fullmatch(each.name)  # by a process that ended meanwhile
+        or (_ID.fullmatch(each.name) and now - each.lstat().st_mtime > STALE_AFTER)
     ]
     for each in stale:
-        _remove_within(place, each.name)
+        _remove(each)
     return len(stale)
 
 
@@ -416,6 +435,7 @@ def _open_uploads(san: Path, owner: str) -> list[Upload]:
     found = []
     for each in place.iterdir():
         if _ID.fullmatch(each.name) and each.name.startswith(f"{_prefix(owner)}-"):
+            # Removed meanwhile, or damaged: it is not listed.
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 found.append(_load(each))
     return found

@@ -60,6 +60,7 @@ def clear_links(san: Path) -> None:
     # Bounded: the folder belongs to the user, and a listing of millions would block.
     for name in files.names_in(folder, MAX_LINKS):
         path = folder / name
+        # Used or removed meanwhile, or damaged: such a link opens nothing.
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             if float(json.loads(files.read_plain(path))["expires"]) < time.time():
                 path.unlink()

@@ -293,6 +293,7 @@ def submit_upload(context: RunContext, document: Path, user: str) -> Submitted:
         named = document.with_name(f"{stem}{suffix}.pdf")
         if named != document:
             document = document.rename(named)
+        # The next name is tried.
         with contextlib.suppress(OwnedByAnother):
             return _submit(context, document, user)
     raise AssertionError("a random name is another user's")

@@ -67,6 +67,7 @@ _FAILS_AT = {
     Refusal.AUTHENTICATION: "login",
     Refusal.LIMITS: "limits",
     Refusal.NO_PYTHON: "python",
+    Refusal.SYSTEM: "python",
     Refusal.PROTOCOL: "python",
     Refusal.NO_GHOSTSCRIPT: "ghostscript",
     Refusal.NO_SANDBOX: "sandbox",
@@ -189,7 +190,7 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
     # Frees the place of the message, as the loop does.
     item.link.message_taken()
     if isinstance(item.message, Trouble):
-        return _failed(name, Refusal.SAN, item.message.reason)
+        return _failed(name, item.message.refusal or Refusal.UNREACHABLE, item.message.reason)
     if not isinstance(item.message, Hello):
         # Heartbeats and other messages say nothing about the checks.
         return None

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.transports.batch import pipelink
 from sshrender.transports.batch.arrayfolder import PilotNote
 from sshrender.transports.batch.filelink import FileTransport
-from sshrender.transports.batch.pipelink import PipeTransport
 
 _ELEMENT = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 """``12`` of Slurm, ``12.3`` of HTCondor: it becomes a word of a command, and a node has reported it."""
@@ -16,7 +16,7 @@ _ELEMENT = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 
 def carrier(
     setup: PoolSetup, files: FileTransport, note: PilotNote, element: str
-) -> FileTransport | PipeTransport:
+) -> FileTransport | pipelink.PipeTransport:
     """Return how to reach the runner of a pilot. ``element``: its id for the engine's command."""
     engine = setup.engine
     cores = min(setup.cores, note.cores or setup.cores)
@@ -25,18 +25,10 @@ def carrier(
     is_known = _ELEMENT.fullmatch(element) is not None
     if not is_wanted or not is_known or engine.attached(element, cores, ()) is None:
         return files
-    # As the holder names it, which starts a runner where the command brings nothing
-    # (runner/allocationholder.py).
-    allocation = f"a{note.token}"
-    environment = {
-        "SSHRENDER_ALLOCATION": allocation,
-        # Slots are the allocation's own: two pilots on one node share none.
-        "SSHRENDER_SLOT_NAMESPACE": allocation,
-        **({"SSHRENDER_ALLOCATED_MEMORY": str(note.memory)} if note.memory else {}),
-    }
 
     def attached(words: Sequence[str]) -> Sequence[str]:
         return engine.attached(element, cores, words) or ()
 
+    variables = pipelink.variables(note.token, note.memory)
     falls_back = setup.carrier == "auto"
-    return PipeTransport(files, attached, environment, setup.via, falls_back=falls_back)
+    return pipelink.PipeTransport(files, attached, variables, setup.via, falls_back=falls_back)

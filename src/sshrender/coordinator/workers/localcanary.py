@@ -81,6 +81,7 @@ class LocalCanary:
     def _of_program(self, version: str, command: list[str]) -> HostFingerprint | None:
         if not version:
             return None
+        # A program that cannot be run here gives no fingerprint; hosts are compared without it then.
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             with tempfile.TemporaryDirectory(prefix="sshrender-canary-") as folder:
                 digest = self._render(Path(folder), command)

@@ -121,6 +121,7 @@ def why_unusable(folder: Path, name: str) -> str:
     # In any case: a probe that fails half way must not leave files in the user's folder.
     finally:
         for left in (first, second):
+            # Its name may have never been made.
             with contextlib.suppress(OSError):
                 left.unlink()
     return ""

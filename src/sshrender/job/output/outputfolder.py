@@ -42,6 +42,7 @@ def create_marker(output: Path) -> str:
 def remove_marker(output: Path, token: str) -> None:
     """Remove the marker of a finished job. Never raises. A token of another form is part of no path."""
     if is_marker(token):
+        # The folder is the user's, who may have removed or closed it.
         with contextlib.suppress(OSError):
             _marker_of(output, token).unlink()
 

@@ -246,6 +246,7 @@ def remove(path: Path, seen: Identity | None) -> None:
         # Another file has taken the name since: it is moved back before the name is free for long.
         if identity_of(found) != seen:
             _give_back(aside, path.name, place)
+        # See the docstring: what cannot be removed stays aside.
         with contextlib.suppress(OSError):
             os.unlink(aside, dir_fd=place)
     finally:

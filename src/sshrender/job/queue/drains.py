@@ -160,6 +160,7 @@ def _as_owner(by: str, user: int) -> str:
 
 
 def _name_of(user: int) -> str:
+    # A user of another machine, or a directory service that does not answer.
     with contextlib.suppress(KeyError, OSError):
         return pwd.getpwuid(user).pw_name
     return f"user {user}"

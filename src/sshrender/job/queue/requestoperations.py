@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 
 class Operation(StrEnum):
@@ -39,6 +39,40 @@ class Operation(StrEnum):
             # No default: a new operation has to be added to one of the cases.
             case Operation.DRAIN | Operation.UNDRAIN | Operation.RETRY | Operation.MOVE:
                 return False
+
+
+class Effect(Enum):
+    """What a request that was handled changes in the state of a job, as its journal tells it."""
+
+    HELD = auto()
+    RELEASED = auto()
+    PAGE_RETRIED = auto()
+    NOTHING = auto()
+    """Attributes or later entries show what follows from it."""
+
+
+def effect_of(name: str) -> Effect:
+    """Return the effect of a handled request; ``name``: of its operation, perhaps a later version's."""
+    operation = operation_of(name)
+    match operation:
+        case Operation.HOLD:
+            return Effect.HELD
+        case Operation.RELEASE:
+            return Effect.RELEASED
+        case Operation.RETRY:
+            return Effect.PAGE_RETRIED
+        # Each operation is named, so that a new one without a case is a type error.
+        case (
+            None
+            | Operation.CANCEL
+            | Operation.RESUBMIT
+            | Operation.ALTER
+            | Operation.REMARK
+            | Operation.DRAIN
+            | Operation.UNDRAIN
+            | Operation.MOVE
+        ):
+            return Effect.NOTHING
 
 
 def operation_of(name: str) -> Operation | None:

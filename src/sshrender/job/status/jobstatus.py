@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any
 
 from sshrender.core.states import UNCHARGED
 from sshrender.document import pagelist
@@ -22,7 +22,7 @@ from sshrender.job.journal.storagepause import Pause
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
 from sshrender.job.output import outputfolder
-from sshrender.job.queue.requestoperations import Operation, operation_of
+from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.job.spec import JobSpec
 from sshrender.job.status.accounting import Account
 
@@ -227,28 +227,15 @@ class _Progress:
         self.pools.clear()
 
     def _request(self, entry: je.RequestHandled) -> None:
-        operation = operation_of(entry.op)
-        match operation:
-            case Operation.HOLD:
+        match effect_of(entry.op):
+            case Effect.HELD:
                 self.held = f"held by {entry.by}"
-            case Operation.RELEASE:
+            case Effect.RELEASED:
                 self.held = ""
-            case Operation.RETRY:
+            case Effect.PAGE_RETRIED:
                 self.failed.pop(entry.page, None)
-            case (
-                # None: an operation of a later version.
-                None
-                | Operation.CANCEL
-                | Operation.RESUBMIT
-                | Operation.ALTER
-                | Operation.REMARK
-                | Operation.DRAIN
-                | Operation.UNDRAIN
-                | Operation.MOVE
-            ):
-                pass  # the attributes or later entries show what follows from them
-            case _:
-                assert_never(operation)
+            case Effect.NOTHING:
+                pass
 
 
 class _Relevant:

@@ -13,7 +13,10 @@ import os
 import signal
 
 VARIABLE = "SSHRENDER_ALLOCATION"
-"""Names the allocation in the environment of its runner, and of what that has started."""
+"""Names the allocation in the environment of its runner, and of what that has started.
+
+Set by the holder (allocationholder.variables), which is sent without this module.
+"""
 
 _LABEL = b"sshrender-runner"
 """A word of each runner's command line (transports/payload.py), and of nothing else in an allocation."""

@@ -97,6 +97,7 @@ class RasterFolders:
         made: List[str] = []
         memory_limit = 0
         try:
+            # A host without /dev/shm: all rasters go to the disk.
             with contextlib.suppress(OSError):
                 made.append(_folder_in(MEMORY))
                 memory_limit = self._memory_limit(made[0])

@@ -72,6 +72,7 @@ class PageEncoder:
             try:
                 self._write(target, form, raster.chunks, _rows_reader(descriptor, check))
             except BaseException:
+                # The error that is raised matters more.
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise

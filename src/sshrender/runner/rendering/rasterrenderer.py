@@ -77,6 +77,7 @@ class Rasters:
         # The name has one number, between prefix and suffix; files of other slots have another prefix.
         prefix, _, suffix = session.setup.output.partition("%d")
         for folder in (raster.folder, raster.large_folder):
+            # A folder that cannot be listed is removed when the runner ends.
             with contextlib.suppress(OSError):
                 for name in os.listdir(folder):
                     number = name[len(prefix) : len(name) - len(suffix)]
@@ -106,5 +107,6 @@ class Rasters:
 
 
 def _remove(path: str) -> None:
+    # What stays goes with its folder, when the runner ends.
     with contextlib.suppress(OSError):
         os.unlink(path)

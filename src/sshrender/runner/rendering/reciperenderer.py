@@ -63,6 +63,7 @@ class RecipeRenderer(OneShotRenderer):
         try:
             return self._render(self._raster, task, path)
         except SessionEnded:
+            # The program may not have made its file yet.
             with contextlib.suppress(OSError):
                 os.unlink(path)
             raise

@@ -5,12 +5,14 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript
+from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
+from sshrender.runner import wire
 from sshrender.runner.host import memorylimits
-from sshrender.runner.host.rasterfolders import RasterFolders
+from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering.stripes import Helpers
 from sshrender.runner.slots import slotlocks
 
@@ -52,3 +54,71 @@ class SlotSettings(NamedTuple):
     recipe_rasters: Optional[RasterFolders] = None
     helpers: Optional[Helpers] = None
     pages: Optional[int] = None
+
+
+def setup_of(request: Dict[str, Any], program: str) -> ghostscript.Setup:
+    """Return how Ghostscript is started for the document of a request. ``program``: its name."""
+    return ghostscript.Setup(
+        program=program,
+        device=request["device"],
+        dpi=request["dpi"],
+        document=request["file"],
+        # Relative to the job's folder, which is the renderer's current folder.
+        folder="work",
+        output="",
+        options=tuple(request.get("options", ())),
+        tag=request.get("tag", ""),
+        thumbnails=request.get("thumbnails") or "",
+        files=tuple(request.get("files", ())),
+        profile=tuple(request["profile"]) if request.get("profile") else None,
+    )
+
+
+def settings_of(
+    request: Dict[str, Any],
+    program: str,
+    folder: str,
+    recipes: List[Optional[Recipe]],
+    slots: int,
+    share: slotlocks.JobShare,
+    is_idle: Callable[[], bool],
+) -> SlotSettings:
+    """Return the settings of a ``prepare`` request. Raises KeyError, ValueError: a bad request.
+
+    ``program``: Ghostscript's. ``slots``: of this host for all jobs, of which this job has ``share``.
+    ``is_idle`` says whether other people's load is low enough to start work.
+    """
+    settings = SlotSettings(
+        setup=setup_of(request, program),
+        folder=folder,
+        password=request.get("password"),
+        password_bytes=wire.password_bytes(request),
+        page_timeout=float(request["page_timeout"]),
+        page_memory=int(request["page_memory"]),
+        recycle_pages=int(request["recycle_pages"]),
+        recycle_memory=int(request["recycle_memory"]),
+        # A recipe has no warm program to start, and on a busy host the first page may never come.
+        is_eager=is_idle() and not (recipes and recipes[0] is not None),
+        guard=memorylimits.Guard(),
+        slots=slots,
+        share=share,
+        recipes=tuple(recipes),
+        is_sandboxed=request.get("sandbox") == BWRAP,
+        epoch=int(request.get("epoch") or 0),
+        pages=request.get("pages"),
+        page_fields=tuple(sorted(request.get("page_fields", {}).items())),
+    )
+    # After the others, because rasters depend on the number of slots and on the memory of a page.
+    return settings._replace(
+        rasters=_rasters(request.get("raster"), settings),
+        recipe_rasters=_rasters(request.get("recipe_raster"), settings),
+        helpers=Helpers(slots, share, is_idle),
+    )
+
+
+def _rasters(wanted: Optional[Dict[str, Any]], settings: SlotSettings) -> Optional[RasterFolders]:
+    """Return where rasters of this form go; None where the renderer writes the files itself."""
+    if not wanted:
+        return None
+    form = RasterRequest(str(wanted["device"]), int(wanted["bits"]))
+    return RasterFolders(form, settings.slots, settings.page_memory)

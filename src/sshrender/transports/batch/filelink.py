@@ -81,6 +81,7 @@ class FileTransport:
     def dismiss(self) -> None:
         """Have the holder give its allocation back, if a connection was made. Never raises."""
         if self._link is not None:
+            # The holder gives its allocation back by itself after a minute.
             with contextlib.suppress(OSError):
                 self._link.append(allocationholder.END)
 
@@ -154,7 +155,7 @@ class FileLink:
         except OSError as error:
             raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
 
-    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002 - it has none
         """See Link.files."""
         raise FilesFailed("a pilot reads and writes the shared folder only")
 
@@ -164,6 +165,7 @@ class FileLink:
         if not self._is_closed.is_set():
             self._is_closed.set()
             _open.discard(self)
+            # The holder ends a runner that hears nothing.
             with contextlib.suppress(OSError):
                 self.append(allocationholder.CLOSE)
 

@@ -40,6 +40,14 @@ MAX_SEEN = 4096
 MAX_REASON = 300
 
 
+def variables(token: str, memory: int) -> dict[str, str]:
+    """Return the variables of a runner in the allocation of this token; ``memory`` in bytes, 0: unknown.
+
+    They are those of a runner that the holder starts, where the command brings nothing.
+    """
+    return allocationholder.variables(token, memory)
+
+
 class PipeTransport:
     """Reaches the runner of one pilot. ``attached`` makes words run in its allocation (Engine.attached).
 
@@ -141,6 +149,7 @@ class PipeLink:
         if self.has_read:
             return closed
         status = None
+        # It is reported without its exit status then.
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(childprocess.END_TIMEOUT)
         printed = self._seen.decode("utf-8", "replace").strip()
@@ -166,7 +175,7 @@ class PipeLink:
             with contextlib.suppress(OSError):
                 self._keep.append(allocationholder.KEEP)
 
-    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002 - it has none
         """See Link.files."""
         raise FilesFailed("a pilot reads and writes the shared folder only")
 

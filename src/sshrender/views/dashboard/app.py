@@ -38,9 +38,6 @@ from sshrender.views.text import clean
 REDRAW = 0.5
 """Seconds: two redraws a second look live and load a slow link little."""
 
-HANG_TIMEOUT = 5.0
-"""Seconds without an answer from the shared folder until the headline shows that."""
-
 _MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
 """Columns of the terminal and lines of the details that a thumbnail needs."""
 
@@ -66,7 +63,7 @@ class Dashboard(Navigation):
     CSS_PATH = "dashboard.tcss"
     TITLE = "sshrender"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual has it so
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012 - as above
     COMMAND_PALETTE_BINDING = "ctrl+p"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {DashboardCommands}
     # The command palette lists them in this order: what only shows something comes first.
@@ -257,6 +254,8 @@ class Dashboard(Navigation):
 
     def _update_headline(self) -> None:
         width = max(20, self.size.width)
+        # The owner knows nothing of a job that was chosen from a list.
+        self._model.told_pause = None if self._chosen else self._owner.pause()
         if self._source is None:
             words = headline.opening(
                 self._waiting_for, self._owner.doing(), time.monotonic() - self._opened
@@ -278,11 +277,7 @@ class Dashboard(Navigation):
         self._show("#headline", Text("\n").join(words))
 
     def _storage_hang(self) -> str:
-        if self._is_reading and time.monotonic() - self._read_started > HANG_TIMEOUT:
-            return (
-                f"the shared folder has not answered for {time.monotonic() - self._read_started:.0f} s"
-            )
-        return ""
+        return headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
 
     def _update_lists(self) -> None:
         filters = self._pane_filters
@@ -345,7 +340,8 @@ class Dashboard(Navigation):
         file = ""
         page = self._map.page
         has_room = (
-            self.query_one("#details").size.height >= 8 and self.size.width >= _MIN_WIDTH_FOR_IMAGE
+            self.query_one("#details").size.height >= _MIN_HEIGHT_FOR_IMAGE
+            and self.size.width >= _MIN_WIDTH_FOR_IMAGE
         )
         if self._subject[0] == "page" and page is not None and has_room:
             file = self._model.pages[page].file

@@ -20,6 +20,14 @@ _PEAK_WIDTH = 20
 _NARROW = 60
 """Columns below which the lines are shortened."""
 
+HANG_TIMEOUT = 5.0
+"""Seconds without an answer from the shared folder until that is shown."""
+
+
+def no_answer(seconds: float) -> str:
+    """Return that a reading hangs, once it has taken so long; else an empty text."""
+    return f"the shared folder has not answered for {seconds:.0f} s" if seconds > HANG_TIMEOUT else ""
+
 
 def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     """Return the state of the run in a few words, and its style."""
@@ -28,8 +36,8 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
     # A pause without a coordinator is not waited for by any process.
-    if job.pause is not None and coordinator:
-        return f"paused {pause(job.pause.since, job.pause.until)}", "bold red reverse"
+    if (waits := job.pause or job.told_pause) is not None and coordinator:
+        return f"paused {pause(waits.since, waits.until)}", "bold red reverse"
     if job.held:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:

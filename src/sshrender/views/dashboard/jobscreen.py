@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import ClassVar
@@ -17,6 +18,7 @@ from textual.widgets import Static
 
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.views.controlcharacters import harmless_text
+from sshrender.views.dashboard import headline
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.keyhints import ENDS, Hint
 from sshrender.views.dashboard.keyline import KeyLine
@@ -102,6 +104,7 @@ class JobScreen(Screen[None]):
         self._filter = ""
         # One reading at a time: the folder may be slower than the timer.
         self._is_reading = False
+        self._read_started = 0.0
 
     def compose(self) -> ComposeResult:
         """Yield a headline, the jobs, the hosts and the keys."""
@@ -124,8 +127,12 @@ class JobScreen(Screen[None]):
         self.set_interval(REFRESH, self._read)
 
     def _read(self) -> None:
-        if not self._is_reading:
+        if self._is_reading:
+            # The list may be out of date, so that has to be seen.
+            self._show_title()
+        else:
             self._is_reading = True
+            self._read_started = time.monotonic()
             # exit_on_error=False: an error in the thread must not end the dashboard.
             self.run_worker(self._read_now, thread=True, exit_on_error=False)
 
@@ -150,7 +157,7 @@ class JobScreen(Screen[None]):
 
     def _show(self) -> None:
         listed = self._listed
-        self.query_one("#list-title", Static).update(harmless_text(self._title()))
+        self._show_title()
         # Before the first answer the lists stay empty.
         if listed is None:
             return
@@ -175,13 +182,17 @@ class JobScreen(Screen[None]):
         lines = len(listed.hosts) + len(listed.pools) + 3
         hosts.styles.height = min(lines, max(5, self.size.height * 2 // 5))
 
+    def _show_title(self) -> None:
+        self.query_one("#list-title", Static).update(harmless_text(self._title()))
+
     def _title(self) -> Text:
         listed = self._listed
+        silence = headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
         text = Text(clean(self._jobs.title), "bold", no_wrap=True, overflow="ellipsis")
         if self._filter:
             text.append(f"  only: {clean(self._filter)}", "reverse")
-        if self._problem:
-            text.append(f"  {self._problem}", "bold red reverse")
+        if problem := silence or self._problem:
+            text.append(f"  {problem}", "bold red reverse")
         elif listed is None:
             text.append("  reading …", "dim")
         elif not listed.jobs:

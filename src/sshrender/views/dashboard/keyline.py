@@ -24,7 +24,7 @@ class KeyLine(Widget):
 
     DEFAULT_CSS = "KeyLine { height: 1; dock: bottom; }"
 
-    def __init__(self, *, ends: Sequence[Hint] = ENDS, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, ends: Sequence[Hint] = ENDS, id: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
         self._hints: list[Hint] = []
         self._ends = ends

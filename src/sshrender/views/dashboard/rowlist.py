@@ -98,7 +98,7 @@ class Listing(ScrollView, can_focus=True):
             """The list that sent this."""
             return self.listing
 
-    def __init__(self, columns: Sequence[Column], *, follows: bool = False, id: str) -> None:  # noqa: A002
+    def __init__(self, columns: Sequence[Column], *, follows: bool = False, id: str) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
         self._columns = columns
         self._rows: list[Row] = []

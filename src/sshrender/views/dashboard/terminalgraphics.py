@@ -170,11 +170,11 @@ def _widgets() -> dict[str, type[Widget]]:
     _export_cell_size()
     with open(os.devnull, "w", encoding="ascii") as nothing:  # noqa: PTH123 - a device, not a path
         # The package asks the stream of standard output; a device that is no terminal is not asked.
-        stdout, sys.__stdout__ = sys.__stdout__, nothing  # type: ignore[misc]
+        stdout, sys.__stdout__ = sys.__stdout__, nothing  # type: ignore[misc]  # Final in typeshed
         try:
             from textual_image.widget import HalfcellImage, SixelImage, TGPImage, UnicodeImage
         finally:
-            sys.__stdout__ = stdout  # type: ignore[misc]
+            sys.__stdout__ = stdout  # type: ignore[misc]  # Final in typeshed
     return {SIXEL: SixelImage, KITTY: TGPImage, CELLS: HalfcellImage, CHARACTERS: UnicodeImage}
 
 

@@ -63,8 +63,9 @@ def render(sheet: Mapping[str, Any]) -> str:
         "@STYLE@": style,
         "@BESIDE@": "" if is_alone else _WHERE_FILES_ARE,
         "@SCRIPT@": script,
+        "@DATA@": as_data(sheet),
     }
-    return _filled(sheet, parts)
+    return _filled(_asset("sheet.html"), sheet, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,12 @@ class Served:
     icon: str = ""
 
 
-def render_served(sheet: Mapping[str, Any], served: Served) -> tuple[str, str]:
-    """Return the HTML document that a server sends, and the policy for its header."""
+def served_around(sheet: Mapping[str, Any], served: Served) -> tuple[str, str, str]:
+    """Return the HTML document that a server sends, without the sheet: what is before it, and behind.
+
+    Also the policy for its header. ``sheet``: ``job`` and ``state`` are enough. The sheet itself goes
+    between both as ``as_data`` makes it: that of a large job is kept, and made once for all users.
+    """
     style, script = _asset("sheet.css") + served.style, _asset("sheet.js")
     policy = (
         # frame-ancestors works in a header only, and not in the element of a file.
@@ -108,15 +113,15 @@ def render_served(sheet: Mapping[str, Any], served: Served) -> tuple[str, str]:
         "@SCRIPT@": script,
         "@MORE@": more,
     }
-    return _filled(sheet, parts), policy
+    before, after = _asset("sheet.html").split("@DATA@")
+    return _filled(before, sheet, parts), _filled(after, sheet, parts), policy
 
 
-def _filled(sheet: Mapping[str, Any], parts: Mapping[str, str]) -> str:
-    # Escaped as HTML, because it stands in the title; the data is escaped for JSON.
-    common = {"@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"), "@DATA@": as_data(sheet)}
-    values = {**common, **parts}
+def _filled(template: str, sheet: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    # Escaped as HTML, because it stands in the title.
+    values = {"@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"), **parts}
     # One pass: what is put in is not searched again.
-    return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), _asset("sheet.html"))
+    return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), template)
 
 
 def style() -> str:

@@ -153,7 +153,7 @@ class GridEngine:
         """See Engine."""
         return Command(("qrls", array.array or array.name))
 
-    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002 - see Engine
         """See Engine: no command of it does that."""
         return None
 

@@ -181,7 +181,7 @@ class HtCondor:
         """See Engine."""
         return Command(("condor_release", "-constraint", f'SsrPilot == "{array.name}"'))
 
-    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002 - see Engine
         """See Engine. The other end splits the line at blanks and reads it once more as a shell does.
 
         It is ``eval ${SSH_ORIGINAL_COMMAND}`` in condor_ssh_to_job_shell_setup. Base64 has nothing in it

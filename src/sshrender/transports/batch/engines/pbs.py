@@ -138,7 +138,7 @@ class PbsEngine:
         """See Engine. Raises EngineUnavailable."""
         return Command(("qrls", require_id(array)))
 
-    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002 - see Engine
         """See Engine: no command of it does that."""
         return None
 
