@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
-
-if TYPE_CHECKING:
-    from typer import BadParameter
+from typing import Any, get_args, get_origin
 
 
 def read_plainly(params: Iterable[Any]) -> None:
@@ -57,21 +54,19 @@ class _Plain:
         return coerce_cli_path(Path(value), info, path_type=Path, param=param, ctx=ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        from typer import BadParameter
         from typer._coercion import build_runtime_param
 
-        try:
-            return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)
-        except BadParameter as error:
-            source = getattr(ctx.get_parameter_source(param.name), "name", "")
-            # None: the option's own name.
-            name = param.envvar if source == "ENVIRONMENT" else None
-            raise BadParameter(_in_words(error), ctx=ctx, param=param, param_hint=name) from None
+        return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)
 
 
-def _in_words(error: BadParameter) -> str:
-    """Return what is wrong with a value: pydantic's own words are about its parsers."""
+def refusal(error: Any) -> str:
+    """Return in words why typer took no value: pydantic's own words are about its parsers."""
+    problems = getattr(error.__cause__, "errors", None)
+    if problems is None:
+        return str(getattr(error, "format_message", error.__str__)())
     from sshrender.config import pydanticmessages
 
-    problems = getattr(error.__cause__, "errors", None)
-    return error.message if problems is None else pydanticmessages.in_words(problems()[0])
+    source = error.ctx.get_parameter_source(error.param.name)
+    is_variable = getattr(source, "name", "") == "ENVIRONMENT"
+    name = error.param.envvar if is_variable else error.param.opts[0]
+    return f"{name}: {pydanticmessages.in_words(problems()[0])}"

@@ -105,7 +105,9 @@ class Upload:
 
 def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Quota) -> Upload:
     """Begin an upload. Raises UploadError, or OSError."""
-    if not 0 < size <= quota.document:
+    if size < 1:
+        raise UploadError("form", "a document has at least one byte", "choose a PDF file")
+    if size > quota.document:
         raise UploadError(
             "size",
             f"a document of {size:,} bytes is not accepted; the limit is {quota.document:,}",
@@ -244,7 +246,7 @@ class PartWriter:
         """Publish the part. ``sha256``: what the sender computed. Raises UploadError or OSError."""
         if self._written != self._size:
             raise UploadError(
-                "size",
+                "form",
                 f"this part has {self._size:,} bytes, and {self._written:,} arrived",
                 "send the part again",
             )
