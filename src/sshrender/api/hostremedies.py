@@ -334,6 +334,11 @@ def _clock(problem: Problem) -> list[Remedy]:
     return [Remedy("try", problem.there("timedatectl"))]
 
 
+def _picture(problem: Problem) -> list[Remedy]:
+    program = problem.host.ghostscript if problem.host else "gs"
+    return [Remedy("try", problem.there(f"{shlex.quote(program)} -q -dNODISPLAY -c quit"))]
+
+
 _Find = Callable[[Problem], list[Remedy]]
 
 _BY_REFUSAL: Mapping[str, _Find] = {
@@ -367,5 +372,5 @@ _BY_SSH = frozenset(
 )
 """Refusals that only a host has that is reached by ssh."""
 
-_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock}
+_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock, "picture": _picture}
 """Checks that a usable host may fail: warnings."""
