@@ -180,7 +180,7 @@ _parsing = threading.Lock()
 ("AST constructor recursion depth mismatch", gh-106905) when two of them parse at the same time."""
 
 
-# About 50 KiB, the same for all hosts of a run.
+# About 55 KiB, the same for all hosts of a run.
 @functools.cache
 def _body(is_far: bool = True) -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}
