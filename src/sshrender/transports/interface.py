@@ -100,8 +100,11 @@ class LinkClosed(Exception):
         return self.status == 2 and "python -h" in words
 
     def _runs_another(self, words: str) -> bool:
-        """Return whether another program was sent the runner: a shell (payload.py), or Python itself."""
-        return self.status == OTHER_SHELL or (self.status == 1 and "in file <stdin>" in words)
+        """Return whether something else got the runner or a part of it: a shell, or Python itself.
+
+        A start-up file that asks a question reads the first lines, and the loader lacks them.
+        """
+        return self.status == OTHER_SHELL or (self.status == 1 and words.startswith("SyntaxError:"))
 
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
@@ -122,7 +125,7 @@ class LinkClosed(Exception):
         if self._runs_another(words):
             return (
                 "the runner did not start: a start-up file (~/.bashrc) or a forced command"
-                " (authorized_keys) starts another shell or program in its place"
+                " (authorized_keys) starts another shell or program in its place, or reads its input"
             )
         if self._is_python_2(words):
             return f"{program} on {host} is Python 2"
