@@ -319,8 +319,8 @@ def _protocol(problem: Problem) -> list[Remedy]:
         Remedy("try", problem.ssh.ssh("echo in", "-n")),
         Remedy(
             "note",
-            "that has to print the word in, and nothing else; look for exec, exit, read and output in the"
-            " start-up file of the shell there (~/.bashrc), and for command= in authorized_keys",
+            "that has to print the word in, and nothing else; look for exec, exit, read and output in"
+            " the start-up file of the shell there (~/.bashrc), and for command= in authorized_keys",
         ),
     ]
 
