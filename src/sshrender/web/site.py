@@ -120,9 +120,12 @@ class Site:
                 found = await self._follow(name)
             except UserError as error:
                 raise (_no_job(name) if error.code == ExitCode.USAGE else error) from None
-        # Before its journal is read: others have no work done by asking for it.
+        # Before its journal is read: others have no work done by asking for it. Read again, because
+        # attributes that were damaged for a moment have no owner.
         if not person.may_see(name, found.feed.owner):
-            raise _no_job(name)
+            owner = await self.pool.run(found.feed.read_owner)
+            if not person.may_see(name, owner):
+                raise _no_job(name)
         if name in self._feeds:
             self._feeds.move_to_end(name)
         try:
@@ -133,6 +136,8 @@ class Site:
                 raise _no_job(name) from None
             raise
         self._keep_few(name)
+        if not person.may_see(name, found.feed.owner):
+            raise _no_job(name)
         return found
 
     def _keep_few(self, name: str) -> None:
