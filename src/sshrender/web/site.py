@@ -20,8 +20,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
-from sshrender.web.refusals import Refused, not_found
-from sshrender.web.sanpool import OneThread, SanPool, T, Turns
+from sshrender.web.refusals import Refused, busy, not_found
+from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 from sshrender.web.watchedjob import READ_SECONDS, Watched
 
@@ -77,6 +77,8 @@ class Site:
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
+    opening: SanPool = field(default_factory=lambda: SanPool(4, None))
+    """Begins to follow jobs. A request waits for five seconds; what took longer is not lost."""
     downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
@@ -162,11 +164,13 @@ class Site:
         if making is None:
             making = self._making[name] = asyncio.create_task(self._make(name))
             making.add_done_callback(partial(self._made, name))
-        # Shielded: the one who asked first may go away.
-        return await asyncio.shield(making)
+        # All wait for the same work. It goes on without them, and the next request finds what it made.
+        if not (await asyncio.wait({making}, timeout=ANSWER_TIMEOUT))[0]:
+            raise busy()
+        return making.result()
 
     async def _make(self, name: str) -> Watched:
-        feed = await self.pool.run(JobFeed, self.san, name)
+        feed = await self.opening.run(JobFeed, self.san, name)
         found = self._feeds[name] = Watched(feed, self.pool, self.long)
         return found
 
