@@ -105,9 +105,10 @@ class SshTransport:
             raise failed_start(closed, self._settings.name, spec.python, words) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
-            # Only sshd itself can say why, in its log: a ChrootDirectory of wrong owner, for example.
-            what = f": {error}" if isinstance(error, paramiko.ChannelException) else ""
-            reason = f"it ended the connection after the login, without a session{what}"
+            # Only sshd's log says why: MaxSessions 0, or a ChrootDirectory of the wrong owner.
+            reason = "it ended the connection after the login"
+            if isinstance(error, paramiko.ChannelException):
+                reason = f"its sshd opens no session: {error.text}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
         return link
 
