@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sshrender.api.web.blocks import Block, gzipped
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
+from sshrender.views.overview import as_data
 from sshrender.web import identity, watchedjob
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Limits
@@ -171,6 +173,14 @@ def test_a_file_of_users_that_hangs_stops_only_those_who_need_it(
         alice = Client(client.port, client.authenticator, "", cookies)
         assert alice.call("GET", "/api/v1/queue").status == 503
         assert alice.as_("").call("GET", "/login", headers=PAGE).status == 200
+
+
+def test_a_sheet_that_is_encoded_in_pieces_is_the_same_sheet() -> None:
+    rows = [{"page": page, "text": "</script>\u2028&"} for page in range(2500)]
+    for sheet in ({"pages": rows, "notes": [], "job": "<a>"}, {"pages": rows[:1000]}, {}):
+        text = as_data(sheet)
+        assert json.loads(text) == sheet
+        assert not set("<>&\u2028") & set(text)
 
 
 def test_parts_of_an_answer_are_compressed_once_and_put_together(alice: Client) -> None:
