@@ -15,7 +15,8 @@ def stretched(seconds: float) -> float:
 
     Where each core has several programs to run, all that takes processor time takes so much longer.
     """
-    return seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    longer = seconds * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    return min(longer, 86_400)  # what was stretched already must stay a limit for poll(2)
 
 
 def page_timeout(seconds: float) -> str:

@@ -152,7 +152,9 @@ def _interrupted(number: int) -> int:
 
 def _usage(error: typer.TyperException) -> UserError:
     """Return an error of the command line in the form of all other errors."""
-    what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
+    from sshrender.cli import values
+
+    what = values.refusal(error) or "an argument is missing"
     context = getattr(error, "ctx", None)
     command = "sshrender"
     if context is not None:  # its first words are how Python was called

@@ -304,7 +304,7 @@ def test_values_that_typer_reads_are_refused_in_our_words(
     assert (
         command("why", job, "--page", "x")
         .stderr.splitlines()[0]
-        .endswith("'--page': must be a whole number")
+        .endswith("--page: must be a whole number")
     )
     assert "must be at least 1" in command("coordinate", "--jobs", "0").stderr
     monkeypatch.setenv("SSHRENDER_STRICT", "maybe")

@@ -17,7 +17,7 @@ from sshrender.document.reading import Reading
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 from tests.faults import hostile_documents as hostile
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 BOUND = 60.0
 """Seconds within which each ends on a busy machine; most need one or two."""
@@ -83,7 +83,7 @@ def test_a_page_tree_of_shared_nodes_is_refused_in_words(
     sshrender: Run, home: Path, command: str, claimed: int | None
 ) -> None:
     (home / "tree.pdf").write_bytes(hostile.shared_tree(claimed))
-    words = ["--deadline", "50s", "--progress", "none"] if command == "render" else []
+    words = ["--deadline", f"{stretched(50):.0f}s", "--progress", "none"] if command == "render" else []
     answer = sshrender(command, "tree.pdf", *words, timeout=BOUND)
     assert answer.returncode == 5, answer.stderr
     is_counted = "tree.pdf: it claims more than 250,000 pages" in answer.stderr

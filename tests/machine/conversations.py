@@ -28,6 +28,7 @@ from sshrender.transports.messages import Inspected, ProtocolError, decode
 from sshrender.views.silent import SilentView
 from tests import pdfs
 from tests.entries import lines_of
+from tests.stretch import stretched
 
 SIDE = 72
 """Points of a page, and its pixels at 72 dpi."""
@@ -189,14 +190,14 @@ QUICK = Policy(
     wait=5.0,
     reconnect_first=0.2,
     max_reconnect=0.5,
-    answer_timeout=1.0,
+    answer_timeout=stretched(1.0),
     sample_interval=0.05,
     finish_wait=0.5,
     storage_probe=0.1,
     max_storage_probe=0.3,
-    silence=5.0,
+    silence=stretched(5.0),
 )
-"""The scheduler's timeouts, shortened for tests."""
+"""The scheduler's timeouts, shortened for tests. Hosts are threads, which may wait for a core."""
 
 
 def run(

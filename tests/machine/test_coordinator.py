@@ -20,6 +20,7 @@ from sshrender.core.events import PagesReady
 from sshrender.job.status.jobstatus import of as report_of
 from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
+from tests.stretch import stretched
 
 PAGES = 12
 MEMORY_OF_TEXT = 8 << 20
@@ -249,6 +250,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
             super().answer(op, request)
             self.beat()
 
+    silence = min(stretched(5.0), 20.0)
     shown, show = [0], Coordinator._show
 
     def stall(self: Coordinator) -> None:
@@ -256,13 +258,13 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
         if shown[0] == 20:
             for _ in range(20):  # what other threads post, ahead of the hosts' messages
                 self._run.inbox.put(PagesReady(()))
-            time.sleep(6.0)
+            time.sleep(silence + 1.0)
         show(self)
 
     monkeypatch.setattr(loop, "MAX_ITEMS_PER_TURN", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
-    policy = replace(QUICK, silence=5.0)
+    policy = replace(QUICK, silence=silence)
     ended = run(tmp_path, 40, lambda folder: [Slow(name, folder) for name in hosts], policy)
     assert ended.outcome.pages["done"] == 40
     assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []

@@ -12,6 +12,7 @@ from textual._compositor import CompositorUpdate
 from textual.pilot import Pilot
 
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.dashboard import keyhints
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.imagescreen import PageImageScreen, part
@@ -484,6 +485,21 @@ def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> No
     _play(scene, owner=owner, size=(120, 40))
     flyer = "d"
     assert listed.changed == [("a", "hold"), (flyer, "release"), (flyer, "cancel")]
+
+
+def test_a_pause_is_shown_though_a_full_disk_keeps_it_out_of_the_journal() -> None:
+    owner = Watcher(FakeJob(eventful(), 60))
+    since, until = "2026-11-23T08:00:00.000Z", "2026-11-23T08:05:00.000Z"
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        for told in (Pause("No space left on device", since, until), None):
+            owner.told = told
+            app._update()
+            await _settle(pilot)
+            for words in ("paused since", "waits until", "No space left on device"):
+                assert (words in _text(app)) is (told is not None)
+
+    _play(scene, owner=owner, size=(120, 24))
 
 
 def test_a_folder_that_does_not_answer_is_said_above_the_list(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,13 +87,13 @@ def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
 def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: Path) -> None:
     for entry in (KNOWN, LOST):
         ArrayFolder(tmp_path / entry.name, b"k").create([0], 1)
-    site, said = Site("torque", qstat=AWAY), list[str]()
+    site = Site("torque", qstat=AWAY)
     other = je.PilotsRequested(pool="gone", name="ssr-00000003", count=1, array="8[].desk")
-    orphans = Orphans([KNOWN, other], tmp_path, site.pools, said.append)
+    orphans = Orphans([KNOWN, other], tmp_path, site.pools)
     orphans.start()
     assert [each.name for each in orphans.finish(30) if isinstance(each, je.PilotsEnded)] == [KNOWN.name]
     assert (tmp_path / KNOWN.name / "state").read_text() == "over\n"
-    assert [line.split(":")[0] for line in said] == ["pool gone"]
+    assert [left.pool for left in orphans.left] == ["gone"]
 
 
 def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:

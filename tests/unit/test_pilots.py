@@ -28,7 +28,7 @@ from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, Pool
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
 from sshrender.runner import allocationholder, pilotlines
-from sshrender.transports.batch import enginecalls, script
+from sshrender.transports.batch import enginecalls, filelink, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -306,6 +306,11 @@ def test_a_cancellation_that_failed_leaves_the_array_open_and_is_tried_again_lat
     assert pool.called == ["sbatch --parsable", "scancel --me"]
     assert len(pool.manager._arrays[0].waiting()) == 4
     assert pool.manager.finish(1.0) == []
+    (left,) = pool.manager.left
+    assert (left.command, left.reason) == (
+        f"scancel --me --name={left.name}",
+        "Unable to contact slurm controller",
+    )
     pool.answers.clear()
     assert [entry.name for entry in pool.manager.finish(1.0)] == [  # type: ignore[attr-defined]
         pool.manager._arrays[0].handle.name
@@ -548,7 +553,11 @@ def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: s
     assert complaint in caught.value.what
 
 
-def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() -> None:
+def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A login shell runs what the user's start files say. What is killed there may leave a lock behind.
+    monkeypatch.setenv("HOME", str(tmp_path))
     """What ssh does: one line goes to a shell there."""
     call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
     answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))
@@ -608,6 +617,29 @@ def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None
     setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
     assert setup.via[0] == "ssh"
     assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)
+    assert setup.typed("qdel", "7[]") == """ssh -p 2222 ann@login1 'qdel '"'"'7[]'"'"''"""
+
+
+def test_pools_of_one_engine_share_its_answers_and_those_of_another_cluster_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(**pool: str) -> Path | None:
+        fields = {"name": "p", "engine": "slurm", "walltime": "1h", **pool}
+        lines = "\n".join(f'{key} = "{value}"' for key, value in fields.items())
+        path = tmp_path / "hosts.toml"
+        path.write_text(f'[san]\npath = "/san"\n[[pools]]\npilots = 1\n{lines}\n')
+        read = inventory.load(path)
+        return pool_setup(read.pools[0], read, Path("/san"), Settings()).shared
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here = file()
+    assert here is not None
+    assert here.is_relative_to(tmp_path)
+    assert file(name="q", partition="batch") == here
+    others = [file(via="login1"), file(engine="torque"), file(engine="torque", queue="b@two")]
+    monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
+    others.append(file())
+    assert len({here, *others}) == 5
 
 
 def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: Path) -> None:
@@ -682,9 +714,22 @@ def test_a_file_server_that_fails_for_a_moment_ends_no_pilot(tmp_path: Path, cod
     pilot._reader = _Failing(code)  # type: ignore[assignment]
     now = time.monotonic()
     assert pilot._take_lines(now) == ""
-    assert pilot._take_lines(now + allocationholder.MAX_FAILING) == ""
+    assert pilot._take_lines(now + allocationholder.MAX_FAILING - 1) == ""
     with pytest.raises(OSError, match=os.strerror(code)):
         pilot._take_lines(now + allocationholder.MAX_FAILING + 1)
     pilot._reader, pilot._failing_since = _Failing(errno.ENOENT), None  # type: ignore[assignment]
     with pytest.raises(FileNotFoundError):  # the folder is gone, which is a tombstone
         pilot._take_lines(now)
+
+
+def test_many_links_that_begin_together_look_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    link = FileTransport(array.path, 0, KEY, 1).attach()
+    for looks, pause in ((10**6, pilotlines.EAGER_INTERVAL), (1, pilotlines.BUSY_INTERVAL)):
+        monkeypatch.setattr(filelink, "MAX_LOOKS", looks)
+        link.read(0.0)
+        assert link._pause == pause
+    link.close()

@@ -26,7 +26,14 @@ class Site:
         self.asked: list[tuple[str, ...]] = []
         self.fails = False
         self.setup = PoolSetup(
-            "cluster", engine("slurm"), self._call, 4, 1, 600.0, "/s", shared=folder / "queues"
+            "cluster",
+            engine("slurm"),
+            self._call,
+            4,
+            1,
+            600.0,
+            "/s",
+            shared=folder / "queues" / "slurm.json",
         )
 
     def _call(self, command: Command) -> Answer:
@@ -82,10 +89,15 @@ def test_an_engine_that_does_not_answer_is_not_asked_by_the_next_run(tmp_path: P
 def test_a_run_whose_turn_it_is_has_the_file_alone(tmp_path: Path) -> None:
     site = Site(tmp_path)
     one, two = site.run(), site.run()
-    with one._locked(), pytest.raises(NotYet):
-        two.listing(_own(2))
+    with one._locked():
+        with pytest.raises(NotYet):
+            two.listing(_own(2))
+        site.now += 121  # the other one is frozen
+        assert two.listing(_own(2)).elements
+        with pytest.raises(NotYet):
+            two.listing(_own(2))
     assert two.listing(_own(2)).elements
-    other = site.run(replace(site.setup, via=("ssh", "login2")))  # another cluster
+    other = site.run(replace(site.setup, shared=tmp_path / "queues" / "other.json"))  # another cluster
     assert other.listing(_own(3)).elements
 
 
@@ -106,4 +118,4 @@ def test_what_the_file_holds_ends_no_run(tmp_path: Path, text: str) -> None:
         path.write_text(text)
     assert run.listing(_own(1)).elements
     (tmp_path / "file").touch()
-    assert site.run(replace(site.setup, shared=tmp_path / "file" / "x")).listing(_own(1)).elements
+    assert site.run(replace(site.setup, shared=tmp_path / "file" / "x.json")).listing(_own(1)).elements

@@ -148,7 +148,7 @@ class TestFiles:
         with pytest.raises(Unsigned) as caught:
             spec.load_signed_spec(folder) if which == "spec" else jobattributes.load_signed(folder)
         assert caught.value.code == ExitCode.STORAGE
-        wanted = "sshrender key import" if "key" in damage else f"mv {folder.path} "
+        wanted = "sshrender key import" if "key" in damage else f"mv {shlex.quote(str(folder.path))} "
         assert wanted in caught.value.hint
         assert spec.load_spec(folder) is not None
         assert jobattributes.load(folder).is_queued

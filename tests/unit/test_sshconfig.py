@@ -55,11 +55,11 @@ def test_tokens_of_the_other_paths(config: Path, home: Path, monkeypatch: pytest
     found = _resolved(
         config,
         "IdentityAgent ${FARM}/%n.sock\n"
-        f"UserKnownHostsFile {home}/known-%n {home}/second\nGlobalKnownHostsFile none\n"
+        "UserKnownHostsFile /no/known-%n /no/second\nGlobalKnownHostsFile none\n"
         "ProxyCommand nc -X ${PROXY} %h %p %%\n",
     )
     assert found.agent_socket == str(home / "farm" / "node1.sock")
-    assert found.known_hosts == (str(home / "known-node1"), str(home / "second"))
+    assert found.known_hosts == ("/no/known-node1", "/no/second")
     # A shell runs it, and replaces variables.
     assert found.proxy_command == "nc -X ${PROXY} node1 22 %"
 
@@ -70,11 +70,11 @@ def test_a_known_hosts_file_with_a_space_is_one_file(config: Path, home: Path) -
     folder.mkdir()
     for name in ("known hosts", "known", "a b c"):
         (folder / name).write_text("")
-    named = f'"{folder}/a b c" {home}/plain "{folder}/known hosts"'.replace("  ", " ")
+    named = f'"{folder}/a b c" /no/plain "{folder}/known hosts"'.replace("  ", " ")
     (home / "my keys").symlink_to("my  keys")
     found = _resolved(config, f"UserKnownHostsFile {named}\nGlobalKnownHostsFile none\n")
     single = home / "my keys"
-    assert found.known_hosts == (f"{single}/a b c", f"{home}/plain", f"{single}/known hosts")
+    assert found.known_hosts == (f"{single}/a b c", "/no/plain", f"{single}/known hosts")
 
 
 def test_a_known_hosts_file_with_a_space_that_is_not_there_is_refused_by_name(
@@ -131,7 +131,7 @@ def test_a_key_that_a_security_key_holds_needs_it(config: Path, home: Path) -> N
     kind = b"sk-ssh-ed25519@openssh.com"
     blob = len(kind).to_bytes(4, "big") + kind
     (home / "id_sk.pub").write_text(f"{kind.decode()} {base64.b64encode(blob).decode()} me\n")
-    assert _resolved(config, f"IdentityFile {home}/id_sk\n").openssh_only == ("a security key",)
+    assert _resolved(config, f'IdentityFile "{home}/id_sk"\n').openssh_only == ("a security key",)
 
 
 def test_a_jump_host_that_needs_it_decides_for_the_hosts_behind_it(config: Path) -> None:

@@ -105,7 +105,7 @@ def test_ssh_config_is_asked_of_ssh_itself(tmp_path: Path) -> None:
     included.write_text("Host node*\n  User deep\n  Port 2222\n  HostKeyAlias farm\n")
     config = tmp_path / "config"
     config.write_text(
-        f"Include {included}\nHost node1\n  HostName 10.9.8.7\n  ProxyJump me@jump:99\n"
+        f'Include "{included}"\nHost node1\n  HostName 10.9.8.7\n  ProxyJump me@jump:99\n'
         "  StrictHostKeyChecking accept-new\n"
     )
     settings = sshconfig.resolve("node1", sshconfig.Overrides(config_file=str(config)))

@@ -77,9 +77,9 @@ class Hand:
         with self.folder.journal.open("a") as journal:
             journal.write(json.dumps(fields_of(type_, time.time(), **fields)) + "\n")
 
-    def deliver(self, page: int) -> None:
+    def deliver(self, page: int, file: str = "") -> None:
         """Deliver a page, without a file."""
-        facts = {"file": f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
+        facts = {"file": file or f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
         facts |= {"height": 1, "ghostscript": "10", "seconds": 0.5, "attempts": 1, "diagnostics": []}
         self.write("page_delivered", page=page, host="node1", attempt=f"1.{page}", **facts)
 

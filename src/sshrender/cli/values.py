@@ -13,10 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
-
-if TYPE_CHECKING:
-    from typer import BadParameter
+from typing import Any, get_args, get_origin
 
 
 def read_plainly(params: Iterable[Any]) -> None:
@@ -53,19 +50,9 @@ class _Plain:
         return self._by_typer(value, param, ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        from typer import BadParameter
-
-        # None: get_runtime_param() makes typer's own reader.
+        # None: get_runtime_param() makes typer's own reader, which stays.
         param._runtime_param = None
-        try:
-            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
-        except BadParameter as error:
-            source = getattr(ctx.get_parameter_source(param.name), "name", "")
-            # None: the option's own name.
-            name = param.envvar if source == "ENVIRONMENT" else None
-            raise BadParameter(_in_words(error), ctx=ctx, param=param, param_hint=name) from None
-        finally:
-            param._runtime_param = self
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
 def _is_text(value: object) -> bool:
@@ -78,9 +65,14 @@ def _is_checked(info: Any) -> bool:
     return not is_any or info.exists or info.readable or info.writable or info.resolve_path
 
 
-def _in_words(error: BadParameter) -> str:
-    """Return what is wrong with a value: pydantic's own words are about its parsers."""
+def refusal(error: Any) -> str:
+    """Return in words why typer took no value: pydantic's own words are about its parsers."""
+    problems = getattr(error.__cause__, "errors", None)
+    if problems is None:
+        return str(getattr(error, "format_message", error.__str__)())
     from sshrender.config import pydanticmessages
 
-    problems = getattr(error.__cause__, "errors", None)
-    return error.message if problems is None else pydanticmessages.in_words(problems()[0])
+    source = error.ctx.get_parameter_source(error.param.name)
+    is_variable = getattr(source, "name", "") == "ENVIRONMENT"
+    name = error.param.envvar if is_variable else error.param.opts[0]
+    return f"{name}: {pydanticmessages.in_words(problems()[0])}"

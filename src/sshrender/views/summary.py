@@ -39,7 +39,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield _host(host)
     if summary.get("stats"):
         yield from jobstats.lines(summary["stats"])
-    yield from _error(summary, step)
+    yield from _error_line(summary, step)
     if step:
         yield f"hint: {step}"
 
@@ -105,7 +105,7 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    yield from _error(summary, step)
+    yield from _error_line(summary, step)
     if step:
         yield f"hint: {step}"
     elif summary["job"]:
@@ -203,7 +203,7 @@ def _is_error(summary: Mapping[str, Any], step: str) -> bool:
     return bool(step) and 0 < summary.get("exit_code", 0) < 128
 
 
-def _error(summary: Mapping[str, Any], step: str) -> Iterator[str]:
+def _error_line(summary: Mapping[str, Any], step: str) -> Iterator[str]:
     """Yield the line by which scripts know errors of every command."""
     if _is_error(summary, step):
         yield f"sshrender: error: {clean(failure(summary)[0], 1000)}"

@@ -107,10 +107,10 @@ class Site:
         """The shared folder."""
         return self.settings.san
 
-    async def watched(self, name: str, person: Person, patience: float = READ_SECONDS) -> Watched:
+    async def watched(self, name: str, person: Person, timeout: float = READ_SECONDS) -> Watched:
         """Return a job that this user may see. Raises Refused (404), as if others' did not exist.
 
-        ``patience``: seconds after which a journal that is read for the first time raises StillReading.
+        ``timeout``: seconds after which a journal that is read for the first time raises StillReading.
         """
         if not _may_be_name(name):
             raise not_found(f"there is no job {name[:40]}")
@@ -126,7 +126,7 @@ class Site:
         if name in self._feeds:
             self._feeds.move_to_end(name)
         try:
-            await found.refresh(patience=patience)
+            await found.refresh(timeout=timeout)
         except UserError as error:
             if error.code == ExitCode.USAGE:
                 self.drop(name)
@@ -205,17 +205,17 @@ class Site:
     def _turns_of(
         self, all_turns: dict[str, UserTurns], user: str, pool: SanPool, what: str
     ) -> Iterator[UserTurns]:
-        turns = all_turns.setdefault(user, UserTurns(pool))
-        if turns.waiting >= self.settings.quota.uploads:
+        found = all_turns.setdefault(user, UserTurns(pool))
+        if found.waiting >= self.settings.quota.uploads:
             raise Refused(
                 429, f"many of your {what} are being worked on already", "wait", {"Retry-After": "5"}
             )
-        turns.waiting += 1
+        found.waiting += 1
         try:
-            yield turns
+            yield found
         finally:
-            turns.waiting -= 1
-            if not turns.waiting and not turns.is_busy:
+            found.waiting -= 1
+            if not found.waiting and not found.is_busy:
                 all_turns.pop(user, None)
 
     def close(self) -> None:
@@ -252,8 +252,8 @@ class Site:
 
     async def reports(self, person: Person) -> list[dict[str, Any]]:
         """Return the jobs that this user may see, as ``status --json`` has them."""
-        with self.journals_of(person.by) as turn:
-            return await turn(self._read_reports, person)
+        with self.journals_of(person.by) as read:
+            return await read(self._read_reports, person)
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
         require_readable(self.san)

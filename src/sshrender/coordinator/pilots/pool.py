@@ -45,7 +45,7 @@ class PoolSetup:
     via: tuple[str, ...] = ()
     """The ssh command to the machine that has the engine's commands; empty: this one."""
     shared: Path | None = None
-    """The user's folder in which runs share the engine's answers; None: each asks for itself."""
+    """The user's file in which runs share the engine's answers; None: each asks for itself."""
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
     python: str = "python3"

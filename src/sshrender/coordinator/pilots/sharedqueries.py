@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -34,8 +33,8 @@ QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
 FORGET_AFTER = MAX_QUERY_INTERVAL + QUERY_INTERVAL
 """Seconds after which an array is asked for no more, whose run has not looked since."""
 
-LOCKED_PAUSE = 2.0
-"""Seconds until a run looks again while another one asks."""
+LOCKED_PAUSE, MAX_LOCKED = 2.0, 120.0
+"""Seconds until a run looks again while another one asks, and after which that one counts as frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +71,8 @@ class SharedQueries:
         self._engine, self._call = setup.engine, setup.call
         self._clock = clock
         self._used = 0.0
-        self._path: Path | None = None
-        if setup.shared is not None:
-            # Pools of the same engine are one: its controller does not care who asks.
-            server = (setup.queue or "").partition("@")[2]
-            place = json.dumps([setup.engine.name, *setup.via, server])
-            self._path = setup.shared / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
+        self._locked_since: float | None = None
+        self._path = setup.shared
 
     def listing(self, handles: Sequence[ArrayHandle]) -> Listing:
         """Return what the engine has of these arrays. Raises EngineUnavailable or NotYet."""
@@ -86,10 +81,10 @@ class SharedQueries:
                 path = locked.enter_context(self._locked())
                 record = _load(path)
             except BlockingIOError:
-                raise NotYet(LOCKED_PAUSE) from None
+                return self._ask_instead(handles)
             except OSError:  # no home, a full disk, or a file system without locks
                 return self.ask(handles)
-            now = self._clock()
+            now, self._locked_since = self._clock(), None
             arrays = {
                 name: known for name, known in record.arrays.items() if now - known[1] < FORGET_AFTER
             }
@@ -107,6 +102,16 @@ class SharedQueries:
         if record.error:
             raise EngineUnavailable(record.error)
         return Listing(record.time, record.elements)
+
+    def _ask_instead(self, handles: Sequence[ArrayHandle]) -> Listing:
+        """Ask in place of a run that asks for too long. Raises EngineUnavailable or NotYet."""
+        now = self._clock()
+        if self._locked_since is None:
+            self._locked_since = now
+        if now - self._locked_since < MAX_LOCKED:
+            raise NotYet(LOCKED_PAUSE)
+        self._locked_since = now
+        return self.ask(handles)
 
     def ask(self, handles: Sequence[ArrayHandle]) -> Listing:
         """Ask the engine, whenever it was asked before. Raises EngineUnavailable."""
