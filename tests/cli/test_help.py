@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import redirect_stdout
 from io import StringIO
@@ -151,3 +152,26 @@ def _help(*command: str) -> str:
         patch.setenv("COLUMNS", "200")
         TREE.main([*command, "--help"], prog_name="sshrender", standalone_mode=False)
     return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("status", ["--san", "/dead/san"]),
+        ("render", ["-o", "/dead/out", "--san", "/dead/san", "/dead/a.pdf"]),
+    ],
+)
+def test_no_folder_of_the_command_line_is_looked_at_while_options_are_read(
+    monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
+) -> None:
+    """On a file server that is gone the look would never end; the program's own looks do."""
+    looked_at, stat = [], os.stat
+
+    def noted(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        looked_at.append(str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", noted)
+    context = TREE.commands[command].make_context(command, words)
+    assert context.params["san"] == Path("/dead/san")
+    assert not [path for path in looked_at if path.startswith("/dead")]

@@ -136,6 +136,15 @@ def test_asking_leaves_nothing_anywhere(farm: Farm) -> None:
     wait_until(lambda: not any(left()), 10, left)
 
 
+def test_a_ghostscript_that_cannot_render_is_a_warning(farm_factory: FarmFactory) -> None:
+    """Its version does not show that."""
+    farm = farm_factory(1)
+    farm["node1"].install("/usr/bin/gs", "#!/bin/sh\n[ $1 = --version ] && echo 10.00.0\n")
+    shown = _ask(farm).stdout
+    assert "picture: its Ghostscript did not render the test page" in shown
+    assert "'gs -q -dNODISPLAY -c quit'" in shown
+
+
 def test_what_a_host_allows_lacks_or_is_kept_from_is_seen(farm_factory: FarmFactory) -> None:
     """An sshd with one cipher, which paramiko lacks; a host without /proc; a drained one."""
     farm = farm_factory(3)

@@ -116,7 +116,7 @@ FORCED = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("program", ["fish", "cat", "sort"])
+@pytest.mark.parametrize("program", ["fish", "cat"])
 def test_a_program_that_reads_to_the_end_in_the_place_of_the_runner_is_found_out(
     loopback: Loopback,
     to_it: Overrides,
@@ -145,6 +145,15 @@ def test_what_runs_in_the_place_of_the_runner_is_said(
         said = _failure(replace(to_it, identity_file=str(key)), client).reason
     assert "the runner did not start" in said
     assert words in said
+
+
+def test_a_signal_on_the_host_is_no_broken_connection(
+    loopback: Loopback, to_it: Overrides, tmp_path: Path
+) -> None:
+    with _forced(loopback, tmp_path, "kill -KILL $$") as key:
+        failed = _failure(replace(to_it, identity_file=str(key)), FABRIC)
+    assert failed.refusal is Refusal.UNREACHABLE
+    assert "ended by a signal" in failed.reason
 
 
 @contextlib.contextmanager

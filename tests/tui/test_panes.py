@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from textual._compositor import CompositorUpdate
@@ -21,7 +22,7 @@ from sshrender.views.dashboard.keyline import KeyLine, PaneTabs
 from sshrender.views.dashboard.logrows import ALL, PROBLEMS_ALONE, PROBLEMS_FIRST, LogRows
 from sshrender.views.dashboard.navigation import PANES
 from sshrender.views.dashboard.palette import DashboardCommands
-from sshrender.views.dashboard.source import JobView
+from sshrender.views.dashboard.source import JobLine, JobView
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import JobModel
 from tests.tui.journals import (
@@ -504,11 +505,16 @@ def test_a_pause_is_shown_though_a_full_disk_keeps_it_out_of_the_journal() -> No
 
 def test_a_folder_that_does_not_answer_is_said_above_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = queue()
+    assert isinstance(owner.listed, FakeList)
+    long = JobLine("f", "the-annual-report-of-the-whole-company-0c0ffee0", "partial", 120, 118)
+    listed = owner.listed.listed
+    owner.listed.listed = replace(listed, jobs=(*listed.jobs[:4], long))
     monkeypatch.setattr("sshrender.views.dashboard.headline.HANG_TIMEOUT", 0.0)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         screen = app.screen
         assert isinstance(screen, JobScreen)
+        assert "the-annual-report-of-t…-0c0ffee0" in _text(app), "the digest tells jobs apart"
         assert "1 partial, 4.2 p…" in _text(app), "what has no room ends with an ellipsis"
         for _ in range(100):  # a reading of the timer may end in between
             screen._is_reading = True  # as while a reading hangs
@@ -545,8 +551,6 @@ def test_hostile_names_in_the_queue_stay_text() -> None:
     owner = queue()
     assert isinstance(owner.listed, FakeList)
     first = owner.listed.listed.jobs[0]
-    from dataclasses import replace
-
     evil = replace(first, name="[bold]x\x1b[31m", owner="\x1b]0;t\x07", note="[/]\x9b2J")
     owner.listed.listed = replace(owner.listed.listed, jobs=(evil,))
 

@@ -110,7 +110,9 @@ def test_an_error_of_a_thread_is_a_sentence_and_has_its_kind(
         (127, "bash: /env/bin/python3: cannot execute: required file not found", "python", "/env/bin"),
         (126, "bash: /env/bin/python3: /gone: bad interpreter: no", "python", "bad interpreter"),
         (127, "bash: line 1: exec: python3: not found", "python", "python3 not found on n"),
+        (2, "Try `python -h' for more information.", "python", "python3 on n is Python 2"),
         (1, "SyntaxError: Non-UTF-8 code in file <stdin> on line 38", "protocol", "another shell"),
+        (1, "SyntaxError: unterminated triple-quoted string literal", "protocol", "reads its input"),
     ],
 )
 def test_a_python_that_cannot_start_is_explained(

@@ -27,6 +27,7 @@ from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
+from sshrender.job.folder import JobFolder
 from sshrender.runner import allocationholder, pilotlines
 from sshrender.transports.batch import enginecalls, filelink, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
@@ -139,6 +140,32 @@ def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path:
     assert list(array.notes([0])) == []
     gone = ArrayFolder(tmp_path / "batch" / "ssr-2", KEY)
     assert _hold(gone).wait(20) == 0
+
+
+def test_what_a_host_lays_into_the_folder_of_an_array_leads_nowhere(tmp_path: Path) -> None:
+    """In the layout with one user, a host can put links and FIFOs there."""
+    ours = tmp_path / "bashrc"
+    ours.write_text("ours")
+    job = JobFolder(tmp_path / "job")
+    job.create()
+    array = ArrayFolder(job.path / "batch" / "ssr-1", KEY)
+    array.create([0, 1], epoch=1)
+    (array.path / f".state.{os.getpid()}").symlink_to(ours)
+    array.bury()
+    assert ours.read_text() == "ours"
+    assert (array.path / "state").read_text() != "open\n"
+    notes = pilotlines.LineWriter(str(array.path / "1.pilot"), KEY)
+    notes.append(b'{"type": "started"}')
+    (array.path / "0.pilot").unlink()
+    os.mkfifo(array.path / "0.pilot")
+    # A FIFO is opened without waiting for its other end, and the other pilots are heard.
+    assert [note.index for note in array.notes([0, 1])] == [1]
+    with pytest.raises(OSError, match="No such device"):
+        pilotlines.LineWriter(str(array.path / "0.pilot"), KEY).append(b"x")
+    (job.path / "batch").rename(tmp_path / "elsewhere")
+    (job.path / "batch").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"):
+        job.require_workspaces()
 
 
 def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_path: Path) -> None:

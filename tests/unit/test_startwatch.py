@@ -48,13 +48,21 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_loader_that_speaks_counts_whatever_the_test_says() -> None:
     """Its marker comes in pieces, and a test has begun before the second one."""
-    watched = WatchedLink(FakeLink(0, b"a banner\n@ma", b"rk \n", b"x"), "mark")
+    watched = WatchedLink(FakeLink(OTHER_SHELL, b"a banner\n@ma", b"rk \n", b"x"), "mark")
     assert b"".join(watched.read(1.0) for _ in range(50)) == b"a banner\n@mark \nx"
 
 
-@pytest.mark.parametrize("status", [0, OTHER_SHELL])
-def test_another_program_is_the_reason_for_the_end(status: int) -> None:
-    watched = WatchedLink(FakeLink(status), "mark")
+@pytest.mark.parametrize(
+    ("status", "pieces"),
+    [
+        (OTHER_SHELL, []),
+        (None, [b"a banner\n", payload.build("mark", 1.0)]),
+        (0, [b'"exi', b't" "97"\n']),
+    ],
+)
+def test_another_program_is_the_reason_for_the_end(status: int | None, pieces: list[bytes]) -> None:
+    """One that reads to the end, or repeats what it reads."""
+    watched = WatchedLink(FakeLink(status, *pieces), "mark")
     ends: list[LinkClosed] = []
 
     def ended() -> bool:
@@ -68,7 +76,7 @@ def test_another_program_is_the_reason_for_the_end(status: int) -> None:
     assert not ends[0].refusal("").may_come_back
 
 
-@pytest.mark.parametrize("status", [payload.PYTHON_RUNS, None, 1, 127])
+@pytest.mark.parametrize("status", [payload.PYTHON_RUNS, None, 0, 1, 127])
 def test_a_host_that_is_slow_or_allows_no_second_session_is_waited_for(status: int | None) -> None:
     link = FakeLink(status)
     watched = WatchedLink(link, "mark")

@@ -15,6 +15,7 @@ import pytest
 from sshrender.api.web.blocks import Block, gzipped
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.folder import JobFolder
 from sshrender.web import identity, watchedjob
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Limits
@@ -56,6 +57,19 @@ def test_the_page_of_a_job_says_how_far_its_journal_is_and_strangers_cause_no_re
         assert calls == [job]
         ended.set()
         wait_until(lambda: client.call("GET", path, headers=PAGE).status == 200, 60, "the page")
+
+
+def test_a_job_whose_attributes_were_damaged_for_a_moment_is_its_owners_again(
+    alice: Client, san: Path
+) -> None:
+    job = _job(alice)
+    attributes = JobFolder(san / job).attributes
+    whole = attributes.read_bytes()
+    attributes.write_bytes(b"{")
+    assert alice.call("GET", f"/api/v1/jobs/{job}").status == 404
+    attributes.write_bytes(whole)
+    assert alice.call("GET", f"/api/v1/jobs/{job}").status == 200
+    assert alice.as_("bob").call("GET", f"/api/v1/jobs/{job}").status == 404
 
 
 def test_a_request_waits_for_a_journal_for_a_bounded_time(ended: threading.Event) -> None:

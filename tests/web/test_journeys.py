@@ -286,6 +286,33 @@ def test_tabs_keep_each_others_uploads_and_settings_are_looked_at_again(
     browser.run("localStorage.clear()")
 
 
+def test_what_is_wrong_is_said_in_words_for_people(browser: Browser, client: Client) -> None:
+    """A list without a match was empty, and a wrong resolution led to the description of the API."""
+    page = Page(browser, client, "alice")
+    job = _submit(client, 2, "stopped.pdf")
+    assert client.call("POST", f"/api/v1/jobs/{job}/cancel", {}).status == 202
+    page.open("")
+    browser.wait_for("document.getElementById('jobs').textContent.includes('cancelled by alice')")
+    browser.run("location.hash = 'find=nothing-is-called-so'")
+    browser.wait_for("!document.getElementById('none').hidden")
+    assert browser.run("document.querySelectorAll('.job').length") == 0
+    browser.click("#all")
+    browser.wait_for("document.querySelectorAll('.job').length > 0")
+    assert browser.run("document.getElementById('none').hidden && location.hash === ''")
+    _drop(browser, pdfs.build(pdfs.numbered(3)))
+    browser.wait_for(TOLD.format("3 pages"))
+    change = "(() => {{ const field = document.getElementById('dpi'); field.value = '{}';"
+    change += " field.dispatchEvent(new Event('change', {{bubbles: true}})); }})()"
+    problem = "document.querySelector('.upload .problem')"
+    browser.run(change.format("9999"))
+    browser.wait_for(f"{problem}.textContent === 'The resolution is a whole number from 30 to 600.'")
+    browser.run(change.format("300"))
+    browser.wait_for(f"{problem}.hidden")
+    browser.wait_for(TOLD.format("3 pages"))
+    browser.click(".upload .buttons button:last-child")
+    browser.wait_for("!document.querySelector('.upload')")
+
+
 def test_a_page_whose_job_or_session_is_gone_says_so(browser: Browser, client: Client) -> None:
     """It said for ever that the connection is broken."""
     page = Page(browser, client, "alice")

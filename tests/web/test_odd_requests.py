@@ -104,6 +104,26 @@ def test_what_a_browser_fetches_in_advance_does_not_use_a_link_up(san: Path) -> 
         assert stranger.call("GET", path, headers=PAGE).status == 200
 
 
+def test_a_second_link_opened_from_a_mail_leaves_the_first_one_valid(alice: Client) -> None:
+    """Another site's page leads there, so the browser kept the cookie back, and lost it."""
+    jobs = [_job(alice), _job(alice, 3)]
+    links = [alice.call("POST", f"/api/v1/jobs/{job}/link", {}).json()["path"] for job in jobs]
+    reader = alice.as_("")
+    for link in links:
+        # As a browser does it: first without cookies, then from this site's own page, with them.
+        bare = alice.as_("")
+        led = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site"}
+        answer = bare.call("GET", f"/{link}", headers=led)
+        assert f"url={link.rpartition('/')[2]}" in answer.body.decode()
+        assert not bare.cookies
+        assert (
+            reader.call("GET", f"/{link}", headers={**led, "Sec-Fetch-Site": "same-origin"}).status
+            == 200
+        )
+    for job in jobs:
+        assert reader.call("GET", f"/api/v1/jobs/{job}").status == 200
+
+
 def _job(client: Client, pages: int = 2) -> str:
     upload = client.upload(pdfs.build(pdfs.numbered(pages)))
     return str(client.call("POST", f"/api/v1/uploads/{upload}/complete", {}).json()["job"])

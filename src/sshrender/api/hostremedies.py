@@ -319,7 +319,7 @@ def _protocol(problem: Problem) -> list[Remedy]:
         Remedy("try", problem.ssh.ssh("echo in", "-n")),
         Remedy(
             "note",
-            "that has to print the word in, and nothing else; if not, look for exec, exit and output in"
+            "that has to print the word in, and nothing else; look for exec, exit, read and output in"
             " the start-up file of the shell there (~/.bashrc), and for command= in authorized_keys",
         ),
     ]
@@ -332,6 +332,11 @@ def _space(problem: Problem) -> list[Remedy]:
 
 def _clock(problem: Problem) -> list[Remedy]:
     return [Remedy("try", problem.there("timedatectl"))]
+
+
+def _picture(problem: Problem) -> list[Remedy]:
+    program = problem.host.ghostscript if problem.host else "gs"
+    return [Remedy("try", problem.there(f"{shlex.quote(program)} -q -dNODISPLAY -c quit"))]
 
 
 _Find = Callable[[Problem], list[Remedy]]
@@ -367,5 +372,5 @@ _BY_SSH = frozenset(
 )
 """Refusals that only a host has that is reached by ssh."""
 
-_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock}
+_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock, "picture": _picture}
 """Checks that a usable host may fail: warnings."""

@@ -60,7 +60,10 @@ def _is_text(value: object) -> bool:
 
 
 def _is_checked(info: Any) -> bool:
-    """Return whether typer looks at the file of a path."""
+    """Return whether typer has to look at the file of a path.
+
+    It looks also where it checks nothing, which on a dead file server never ends.
+    """
     is_any = info.file_okay and info.dir_okay
     return not is_any or info.exists or info.readable or info.writable or info.resolve_path
 

@@ -95,16 +95,24 @@ class LinkClosed(Exception):
         # tcsh ends with status 1, and says this.
         return self.has_no_program or (self.status == 1 and words.endswith(": Command not found."))
 
+    def _is_python_2(self, words: str) -> bool:
+        # It has no option -I, and says how to see those that it has.
+        return self.status == 2 and "python -h" in words
+
     def _runs_another(self, words: str) -> bool:
-        """Return whether another program was sent the runner: a shell (payload.py), or Python itself."""
-        return self.status == OTHER_SHELL or (self.status == 1 and "in file <stdin>" in words)
+        """Return whether something else got the runner or a part of it: a shell, or Python itself.
+
+        A start-up file that asks a question reads the first lines, and the loader lacks them.
+        """
+        return self.status == OTHER_SHELL or (self.status == 1 and words.startswith("SyntaxError:"))
 
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
         # Only an administrator can change what another program is started by.
         if self._runs_another(words):
             return Refusal.PROTOCOL
-        return Refusal.NO_PYTHON if self.lacks_program(words) else Refusal.UNREACHABLE
+        lacks = self.lacks_program(words) or self._is_python_2(words)
+        return Refusal.NO_PYTHON if lacks else Refusal.UNREACHABLE
 
     def reason_on(self, host: str, program: str, words: str = "") -> str:
         """Return why a runner did not start, for the administrator.
@@ -117,8 +125,10 @@ class LinkClosed(Exception):
         if self._runs_another(words):
             return (
                 "the runner did not start: a start-up file (~/.bashrc) or a forced command"
-                " (authorized_keys) starts another shell or program in its place"
+                " (authorized_keys) starts another shell or program in its place, or reads its input"
             )
+        if self._is_python_2(words):
+            return f"{program} on {host} is Python 2"
         if not self.lacks_program(words):
             if words:
                 return f"the runner did not start (exit code {self.status}); the host says: {words}"

@@ -80,6 +80,7 @@ _COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 # in the place of the command, and it would run what follows, the packed modules included, as commands.
 # The first line ends it, and the third ends tcsh, where a builtin in quotes is none. fish does not run
 # what it cannot read to its end.
+BEGINNING = f'"exit" "{OTHER_SHELL}"\n'.encode("ascii")
 _LOADER = """"exit" "{shell}"
 \"\"\" "
 exit {shell}
@@ -122,7 +123,7 @@ start({marker!r}, {silence!r})
 PYTHON_RUNS = 96
 """The exit status of the test below where Python runs it."""
 
-TEST = f'"exit" "{OTHER_SHELL}"\nraise SystemExit({PYTHON_RUNS})\n'.encode("ascii")
+TEST = BEGINNING + f"raise SystemExit({PYTHON_RUNS})\n".encode("ascii")
 """In the loader's place: ends at once, in Python as in a shell that reads its input to the end."""
 
 
@@ -179,7 +180,7 @@ _parsing = threading.Lock()
 ("AST constructor recursion depth mismatch", gh-106905) when two of them parse at the same time."""
 
 
-# About 50 KiB, the same for all hosts of a run.
+# About 55 KiB, the same for all hosts of a run.
 @functools.cache
 def _body(is_far: bool = True) -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}

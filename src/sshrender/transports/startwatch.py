@@ -12,6 +12,7 @@ import threading
 import time
 from typing import Protocol
 
+from sshrender.transports import payload
 from sshrender.transports.interface import OTHER_SHELL, HostFiles, Link, LinkClosed
 
 PATIENCE = 5.0
@@ -50,12 +51,13 @@ class WatchedLink:
 
     def _watch(self, data: bytes) -> None:
         seen = self._tail + data
-        # The marker may arrive in two pieces.
-        self._tail = seen[-len(self._mark) :]
+        # Both may arrive in two pieces.
+        self._tail = seen[-max(len(self._mark), len(payload.BEGINNING)) :]
         self._has_begun = self._mark in seen
         if self._has_begun:
             return
-        if self._is_replaced:
+        # What repeats its input (cat) is no Python.
+        if self._is_replaced or payload.BEGINNING in seen:
             raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
         if self._test is None and time.monotonic() - self._since > PATIENCE:
             # In a thread, as the loader may speak meanwhile.
@@ -63,9 +65,8 @@ class WatchedLink:
             self._test.start()
 
     def _run_test(self) -> None:
-        # 0 is the end of a program that repeats or drops its input (cat). Any other status may have a
-        # cause that is none for the runner, such as a limit on sessions.
-        self._is_replaced = self.inner.test(TEST_TIMEOUT) in (OTHER_SHELL, 0)
+        # Any other status may have a cause that is none for the runner, such as a limit on sessions.
+        self._is_replaced = self.inner.test(TEST_TIMEOUT) == OTHER_SHELL
 
     def write(self, data: bytes, timeout: float) -> None:
         """See Link.write."""

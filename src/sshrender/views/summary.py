@@ -13,7 +13,7 @@ from sshrender.views import hostwords, jobstats
 from sshrender.views.text import clean, clock_time, count, duration, on_pages
 
 MAX_LISTED = 20
-"""Failed or suspect pages that are listed; the others are only counted."""
+"""Failed or suspect pages, or hosts with problems, that are listed; the others are only counted."""
 
 MAX_FONTS = 5
 
@@ -34,9 +34,10 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for note in summary["notes"]:
         yield f"  document: {clean(note)}"
     yield from missing_fonts(summary["fonts_missing"])
-    for host in sorted(summary["hosts"], key=lambda host: hostwords.rank(host["state"])):
-        if _is_worth_a_line(host, summary):
-            yield _host(host)
+    hosts = [host for host in summary["hosts"] if _is_worth_a_line(host, summary)]
+    hosts.sort(key=lambda host: hostwords.rank(host["state"]))
+    yield from map(_host, hosts[:MAX_LISTED])
+    yield from _more(hosts, "host with a problem", "hosts with problems")
     if summary.get("stats"):
         yield from jobstats.lines(summary["stats"])
     yield from _error_line(summary, step)
@@ -234,6 +235,6 @@ def _host(host: Mapping[str, Any]) -> str:
     return f"  host {clean(host['name'])}{clean(state)}{failures}{reason}"
 
 
-def _more(items: Sequence[Any], noun: str) -> Iterator[str]:
+def _more(items: Sequence[Any], noun: str, plural: str = "") -> Iterator[str]:
     if len(items) > MAX_LISTED:
-        yield f"  and {count(len(items) - MAX_LISTED, 'more ' + noun)}"
+        yield f"  and {count(len(items) - MAX_LISTED, f'more {noun}', plural and f'more {plural}')}"

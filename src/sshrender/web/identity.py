@@ -251,6 +251,11 @@ class Authenticator:
         return _network(peer)
 
 
+def is_name(text: str) -> bool:
+    """Return whether a user of the web may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _network(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or the /64 that a line has (RFC 6177)."""
     # Some proxies name the port, too, which is another one for each connection.

@@ -20,8 +20,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
-from sshrender.web.refusals import Refused, not_found
-from sshrender.web.sanpool import OneThread, SanPool, T, Turns
+from sshrender.web.refusals import Refused, busy, not_found
+from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 from sshrender.web.watchedjob import READ_SECONDS, Watched
 
@@ -77,6 +77,8 @@ class Site:
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
+    opening: SanPool = field(default_factory=lambda: SanPool(4, None))
+    """Begins to follow jobs. A request waits for five seconds; what took longer is not lost."""
     downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
@@ -120,9 +122,12 @@ class Site:
                 found = await self._follow(name)
             except UserError as error:
                 raise (_no_job(name) if error.code == ExitCode.USAGE else error) from None
-        # Before its journal is read: others have no work done by asking for it.
+        # Before its journal is read: others have no work done by asking for it. Read again, because
+        # attributes that were damaged for a moment have no owner.
         if not person.may_see(name, found.feed.owner):
-            raise _no_job(name)
+            owner = await self.pool.run(found.feed.read_owner)
+            if not person.may_see(name, owner):
+                raise _no_job(name)
         if name in self._feeds:
             self._feeds.move_to_end(name)
         try:
@@ -133,6 +138,8 @@ class Site:
                 raise _no_job(name) from None
             raise
         self._keep_few(name)
+        if not person.may_see(name, found.feed.owner):
+            raise _no_job(name)
         return found
 
     def _keep_few(self, name: str) -> None:
@@ -157,11 +164,13 @@ class Site:
         if making is None:
             making = self._making[name] = asyncio.create_task(self._make(name))
             making.add_done_callback(partial(self._made, name))
-        # Shielded: the one who asked first may go away.
-        return await asyncio.shield(making)
+        # All wait for the same work. It goes on without them, and the next request finds what it made.
+        if not (await asyncio.wait({making}, timeout=ANSWER_TIMEOUT))[0]:
+            raise busy()
+        return making.result()
 
     async def _make(self, name: str) -> Watched:
-        feed = await self.pool.run(JobFeed, self.san, name)
+        feed = await self.opening.run(JobFeed, self.san, name)
         found = self._feeds[name] = Watched(feed, self.pool, self.long)
         return found
 

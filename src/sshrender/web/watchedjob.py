@@ -23,8 +23,9 @@ REST_INTERVAL = 2.0
 COMMENT_INTERVAL = 15.0
 """Seconds without a message after which a comment is sent: proxies close silent connections."""
 
-READ_SECONDS = 20.0
-"""Seconds that a request waits for the first reading of a journal: proxies wait for 30 to 60."""
+READ_SECONDS = 15.0
+"""Seconds that a request waits for the first reading of a journal. Proxies wait for 30 to 60, and a page
+takes a stream that is silent for 20 (assets/job.js) for one that a proxy keeps back."""
 
 
 class StillReading(Refused):

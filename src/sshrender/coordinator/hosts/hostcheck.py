@@ -140,7 +140,7 @@ def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
 
 def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterator[HostReport]:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    links = ConnectionPool(hosts, "hosts", inbox)
+    links = ConnectionPool(hosts, "hosts", inbox, is_check=True)
     waiting = {setup.plan.name: (setup, links.take(setup)) for setup in hosts}
     for setup, link in waiting.values():
         link.send(
@@ -284,7 +284,9 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
     ]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), _encoder(hello)]
     checks.append(_mutool(hello))
-    checks.append(Check("picture", None))
+    # Without it nothing can be compared, and compare() leaves this as it is.
+    fails = not hello.canary and "its Ghostscript did not render the test page"
+    checks.append(Check("picture", False if fails else None, fails or ""))
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
 

@@ -196,6 +196,6 @@ def _closed(data: bytes) -> LinkClosed:
     try:
         fields = json.loads(data)
         status, reason = fields["status"], str(fields["reason"])[:300]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return LinkClosed("the holder of the allocation reports an end that cannot be read")
     return LinkClosed(reason, status if isinstance(status, int) else None)

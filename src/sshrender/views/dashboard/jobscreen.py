@@ -35,7 +35,7 @@ REFRESH = 2.0
 
 # Columns with a number are left out first where the list is narrow; the last one takes the rest.
 _JOBS = (
-    Column("job", max_width=32),
+    Column("job", max_width=32, keeps_end=True),
     Column("state", max_width=11),
     Column("pages", is_right=True),
     Column("problems", min_list_width=60, is_right=True),
