@@ -71,12 +71,21 @@ PAGE = (
     Step(
         "coordinator.workers.verifier",
         "coordinator.loop",
-        "verifies, publishes and delivers, in threads",
+        "takes the page in a thread, tries again what is not visible yet, flushes",
     ),
     Step(
-        "job.verification.verify", "coordinator.workers.verifier", "checks the file, in a child process"
+        "coordinator.workers.pagedelivery",
+        "coordinator.workers.verifier",
+        "verifies, publishes and delivers the page",
     ),
-    Step("job.output.publish", "coordinator.workers.verifier", "gives it its final name in `pages/`"),
+    Step(
+        "job.verification.verify",
+        "coordinator.workers.pagedelivery",
+        "checks the file, in a child process",
+    ),
+    Step(
+        "job.output.publish", "coordinator.workers.pagedelivery", "gives it its final name in `pages/`"
+    ),
     Step("coordinator.loop", "coordinator.workers.verifier", "takes the result from its queue", "queue"),
     Step(
         "coordinator.journalrecorder",

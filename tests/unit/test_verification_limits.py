@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sshrender.coordinator.workers import verifier as verifier_module
+from sshrender.coordinator.workers import pagedelivery
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.storageprobe import StorageProbe
 from sshrender.coordinator.workers.verificationqueue import VerificationQueue
@@ -294,7 +294,7 @@ def test_threads_are_added_while_pages_arrive_faster_than_they_are_verified(
         raise VerificationFailed(str(path))
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
-    monkeypatch.setattr(verifier_module, "open_page", wait)
+    monkeypatch.setattr(pagedelivery, "open_page", wait)
     made = Verifier(_Sizes(), lambda: None, lambda result: None)
     try:
         for page in range(12):
@@ -469,13 +469,15 @@ def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> N
         last = _task(tmp_path, "present", 1, _expected("png16m"))
         last.work.write_bytes(_png(ROWS))
         verifier.submit(last)
-        # Those that are absent may be told of first.
-        while all(isinstance(result, Waits) for result in results):
+        while not any(isinstance(result, Verified) for result in results):
             assert threading.active_count() <= before + MAX_THREADS
             time.sleep(0.02)
     finally:
         verifier.stop()
-    assert [type(each) for each in results if not isinstance(each, Waits)] == [Verified]
+    # On a busy machine the absent pages may be announced, or given up, before the last is verified.
+    assert [result for result in results if not isinstance(result, Waits | Rejected)] == [
+        result for result in results if isinstance(result, Verified) and result.task == last
+    ]
 
 
 def test_hosts_are_verified_in_turns(tmp_path: Path) -> None:

@@ -50,12 +50,9 @@ class _Plain:
         return self._by_typer(value, param, ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        # None: get_runtime_param() makes typer's own reader.
+        # None: get_runtime_param() makes typer's own reader, which stays.
         param._runtime_param = None
-        try:
-            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
-        finally:
-            param._runtime_param = self
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
 def _is_text(value: object) -> bool:

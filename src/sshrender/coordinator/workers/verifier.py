@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from functools import partial
 
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.pagedelivery import PageDelivery, PageSizes
 from sshrender.coordinator.workers.verificationqueue import VerificationQueue
 from sshrender.coordinator.workers.verificationresults import (
     RETRY_INTERVAL,
@@ -41,7 +41,6 @@ from sshrender.job.output import publish
 from sshrender.job.output.outputclaim import OutputLost
 from sshrender.job.verification.errors import Unreadable, VerificationFailed
 from sshrender.job.verification.process import Verifications
-from sshrender.job.verification.verify import Expected, PageImage, open_page
 from sshrender.storage.primitives import VISIBLE_TIMEOUT
 
 THREADS = 2
@@ -63,30 +62,6 @@ ANNOUNCE_AFTER = 5.0
 
 MAX_TRIES_PER_SECOND = 50
 """Tries for invisible files of one host: each is a request to the file server."""
-
-MAX_REPLACEMENTS = 3
-"""Times that something in the place of a published page is removed before the storage counts as
-failed."""
-
-
-class _Published(NamedTuple):
-    """A published page in ``pages/``, open. The caller closes the descriptor."""
-
-    descriptor: int
-    image: PageImage
-    doubt: str = ""
-    is_copy: bool = False
-    was_taken: bool = False
-
-
-class PageSizes(Protocol):
-    """The page sizes that the document states (document/reading.py)."""
-
-    def box(self, page: int) -> tuple[float, float] | None:
-        """Return width and height in points; None if they are not known."""
-
-    def is_sound(self) -> bool:
-        """Return whether the document could be read without repairs."""
 
 
 class Verifier:
@@ -153,15 +128,8 @@ class Verifier:
         with self._lock:
             if len(self._workers) >= most:
                 return
-            worker = _Worker(
-                self._queue,
-                self._reading,
-                self._fence,
-                self._post,
-                self._folders,
-                self._limit,
-                self._name_wait,
-            )
+            delivery_of = partial(PageDelivery, self._reading, self._fence, self._limit)
+            worker = _Worker(self._queue, self._post, self._folders, self._name_wait, delivery_of)
             name = f"verifier {len(self._workers)}"
             thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
             # RuntimeError: the limit of threads. The threads that run go on.
@@ -176,26 +144,21 @@ class Verifier:
 
 
 class _Worker:
-    """The work of one thread."""
+    """The work of one thread. ``delivery_of``: makes what handles its pages; it is given ``on_slow``."""
 
     def __init__(
         self,
         queue: VerificationQueue[VerificationTask],
-        reading: PageSizes,
-        fence: Callable[[], None],
         post: Callable[[Result | SyncRefused | Waits], None],
         folders: Folders,
-        limit: int | None,
         name_wait: float,
+        delivery_of: Callable[[Callable[[], None]], PageDelivery],
     ) -> None:
-        self._folders = folders
         self._queue = queue
-        self._reading = reading
-        self._fence = fence
         self._post = post
-        self._limit = limit
+        self._folders = folders
         self._name_wait = name_wait
-        self._verifications = Verifications()
+        self._delivery = delivery_of(self._on_slow)
         self._unflushed: list[Verified] = []
         self._relieve: Callable[[], None] = lambda: None
 
@@ -216,16 +179,16 @@ class _Worker:
                 self._flush()
         # Pages that were published and not flushed yet are reported even at the end.
         self._flush()
-        self._verifications.stop()
+        self._delivery.stop()
 
     def cancel(self) -> None:
         """End the process that reads a file for this thread; called by another thread."""
-        self._verifications.cancel()
+        self._delivery.cancel()
 
     def _attempt(self, task: VerificationTask) -> Result | None:
         """Return the result of a page; None if its file is not visible yet and it was queued again."""
         try:
-            return self._verify_and_deliver(task)
+            return self._delivery.handle(task)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             return self._explain(task, error)
 
@@ -327,147 +290,6 @@ class _Worker:
         self._flush()
         self._relieve()
 
-    def _verify_and_deliver(self, task: VerificationTask) -> Verified:
-        """Verify, publish and deliver a page. May be called again after any error.
-
-        Raises FileNotFoundError, VerificationFailed, OSError, LeaseLost or DocumentReplaced.
-        """
-        # Before the file is opened: so large a file is not even read.
-        if self._limit is not None and (task.expected.bytes or 0) > self._limit:
-            raise VerificationFailed(f"{task.expected.bytes} bytes are more than a page may have")
-        found = self._publish(task)
-        copies = [task.final] if found.is_copy else []
-        try:
-            copies += _deliver(found, task)
-            # Bounded: a host could replace the file for as long as the run lasts.
-            for _ in range(MAX_REPLACEMENTS):
-                other = self._other(found, task)
-                if other is None:
-                    break
-                # The one that is replaced is closed at once; ``finally`` closes the last.
-                os.close(found.descriptor)
-                found = other
-                copies += _deliver(found, task)
-                # After the delivery of another's page: if the lease is lost, the other coordinator
-                # repeats it.
-                self._fence()
-        finally:
-            os.close(found.descriptor)
-        return Verified(task, found.image, found.doubt, tuple(copies), found.was_taken)
-
-    def _other(self, found: _Published, task: VerificationTask) -> _Published | None:
-        """Return the page that replaced this one meanwhile, to deliver it instead; None if none did.
-
-        Needs no lease: if another coordinator has the job by now, this repairs what was delivered over
-        its page.
-        """
-        page = publish.other_in_place(found.descriptor, task.final, found.image.sha256)
-        if page is None:
-            return None
-        try:
-            image, doubt = self._verify(page, task, task.expected._replace(bytes=None, sha256=None))
-        # BaseException: the descriptor must not stay open, whatever ends the thread's work.
-        except BaseException as failed:
-            os.close(page)
-            if isinstance(failed, VerificationFailed):
-                return None
-            raise
-        return _Published(page, image, doubt, was_taken=True)
-
-    def _publish(self, task: VerificationTask) -> _Published:
-        try:
-            attempt = open_page(task.work)
-        except FileNotFoundError:
-            # After a storage failure, an earlier try may have published the page already.
-            if (found := self._published(task, task.expected)) is None:
-                raise
-            return found
-        try:
-            image, doubt = self._verify(attempt, task, task.expected)
-            for _ in range(MAX_REPLACEMENTS):
-                # Before each publication, as the verification may have taken long.
-                self._fence()
-                try:
-                    page, is_copy = publish.publish(attempt, task.work, task.final, image.sha256)
-                    return _Published(page, image, doubt, is_copy)
-                except publish.PageTaken:
-                    if (found := self._give_way(task)) is not None:
-                        return found
-            raise OSError(
-                errno.EBUSY,
-                "a file under a page's name was removed, and reappears",
-                str(task.final),
-            )
-        finally:
-            os.close(attempt)
-
-    def _give_way(self, task: VerificationTask) -> _Published | None:
-        """Return the page that was published before: by another attempt, or a coordinator thought dead.
-
-        None if what has its name is no page and was removed: no host is charged.
-        """
-        seen = publish.identity(task.final)
-        found = self._published(task, task.expected._replace(bytes=None, sha256=None))
-        if found is None:
-            self._fence()
-            _clear(task.final, seen)
-            return None
-        with contextlib.suppress(OSError):
-            # The attempt's own file is not needed; work/ is cleared at the end anyway.
-            task.work.unlink()
-        return found._replace(was_taken=True)
-
-    def _published(self, task: VerificationTask, expected: Expected) -> _Published | None:
-        """Return the verified page in ``pages/``; None if there is none.
-
-        Raises OSError if the storage fails.
-        """
-        try:
-            page = open_page(task.final)
-        except (FileNotFoundError, VerificationFailed):
-            return None
-        try:
-            image, doubt = self._verify(page, task, expected)
-            self._fence()
-            owned = publish.own(page, task.final, image.sha256)
-            return _Published(
-                owned, image, doubt, is_copy=True
-            )  # flushed again: its publisher may have crashed before
-        except VerificationFailed:
-            return None
-        finally:
-            os.close(page)
-
-    def _verify(self, page: int, task: VerificationTask, expected: Expected) -> tuple[PageImage, str]:
-        """Verify against the page size that the document states, or that Ghostscript reported.
-
-        The latter only if the document is damaged, so that its own statement may be wrong.
-        """
-        box = self._reading.box(task.page) if expected.is_sized else None
-        if box is None:
-            return self._check(page, expected), ""
-        try:
-            return self._check(page, expected._replace(box=box)), ""
-        except VerificationFailed as failed:
-            if self._reading.is_sound() or expected.box is None:
-                # A sound document states its sizes reliably: then the image is wrong.
-                raise
-            return self._check(page, expected), str(failed)
-
-    def _check(self, page: int, expected: Expected) -> PageImage:
-        return self._verifications.verify(page, expected, self._limit, self._on_slow)
-
-
-def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
-    """Deliver a page; return the copies to flush. Raises VerificationFailed or OutputFailed."""
-    try:
-        is_copy = task.claim.deliver(found.descriptor, task.target, found.image.sha256)
-    except FileNotFoundError:
-        raise OutputFailed(errno.ENOTDIR, "the folder is gone", str(task.target)) from None
-    except OSError as error:
-        raise OutputFailed.at(task.target, error) from error
-    return [task.target] if is_copy else []
-
 
 def _missing_folder(task: VerificationTask) -> str:
     """Return which folder of the job a user removed; empty while both are there.
@@ -480,14 +302,3 @@ def _missing_folder(task: VerificationTask) -> str:
             if not folder.exists():
                 return f"{SAN}: {folder}: the folder is gone"
     return ""
-
-
-def _clear(final: Path, seen: publish.Identity | None) -> None:
-    """Remove what has a page's name.
-
-    Raises OSError, but not FileNotFoundError, which would be taken for the absence of the host's file.
-    """
-    try:
-        publish.remove(final, seen)
-    except FileNotFoundError:
-        raise OSError(errno.ENOTDIR, "the folder of the pages is gone", str(final)) from None
