@@ -9,10 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning, lastresort, startlimits
-from sshrender.errors import ExitCode, UserError, cpu_limit_reached, limit_reached
+from sshrender.errors import ExitCode, UserError, cpu_limit_reached, ended_with, limit_reached
 
 try:
-    from sshrender.cli import jsonresult, streams
+    from sshrender.cli import jsonresult, statusline, streams
 except (ImportError, MemoryError, OSError) as failed:  # a limit leaves no room even for these
     os._exit(lastresort.say_what_is_left(failed))
 
@@ -52,6 +52,7 @@ def _within_limits() -> int:
     startlimits.limit_reservations()
     startlimits.leave_time_to_stop()
     streams.raise_on_cpu_limit()
+    statusline.answer(lambda: f"sshrender {_command()}: running")
     _hurry()
     if jsonresult.is_wanted():
         streams.raise_on_signals()
@@ -145,14 +146,15 @@ def _interrupted(number: int) -> int:
         error = cpu_limit_reached()
         jsonresult.put_error(error.what, error.hint, 128 + number)
         return 128 + number
-    what = f"ended by signal {number} ({signal.Signals(number).name})"
-    jsonresult.put_error(what, "run the same command again", 128 + number)
+    jsonresult.put_error(ended_with(128 + number), "run the same command again", 128 + number)
     return 128 + number
 
 
 def _usage(error: typer.TyperException) -> UserError:
     """Return an error of the command line in the form of all other errors."""
-    what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
+    from sshrender.cli import values
+
+    what = values.refusal(error) or "an argument is missing"
     context = getattr(error, "ctx", None)
     command = "sshrender"
     if context is not None:  # its first words are how Python was called

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import signal
 
 
 class ExitCode(enum.IntEnum):
@@ -52,6 +53,15 @@ SEVERITY = (
 def most_severe(codes: list[ExitCode]) -> ExitCode:
     """Return the exit code for these outcomes; OK if there are none."""
     return max(codes, key=SEVERITY.index, default=ExitCode.OK)
+
+
+def ended_with(code: int) -> str:
+    """Say in words how a program ended of which nothing but its exit code is known."""
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return f"ended with exit code {code}"
+    return f"ended by signal {code - 128} ({name})"
 
 
 CPU_LIMIT = "the limit on CPU time was reached (RLIMIT_CPU, ulimit -t)"

@@ -77,7 +77,7 @@ def test_every_refusal_has_a_command_that_reaches_the_host_as_a_run_does(
     ("refusal", "keys", "shown"),
     [
         (Refusal.SAN, {}, 'or: san = "/where/the/host/sees/it" for bigiron in hosts.toml'),
-        (Refusal.PROTOCOL, {}, "note: that has to print nothing"),
+        (Refusal.PROTOCOL, {}, "note: that has to print the word in, and nothing else"),
         (Refusal.PICTURE, {}, "or: use it nevertheless: render with --mixed"),
         (Refusal.NO_SANDBOX, {}, 'or: sandbox = "none" for bigiron'),
         (Refusal.FILES, {"san": False}, "try: sftp -o HostName=10.0.0.9 bigiron"),

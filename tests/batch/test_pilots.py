@@ -12,7 +12,7 @@ import pytest
 
 from tests import pdfs
 from tests.batch.conftest import Batch, Paced
-from tests.batch.pooljob import require_plain
+from tests.batch.pooljob import PoolJob, require_plain
 from tests.conftest import PROGRAM, Run
 from tests.stretch import wait_until
 
@@ -150,6 +150,25 @@ def test_pilots_that_wait_are_shown_and_cancelled_with_their_job(
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
     process.communicate(timeout=60)
     assert batch.calls("qdel")
+    batch.require_empty()
+
+
+@pytest.mark.matrix
+def test_pilots_of_two_jobs_share_a_node(batch: Batch, home: Path, paced: Paced) -> None:
+    paced(0.3)
+    batch.configure(slots=2)
+    batch.write(pilots=1)
+    documents = [pdfs.write(home / f"{count}.pdf", pdfs.numbered(count)) for count in (30, 31)]
+    processes = [_start(batch, each, "-o", each.stem) for each in documents]
+    for process, document in zip(processes, documents, strict=True):
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert len(list((home / document.stem).glob("*.png"))) == int(document.stem)
+    assert len(batch.calls("qsub")) == 2
+    hosts = {
+        path.parent: PoolJob(path.parent).hosts() for path in (home / "san").glob("*/journal.jsonl")
+    }
+    assert sorted(map(sorted, hosts.values())) == [["torque:0_0"], ["torque:1_0"]]
     batch.require_empty()
 
 

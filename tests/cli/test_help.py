@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import redirect_stdout
 from io import StringIO
@@ -47,6 +48,12 @@ def test_option_variable_and_help_come_from_the_declaration(declared: Declared) 
         assert found.envvar == declared.variable
         assert found.help.replace("\\[", "[") == declared.help_text(command)
         assert found.rich_help_panel == declared.panel
+
+
+def test_every_option_of_render_has_a_variable() -> None:
+    for name, found in _parameters("render").items():
+        if name not in ("help", "pdf", "documents") and found.param_type_name == "option":
+            assert found.envvar == f"SSHRENDER_{found.opts[0].strip('-').replace('-', '_').upper()}"
 
 
 @pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)
@@ -145,3 +152,26 @@ def _help(*command: str) -> str:
         patch.setenv("COLUMNS", "200")
         TREE.main([*command, "--help"], prog_name="sshrender", standalone_mode=False)
     return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("status", ["--san", "/dead/san"]),
+        ("render", ["-o", "/dead/out", "--san", "/dead/san", "/dead/a.pdf"]),
+    ],
+)
+def test_no_folder_of_the_command_line_is_looked_at_while_options_are_read(
+    monkeypatch: pytest.MonkeyPatch, command: str, words: list[str]
+) -> None:
+    """On a file server that is gone the look would never end; the program's own looks do."""
+    looked_at, stat = [], os.stat
+
+    def noted(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        looked_at.append(str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", noted)
+    context = TREE.commands[command].make_context(command, words)
+    assert context.params["san"] == Path("/dead/san")
+    assert not [path for path in looked_at if path.startswith("/dead")]

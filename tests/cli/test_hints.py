@@ -7,10 +7,13 @@ shell is given all that is no command of ours. tests/house/test_hints.py knows e
 from __future__ import annotations
 
 import errno
+import io
+import json
 import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ from sshrender.coordinator.storageerrors import storage_error
 from sshrender.document.facts import changed_meanwhile
 from sshrender.errors import UserError, limit_reached
 from sshrender.views import summary
+from sshrender.views.reporter import Reporter
 from tests import pdfs
 from tests.conftest import Run
 from tests.house.hints import command_of
@@ -321,6 +325,8 @@ SUMMARY = {
 FAILED = {"page": 7, "kind": "timeout", "reason": "x", "attempts": 1, "hosts": ["n"]}
 REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures": 0}
 
+DRAINED = {**REFUSED, "state": "drained"}
+
 
 @pytest.mark.parametrize(
     ("changes", "step"),
@@ -329,6 +335,8 @@ REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures
         ({"exit_code": 130}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 3, "failed_pages": [FAILED]}, "sshrender why 'a b-12345678' --page 7"),
         ({"exit_code": 4}, "sshrender hosts"),
+        ({"exit_code": 4, "hosts": [DRAINED]}, "sshrender undrain n"),
+        ({"exit_code": 4, "hosts": [DRAINED, REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),
@@ -341,8 +349,49 @@ def test_a_failed_run_ends_with_the_next_step(changes: dict[str, object], step: 
     if step:  # for a mail from cron, too
         assert list(summary.brief({**SUMMARY, **changes}))[-1] == f"hint: {step}"
     lines = list(summary.lines({**SUMMARY, **changes}))
+    # A signal is no error of the run.
+    code = int(str({**SUMMARY, **changes}["exit_code"]))
+    is_error = bool(step) and 0 < code < 128
+    assert sum(line.startswith("sshrender: error: ") for line in lines) == is_error
     assert [line for line in lines if line.startswith("hint: ")] == ([f"hint: {step}"] if step else [])
     assert not step or _parsed(step) == ""
+
+
+@pytest.mark.parametrize(
+    ("result", "what"),
+    [
+        ({**SUMMARY, "reason": "the deadline passed"}, "the deadline passed"),
+        ({"exit_code": 143}, "ended by signal 15 (SIGTERM)"),
+        ({"exit_code": 4}, "ended with exit code 4"),
+        (
+            {"exit_code": 3, "jobs": [{"job": "a-1", "exit_code": 0}, {**SUMMARY, "exit_code": 3}]},
+            "a b-",
+        ),
+    ],
+)
+def test_every_failure_is_said_in_words(result: dict[str, object], what: str) -> None:
+    assert summary.failure(result)[0].startswith(what)
+
+
+def test_the_summary_for_programs_has_the_error_and_a_hint_that_works_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sshrender", "render", "a.pdf", "--san", "/b"])
+    stream = io.StringIO()
+    Reporter(stream, progress="jsonl", complete=hintcommands.complete).summary(SUMMARY, 10)
+    event = json.loads(stream.getvalue())
+    assert event["error"] == "4 pages missing"
+    assert event["hint"] == "sshrender resume 'a b-12345678' --san /b"
+
+
+def test_a_hint_of_a_job_s_own_process_gets_the_options_of_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sshrender", "coordinate", "--san", "/b"])
+    line = "a-1: hint: sshrender why a-1 --page 7"
+    assert hintcommands.in_line_of_job(line) == f"{line} --san /b"
+    for other in ("a-1: sshrender status", "a-1: page 7 failed: no hint: sshrender status"):
+        assert hintcommands.in_line_of_job(other) == other
 
 
 def test_a_render_that_fails_prints_the_next_step_and_that_shows_the_cause(

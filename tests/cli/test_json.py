@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 import sshrender.__main__ as program
-from sshrender.cli import jsonresult, streams
+from sshrender.cli import jsonresult, statusline, streams
 from sshrender.cli.app import app
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import resultschema
@@ -288,3 +288,75 @@ def test_init_checks_what_it_was_told(command: Command, home: Path) -> None:
     assert found["exit_code"] == 0, "the inventory is written whatever the check finds"
     assert ("problem" in found) or found["hosts"][0]["state"] in ("lost", "refused")
     assert "hosts" not in command("init", *words, "--force", "--no-check").object_of("init")
+
+
+def test_a_name_that_is_empty_is_no_prefix_of_an_only_job(command: Command, job: str) -> None:
+    """As in ``sshrender cancel "$JOB"``, where the variable is not set."""
+    for words in (("cancel", ""), ("clean", ""), ("status", ""), ("drain", ""), ("undrain", ",")):
+        answer = command(*words, "--json")
+        assert (answer.code, "hint: " in answer.stderr) == (2, True), words
+    assert command("status", job, "--json").object_of("status")["state"] == "held"
+
+
+def test_values_that_typer_reads_are_refused_in_our_words(
+    command: Command, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        command("why", job, "--page", "x")
+        .stderr.splitlines()[0]
+        .endswith("--page: must be a whole number")
+    )
+    assert "must be at least 1" in command("coordinate", "--jobs", "0").stderr
+    monkeypatch.setenv("SSHRENDER_STRICT", "maybe")
+    assert "SSHRENDER_STRICT: must be true or false" in command("render", "two.pdf").stderr
+
+
+def test_an_option_counts_more_than_the_variable_in_the_form_of_errors(
+    command: Command, san: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHRENDER_PROGRESS", "jsonl")
+    for words in (("--progress", "plain"), ("--progress=jsonl", "--progress=plain")):
+        assert command("render", "--zzz", *words).stderr.startswith("sshrender: error: "), words
+    assert json.loads(command("render", "--zzz").stderr)["type"] == "error"
+
+
+def test_a_dry_run_can_be_set_by_a_variable(
+    command: Command, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHRENDER_DRY_RUN", "1")
+    assert command("cancel", job).code == 0
+    assert command("clean", job, "--json").object_of("clean")["dry_run"]
+    assert command("render", "one.pdf", "-r", "20").stdout.count("(--dry-run)") == 1
+
+
+def test_hosts_that_cannot_be_used_are_an_error_beside_the_table(command: Command, job: str) -> None:
+    command("drain", "localhost")
+    answer = command("hosts")
+    assert (answer.code, "localhost" in answer.stdout) == (4, True)
+    error = ["sshrender: error: no host is usable", "hint: sshrender hosts -v"]
+    assert answer.stderr.splitlines() == error
+    answer = command("hosts", "--json")
+    assert answer.object_of("hosts")["error"] == "no host is usable"
+    assert answer.stderr.splitlines() == error
+
+
+@pytest.mark.parametrize("form", ["plain", "jsonl"])
+def test_usr1_is_answered_before_there_is_a_run(
+    command: Command, san: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """And by commands that have none."""
+    before = signal.getsignal(signal.SIGUSR1)
+    monkeypatch.setenv("SSHRENDER_PROGRESS", form)
+    monkeypatch.setattr(
+        "sshrender.api.jobreports.job_reports", lambda *_: signal.raise_signal(signal.SIGUSR1)
+    )
+    try:
+        statusline.answer(lambda: "sshrender status: running")
+        said = command("status", "--json").stderr.splitlines()[0]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    if form == "jsonl":
+        event = json.loads(said)
+        assert jsonschema.faults(event, SCHEMA["$defs"]["event"], SCHEMA) == []
+        said = event["text"]
+    assert said == "sshrender status: running"

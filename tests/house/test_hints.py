@@ -32,6 +32,7 @@ TYPED = {
     "ls {_place(named)}": SITUATIONS,
     "ls -ld {shlex.quote(str(document))}": SITUATIONS,
     "sshrender hosts": SITUATIONS,
+    "sshrender hosts -v": "tests/cli/test_json.py",
     "type more of the name; to list the jobs: sshrender status": SITUATIONS,
     "sshrender status": SITUATIONS,
     "sshrender cancel {shlex.quote(report.name)}": SITUATIONS,

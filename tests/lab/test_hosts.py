@@ -136,6 +136,32 @@ def test_asking_leaves_nothing_anywhere(farm: Farm) -> None:
     wait_until(lambda: not any(left()), 10, left)
 
 
+def test_a_ghostscript_that_cannot_render_is_a_warning(farm_factory: FarmFactory) -> None:
+    """Its version does not show that."""
+    farm = farm_factory(1)
+    farm["node1"].install("/usr/bin/gs", "#!/bin/sh\n[ $1 = --version ] && echo 10.00.0\n")
+    shown = _ask(farm).stdout
+    assert "picture: its Ghostscript did not render the test page" in shown
+    assert "'gs -q -dNODISPLAY -c quit'" in shown
+
+
+def test_what_a_host_allows_lacks_or_is_kept_from_is_seen(farm_factory: FarmFactory) -> None:
+    """An sshd with one cipher, which paramiko lacks; a host without /proc; a drained one."""
+    farm = farm_factory(3)
+    farm["node1"].sshd_config(Ciphers="chacha20-poly1305@openssh.com")
+    farm["node2"].exec("umount", "-l", "/proc", check=True)
+    hosts = str(farm.write_inventory())
+    assert farm.run([*PROGRAM[:-1], "drain", "node3", "--hosts", hosts]).returncode == 0
+    answer = _ask(farm)
+    rows = {line.split()[0]: line for line in answer.stdout.splitlines() if line.startswith("node")}
+    assert rows["node1"].split()[1] in ("idle", "busy")
+    assert rows["node2"].split()[1] == "refused"
+    assert "/proc/loadavg cannot be read" in rows["node2"]
+    assert "'head -1 /proc/loadavg'" in answer.stdout
+    assert rows["node3"].split()[1] == "drained"
+    assert f"    try: sshrender undrain node3 --hosts {hosts}" in answer.stdout
+
+
 LIMITS = {
     "as=50000000": "RLIMIT_AS, ulimit -v is 50000000, and a renderer needs 268435456",
     "nofile=16": "RLIMIT_NOFILE, ulimit -n is 16, and a renderer needs 32",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,14 +20,17 @@ import pytest
 
 from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
 from sshrender.coordinator.jobplan import HostSetup
+from sshrender.transports import startwatch
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.interface import ConnectFailed, FilesFailed, Link, Refusal, RunnerSpec
 from sshrender.transports.messages import Hello
+from sshrender.transports.openssh import OpensshLink
 from sshrender.transports.sshchoice import FABRIC, OPENSSH, ChosenTransport
 from sshrender.transports.sshconfig import Overrides
+from sshrender.transports.startwatch import WatchedLink
 from tests.lab.host import new_key
 from tests.lab.loopback import Loopback
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 CLIENTS = [FABRIC, OPENSSH]
 TIMEOUT = 60.0
@@ -110,24 +116,60 @@ FORCED = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("program", ["fish", "cat"])
+def test_a_program_that_reads_to_the_end_in_the_place_of_the_runner_is_found_out(
+    loopback: Loopback,
+    to_it: Overrides,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    client: str,
+    program: str,
+) -> None:
+    """What it reads never ends, so it would be waited for as long as for any hello."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed here")
+    monkeypatch.setattr(startwatch, "PATIENCE", 0.0)
+    with _forced(loopback, tmp_path, program) as key:
+        failed = _failure(replace(to_it, identity_file=str(key)), client)
+    assert failed.refusal is Refusal.PROTOCOL
+    assert "starts another shell or program in its place" in failed.reason
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("case", FORCED)
 def test_what_runs_in_the_place_of_the_runner_is_said(
     loopback: Loopback, to_it: Overrides, tmp_path: Path, client: str, case: str
 ) -> None:
     command, words = FORCED[case]
-    key = _key(tmp_path)
-    allowed = loopback.identity.parent / "home" / ".ssh" / "authorized_keys"
-    allowed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    allowed.write_text(f'command="{command}" {key.with_suffix(".pub").read_text()}')
-    try:
-        said = _reason(replace(to_it, identity_file=str(key)), client)
-    finally:
-        allowed.unlink()
+    with _forced(loopback, tmp_path, command) as key:
+        said = _failure(replace(to_it, identity_file=str(key)), client).reason
     assert "the runner did not start" in said
     assert words in said
 
 
-def _reason(overrides: Overrides, client: str) -> str:
+def test_a_signal_on_the_host_is_no_broken_connection(
+    loopback: Loopback, to_it: Overrides, tmp_path: Path
+) -> None:
+    with _forced(loopback, tmp_path, "kill -KILL $$") as key:
+        failed = _failure(replace(to_it, identity_file=str(key)), FABRIC)
+    assert failed.refusal is Refusal.UNREACHABLE
+    assert "ended by a signal" in failed.reason
+
+
+@contextlib.contextmanager
+def _forced(loopback: Loopback, folder: Path, command: str) -> Iterator[Path]:
+    """Give a key with which the host runs this command in the place of any other."""
+    key = _key(folder)
+    allowed = loopback.identity.parent / "home" / ".ssh" / "authorized_keys"
+    allowed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    allowed.write_text(f'command="{command}" {key.with_suffix(".pub").read_text()}')
+    try:
+        yield key
+    finally:
+        allowed.unlink()
+
+
+def _failure(overrides: Overrides, client: str) -> LinkFailed:
     """Return why the runner does not run: at once, or when its first answer is read."""
     spec = RunnerSpec("python3", "clients", secrets.token_hex(4), 20.0)
     setup = SimpleNamespace(
@@ -140,14 +182,14 @@ def _reason(overrides: Overrides, client: str) -> str:
     posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
     connection = HostConnection(cast("HostSetup", setup), spec.label, posted.put)
     connection.start()
-    failed = posted.get(timeout=TIMEOUT)
+    failed = posted.get(timeout=stretched(TIMEOUT))
     connection.close()
     connection.join(TIMEOUT)
     for thread in threading.enumerate():
         if thread.name == "close loopback":
             thread.join(TIMEOUT)
     assert isinstance(failed, LinkFailed)
-    return failed.reason
+    return failed
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -323,7 +365,8 @@ def test_what_an_interactive_ssh_is_told_does_not_keep_a_runner_away(
 ) -> None:
     Path(str(to_it.config_file)).write_text(lines)
     link = _connect(to_it)
-    assert type(link).__name__.lower().startswith("openssh") == (client == OPENSSH)
+    assert isinstance(link, WatchedLink)
+    assert isinstance(link.inner, OpensshLink) == (client == OPENSSH)
     link.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from sshrender.job.journal.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.views.dashboard.source import HostLine, JobFacts, JobLine, JobList, JobView, Listed
 from tests.entries import entry
@@ -209,6 +210,7 @@ class Watcher:
         self.source = job
         self.listed = listed
         self.stage = ""
+        self.told: Pause | None = None
         self.is_done = False
         self.interrupts = 0
 
@@ -223,6 +225,10 @@ class Watcher:
     def doing(self) -> str:
         """See Owner."""
         return self.stage
+
+    def pause(self) -> Pause | None:
+        """See Owner."""
+        return self.told
 
     def is_over(self) -> bool:
         """See Owner."""

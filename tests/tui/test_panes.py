@@ -6,12 +6,14 @@ import asyncio
 import re
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from textual._compositor import CompositorUpdate
 from textual.pilot import Pilot
 
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.dashboard import keyhints
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.dashboard.imagescreen import PageImageScreen, part
@@ -20,7 +22,7 @@ from sshrender.views.dashboard.keyline import KeyLine, PaneTabs
 from sshrender.views.dashboard.logrows import ALL, PROBLEMS_ALONE, PROBLEMS_FIRST, LogRows
 from sshrender.views.dashboard.navigation import PANES
 from sshrender.views.dashboard.palette import DashboardCommands
-from sshrender.views.dashboard.source import JobView
+from sshrender.views.dashboard.source import JobLine, JobView
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import JobModel
 from tests.tui.journals import (
@@ -486,13 +488,33 @@ def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> No
     assert listed.changed == [("a", "hold"), (flyer, "release"), (flyer, "cancel")]
 
 
+def test_a_pause_is_shown_though_a_full_disk_keeps_it_out_of_the_journal() -> None:
+    owner = Watcher(FakeJob(eventful(), 60))
+    since, until = "2026-11-23T08:00:00.000Z", "2026-11-23T08:05:00.000Z"
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        for told in (Pause("No space left on device", since, until), None):
+            owner.told = told
+            app._update()
+            await _settle(pilot)
+            for words in ("paused since", "waits until", "No space left on device"):
+                assert (words in _text(app)) is (told is not None)
+
+    _play(scene, owner=owner, size=(120, 24))
+
+
 def test_a_folder_that_does_not_answer_is_said_above_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = queue()
+    assert isinstance(owner.listed, FakeList)
+    long = JobLine("f", "the-annual-report-of-the-whole-company-0c0ffee0", "partial", 120, 118)
+    listed = owner.listed.listed
+    owner.listed.listed = replace(listed, jobs=(*listed.jobs[:4], long))
     monkeypatch.setattr("sshrender.views.dashboard.headline.HANG_TIMEOUT", 0.0)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         screen = app.screen
         assert isinstance(screen, JobScreen)
+        assert "the-annual-report-of-t…-0c0ffee0" in _text(app), "the digest tells jobs apart"
         assert "1 partial, 4.2 p…" in _text(app), "what has no room ends with an ellipsis"
         for _ in range(100):  # a reading of the timer may end in between
             screen._is_reading = True  # as while a reading hangs
@@ -529,8 +551,6 @@ def test_hostile_names_in_the_queue_stay_text() -> None:
     owner = queue()
     assert isinstance(owner.listed, FakeList)
     first = owner.listed.listed.jobs[0]
-    from dataclasses import replace
-
     evil = replace(first, name="[bold]x\x1b[31m", owner="\x1b]0;t\x07", note="[/]\x9b2J")
     owner.listed.listed = replace(owner.listed.listed, jobs=(evil,))
 

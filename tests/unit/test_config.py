@@ -92,6 +92,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("hosts = []", "hosts"),
         ('[[hosts]]\nname = "node[1"', "not a node set"),
         ('[[hosts]]\nname = "a"\n[[hosts]]\nname = "a"', "twice"),
+        ('[[hosts]]\nname = "n[1-4]"\n[[hosts]]\nname = "n2"', 'name = "n[1,3-4]"'),
         ('[[hosts]]\nname = "-oProxyCommand=x"', "no host name"),
         ('[[hosts]]\nname = "n[1-2]"\naddress = "10.0.0.1"', "one address cannot serve 2 hosts"),
         ('[[hosts]]\nname = "a"\nidle_below = 2.0', "above busy_above"),
@@ -150,6 +151,11 @@ def test_mistakes_of_every_layer_are_reported_together(
     assert "--dpi -1" in what
     assert "SSHRENDER_RETRIES many" in what
     assert "unknown key devise (did you mean device?)" in what
+
+
+def test_the_nearest_known_key_is_named_however_far_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown key san\.qqq \(the nearest known key is path\)"):
+        _load(tmp_path, '[san]\nqqq = 1\npath = "/san"\n[[hosts]]\nname = "a"\n')
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ REQUEST = ArrayRequest(
 TORQUE = """<?xml version="1.0"?>
 <Data><Job><Job_Id>3[].desk</Job_Id><Job_Name>ssr-1</Job_Name><job_state>Q</job_state></Job><Job>\
 <Job_Id>3[0].desk</Job_Id><Job_Name>ssr-1-0</Job_Name><job_state>R</job_state>\
-<exec_host>node1/0-3</exec_host><Variable_List>PS1=\x1b[0m,A=&lt;b&gt;</Variable_List></Job><Job>\
+<exec_host>node1/0-3</exec_host><Variable_List>PS1=\x1b[0m\ufffe,A=&lt;b&gt;</Variable_List></Job><Job>\
 <Job_Id>3[1].desk</Job_Id><Job_Name>ssr-1-1</Job_Name><job_state>H</job_state><Hold_Types>u</Hold_Types>\
 </Job><Job><Job_Id>3[2].desk</Job_Id><Job_Name>ssr-1-2</Job_Name><job_state>Q</job_state>\
 <comment>Not Running: Not enough of the right type of nodes are available</comment></Job></Data>"""
@@ -174,6 +174,8 @@ def test_an_array_of_one_is_one_that_each_engine_accepts() -> None:
     [
         ("slurm", "12;cluster\n", "", "12"),
         ("torque", "12[].desk\n", "", "12[].desk"),
+        ("slurm", "charged to: print\n12\nbudget left: 90%\n", "", "12"),
+        ("torque", "charged to: print\n12[].desk\nbudget left: 90%\n", "", "12[].desk"),
         ("openpbs", "12[].desk\n", "", "12[].desk"),
         ("gridengine", "12.1-8:1\n", "", "12"),
         ("htcondor", "12.0 - 12.7\n", "", "12"),
@@ -345,7 +347,7 @@ def test_a_job_of_htcondor_is_gone_only_if_its_queue_was_asked(err: str, is_done
     assert engine("htcondor").is_done(Answer(1, "", err)) is is_done
 
 
-@pytest.mark.parametrize("name", ["torque", "openpbs", "htcondor"])
+@pytest.mark.parametrize("name", ["slurm", "torque", "openpbs", "htcondor"])
 def test_a_submission_that_succeeded_without_an_id_may_be_in_the_queue(name: str) -> None:
     """``-z`` prints none: what is looked for by name must not be submitted again."""
     with pytest.raises(EngineUnavailable, match="no id"):
@@ -375,6 +377,29 @@ def test_elements_of_a_held_array_of_openpbs_are_held_and_one_may_have_a_time() 
     assert (held.state, held.reason) == (ElementState.HELD, "")
     assert (waiting.state, waiting.reason) == (ElementState.WAITING, "Can Never Run: Insufficient ncpus")
     assert waiting.start == "Wed Nov 25 23:30:00 2026"
+
+
+def test_a_job_that_the_batch_system_holds_tells_so_and_one_that_never_starts_is_stuck() -> None:
+    row = (
+        "<Data><Job><Job_Id>7[1].desk</Job_Id><Job_Name>ssr-1-1</Job_Name><job_state>H</job_state>"
+        "<Hold_Types>{}</Hold_Types></Job></Data>"
+    )
+    (by_maui,) = engine("torque").elements(Answer(0, row.format("s")))
+    assert (by_maui.state, by_maui.reason) == (
+        ElementState.HELD,
+        "held by the batch system (Hold_Types s)",
+    )
+    (by_user,) = engine("torque").elements(Answer(0, row.format("u")))
+    assert (by_user.state, by_user.reason) == (ElementState.HELD, "")
+    why = "job held, too many failed attempts to run"
+    jobs = {
+        "7[].desk": {"job_state": "H", "Hold_Types": "s", "comment": why},
+        "7[0].desk": {"job_state": "Q", "comment": "Job run at Thu"},
+        "8.desk": {"job_state": "H", "Hold_Types": "s", "comment": why},
+        "9.desk": {"job_state": "H", "Hold_Types": "u"},
+    }
+    found = engine("openpbs").elements(Answer(0, json.dumps({"Jobs": jobs})))
+    assert [(each.reason, each.is_stuck) for each in found] == [(why, True), (why, True), ("", False)]
 
 
 def test_a_job_of_torque_that_was_put_back_does_not_wait_because_it_had_started() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,25 @@ def test_a_lease_is_believed_while_its_counter_moves(tmp_path: Path) -> None:
     assert observer.holder() is None
 
 
+def test_a_holder_that_runs_here_but_renews_nothing_is_named(tmp_path: Path) -> None:
+    """Its process is stopped, or cannot write; another coordinator may take the job over."""
+    held = lease.take(tmp_path / "lease")
+    now = [0.0]
+    observer = lease.Observer(tmp_path / "lease", clock=lambda: now[0])
+    assert observer.holder() is not None
+    assert observer.unresponsive() is None
+    for _ in range(4):
+        now[0] += 3
+        last = observer.holder()
+    assert last is None
+    found = observer.unresponsive()
+    assert found is not None
+    assert found.pid == os.getpid()
+    held.release()
+    assert observer.holder() is None
+    assert observer.unresponsive() is None
+
+
 def test_time_in_which_nobody_could_look_says_nothing_about_a_holder(tmp_path: Path) -> None:
     """The shared folder hung for all, or the machine slept: the holder renews a moment later."""
     path = tmp_path / "lease"
@@ -212,6 +232,7 @@ def test_time_in_which_nobody_could_look_says_nothing_about_a_holder(tmp_path: P
     now[0] += 3600
     assert observer.holder() is not None
     assert observer.standing() == ""
+    assert observer.unresponsive() is None  # it is of another machine
     looks = []
 
     def sleep_for_an_hour_once(seconds: float) -> None:

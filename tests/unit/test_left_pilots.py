@@ -1,18 +1,22 @@
-"""Pilots that a coordinator which is gone has left in the queue: they are cancelled, or reported."""
+"""What users read of an engine that fails: pilots left in its queue, and what to type."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.poolcheck import check_pools
 from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.engines.interface import Answer, Command, EngineUnavailable
 from sshrender.transports.batch.engines.names import engine
+from sshrender.views import pooltable
 
 KNOWN = je.PilotsRequested(pool="cluster", name="ssr-00000001", count=2, array="7[].desk")
 LOST = je.PilotsRequested(pool="cluster", name="ssr-00000002", count=2)
@@ -83,10 +87,26 @@ def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
 def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: Path) -> None:
     for entry in (KNOWN, LOST):
         ArrayFolder(tmp_path / entry.name, b"k").create([0], 1)
-    site, said = Site("torque", qstat=AWAY), list[str]()
+    site = Site("torque", qstat=AWAY)
     other = je.PilotsRequested(pool="gone", name="ssr-00000003", count=1, array="8[].desk")
-    orphans = Orphans([KNOWN, other], tmp_path, site.pools, said.append)
+    orphans = Orphans([KNOWN, other], tmp_path, site.pools)
     orphans.start()
     assert [each.name for each in orphans.finish(30) if isinstance(each, je.PilotsEnded)] == [KNOWN.name]
     assert (tmp_path / KNOWN.name / "state").read_text() == "over\n"
-    assert [line.split(":")[0] for line in said] == ["pool gone"]
+    assert [left.pool for left in orphans.left] == ["gone"]
+
+
+def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:
+    meeting = threading.Barrier(3)
+
+    def call(command: Command) -> Answer:
+        if "--version" in command.words:
+            return Answer(0, "slurm 22.05.8")
+        meeting.wait(60)  # each of the others waits for all of them
+        return Answer(1, "", "slurm_load_partitions: Unable to contact slurm controller")
+
+    login = ("ssh", "artist@login1")
+    pool = PoolSetup("cluster", engine("slurm"), call, 4, 1, 600.0, "/s", login=login)
+    (check,) = check_pools([pool])
+    assert (check.state, check.command) == ("lost", "ssh artist@login1 sinfo")
+    assert "    try: ssh artist@login1 sinfo" in pooltable.lines([asdict(check)])

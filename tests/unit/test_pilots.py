@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,8 +27,9 @@ from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
+from sshrender.job.folder import JobFolder
 from sshrender.runner import allocationholder, pilotlines
-from sshrender.transports.batch import enginecalls, script
+from sshrender.transports.batch import enginecalls, filelink, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
     Answer,
@@ -140,10 +142,37 @@ def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path:
     assert _hold(gone).wait(20) == 0
 
 
+def test_what_a_host_lays_into_the_folder_of_an_array_leads_nowhere(tmp_path: Path) -> None:
+    """In the layout with one user, a host can put links and FIFOs there."""
+    ours = tmp_path / "bashrc"
+    ours.write_text("ours")
+    job = JobFolder(tmp_path / "job")
+    job.create()
+    array = ArrayFolder(job.path / "batch" / "ssr-1", KEY)
+    array.create([0, 1], epoch=1)
+    (array.path / f".state.{os.getpid()}").symlink_to(ours)
+    array.bury()
+    assert ours.read_text() == "ours"
+    assert (array.path / "state").read_text() != "open\n"
+    notes = pilotlines.LineWriter(str(array.path / "1.pilot"), KEY)
+    notes.append(b'{"type": "started"}')
+    (array.path / "0.pilot").unlink()
+    os.mkfifo(array.path / "0.pilot")
+    # A FIFO is opened without waiting for its other end, and the other pilots are heard.
+    assert [note.index for note in array.notes([0, 1])] == [1]
+    with pytest.raises(OSError, match="No such device"):
+        pilotlines.LineWriter(str(array.path / "0.pilot"), KEY).append(b"x")
+    (job.path / "batch").rename(tmp_path / "elsewhere")
+    (job.path / "batch").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="symbolic link"):
+        job.require_workspaces()
+
+
 def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_path: Path) -> None:
     array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
     array.create([7], epoch=1)
-    job = _hold(array, walltime=50.0, PBS_ARRAYID="7", PBS_NUM_PPN="3")
+    # The options of the pool have made its own walltime shorter.
+    job = _hold(array, walltime=600.0, PBS_WALLTIME="50", PBS_ARRAYID="7", PBS_NUM_PPN="3")
     started, retiring = _notes(array, 7, 2)
     assert (started.kind, started.cores, started.node) == ("started", 3, os.uname().nodename)
     assert (retiring.kind, retiring.reason) == ("retiring", "its walltime ends soon")
@@ -304,6 +333,11 @@ def test_a_cancellation_that_failed_leaves_the_array_open_and_is_tried_again_lat
     assert pool.called == ["sbatch --parsable", "scancel --me"]
     assert len(pool.manager._arrays[0].waiting()) == 4
     assert pool.manager.finish(1.0) == []
+    (left,) = pool.manager.left
+    assert (left.command, left.reason) == (
+        f"scancel --me --name={left.name}",
+        "Unable to contact slurm controller",
+    )
     pool.answers.clear()
     assert [entry.name for entry in pool.manager.finish(1.0)] == [  # type: ignore[attr-defined]
         pool.manager._arrays[0].handle.name
@@ -550,7 +584,8 @@ def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ssh does: one line goes to a shell there."""
-    monkeypatch.setenv("HOME", str(tmp_path))  # the profile of the person who tests may take its time
+    # A login shell runs what the user's start files say. What is killed there may leave a lock behind.
+    monkeypatch.setenv("HOME", str(tmp_path))
     call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
     answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))
     assert answer.out == "12[3].desk|a b|$HOME; 'x'|"
@@ -574,12 +609,13 @@ def test_a_login_shell_says_where_the_commands_are_and_nothing_else(
     (tmp_path / "bin" / "qsub").write_text('#!/bin/sh\necho "$SBATCH_PARTITION|$POEM|$PWD|$*"; cat\n')
     (tmp_path / "bin" / "qsub").chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for shell in ("/bin/sh", "/bin/bash"):
+    # sshd has the user's shell read the line.
+    for shell in filter(None, map(shutil.which, ("sh", "bash", "tcsh", "fish"))):
         monkeypatch.setenv("SHELL", shell)
-        answer = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])(
-            Command(("qsub", "grün  *"), "in")
-        )
-        assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
+        for server in ("", "other"):
+            call = enginecalls.EngineCalls(["sh", "-c", '"$SHELL" -c "$1"', "ssh"], server)
+            answer = call(Command(("qsub", "grün  *"), "in"))
+            assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
 
 
 def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -> None:
@@ -608,6 +644,29 @@ def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None
     setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
     assert setup.via[0] == "ssh"
     assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)
+    assert setup.typed("qdel", "7[]") == """ssh -p 2222 ann@login1 'qdel '"'"'7[]'"'"''"""
+
+
+def test_pools_of_one_engine_share_its_answers_and_those_of_another_cluster_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(**pool: str) -> Path | None:
+        fields = {"name": "p", "engine": "slurm", "walltime": "1h", **pool}
+        lines = "\n".join(f'{key} = "{value}"' for key, value in fields.items())
+        path = tmp_path / "hosts.toml"
+        path.write_text(f'[san]\npath = "/san"\n[[pools]]\npilots = 1\n{lines}\n')
+        read = inventory.load(path)
+        return pool_setup(read.pools[0], read, Path("/san"), Settings()).shared
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here = file()
+    assert here is not None
+    assert here.is_relative_to(tmp_path)
+    assert file(name="q", partition="batch") == here
+    others = [file(via="login1"), file(engine="torque"), file(engine="torque", queue="b@two")]
+    monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
+    others.append(file())
+    assert len({here, *others}) == 5
 
 
 def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: Path) -> None:
@@ -682,9 +741,22 @@ def test_a_file_server_that_fails_for_a_moment_ends_no_pilot(tmp_path: Path, cod
     pilot._reader = _Failing(code)  # type: ignore[assignment]
     now = time.monotonic()
     assert pilot._take_lines(now) == ""
-    assert pilot._take_lines(now + allocationholder.MAX_FAILING) == ""
+    assert pilot._take_lines(now + allocationholder.MAX_FAILING - 1) == ""
     with pytest.raises(OSError, match=os.strerror(code)):
         pilot._take_lines(now + allocationholder.MAX_FAILING + 1)
     pilot._reader, pilot._failing_since = _Failing(errno.ENOENT), None  # type: ignore[assignment]
     with pytest.raises(FileNotFoundError):  # the folder is gone, which is a tombstone
         pilot._take_lines(now)
+
+
+def test_many_links_that_begin_together_look_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    link = FileTransport(array.path, 0, KEY, 1).attach()
+    for looks, pause in ((10**6, pilotlines.EAGER_INTERVAL), (1, pilotlines.BUSY_INTERVAL)):
+        monkeypatch.setattr(filelink, "MAX_LOOKS", looks)
+        link.read(0.0)
+        assert link._pause == pause
+    link.close()

@@ -28,7 +28,7 @@ from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
-from sshrender.transports.interface import LinkClosed
+from sshrender.transports.interface import OTHER_SHELL, LinkClosed
 from tests.stretch import wait_until
 
 SOURCE = Path(payload.__file__).parents[1]
@@ -104,7 +104,7 @@ def test_hosts_that_are_connected_at_the_same_time_share_one_payload() -> None:
 
 def test_the_payload_holds_the_runner_and_little_else() -> None:
     body = payload._body()
-    assert len(body) < 56_000
+    assert len(body) < 57_000
     sources = zlib.decompress(body).decode()
     assert "sshrender.runner.main" in sources
     assert "class Device" not in sources
@@ -214,6 +214,16 @@ def test_a_shell_in_the_place_of_the_runner_runs_none_of_it(shell: str, tmp_path
         closed = LinkClosed("", answer.returncode)
         assert "another shell" in closed.reason_on("node2", "python3", "what it says")
         assert not closed.refusal("what it says").may_come_back
+
+
+def test_a_shell_that_reads_the_test_in_the_place_of_python_ends_with_another_status() -> None:
+    """Python ends with one of its own, so that a slow host is told from another program."""
+    python = payload.argv(sys.executable, "job")
+    assert subprocess.run(python, input=payload.TEST, check=False).returncode == payload.PYTHON_RUNS
+    shells = [shell for shell in ("sh", "bash", "dash", "fish", "zsh") if shutil.which(shell)]
+    for shell in shells:
+        ended = subprocess.run([shell], input=payload.TEST, capture_output=True, check=False)
+        assert ended.returncode == OTHER_SHELL, shell
 
 
 @given(st.text(max_size=40))

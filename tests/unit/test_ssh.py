@@ -15,7 +15,7 @@ import paramiko
 import pytest
 
 from sshrender.transports import sshconfig
-from sshrender.transports.interface import ConnectFailed, FilesFailed
+from sshrender.transports.interface import ConnectFailed, FilesFailed, Refusal
 from sshrender.transports.sftp import open_sftp
 from sshrender.transports.ssh import open_connection
 from tests.unit import sshd
@@ -193,3 +193,34 @@ def _as_openssh(file: Path, key: paramiko.PKey) -> None:
             forms.BestAvailableEncryption(b"secret"),
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("127.0.0.1 {own}", ""),
+        ("127.0.0.1 {other}", "is not known"),
+        ("@revoked 127.0.0.1 {own}", "is revoked"),
+        ("127.0.0.1 {own}\n[127.0.0.1]:{port} {other}", "has changed"),
+    ],
+)
+def test_a_key_that_is_known_without_the_port_counts_where_none_is_known_with_it(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    """As with ssh, for an sshd that was moved to another port."""
+    key, file = _identity(tmp_path)
+    server = sshd.Server(lambda _transport, _channel: None)
+    server.accepted.add(key.asbytes())
+    own, other = (
+        f"{each.get_name()} {each.get_base64()}"
+        for each in (server.host_key, paramiko.ECDSAKey.generate())
+    )
+    with sshd.listening(server.talk) as port:
+        settings = sshd.settings(tmp_path, port, identity_files=(str(file),))
+        Path(settings.known_hosts[0]).write_text(line.format(own=own, other=other, port=port) + "\n")
+        if not reason:
+            open_connection(settings, 20).close()
+            return
+        with pytest.raises(ConnectFailed, match=reason) as caught:
+            open_connection(settings, 20)
+        assert caught.value.refusal is Refusal.HOST_KEY

@@ -15,7 +15,7 @@ LINES = [
     "a.pdf b.pdf",
     "a.pdf --name x --folder . --also 1 --also 2 -vv --count 3 --flag",
     "a.pdf --folder there.txt",
-    "a.pdf --closed there.txt",
+    "a.pdf --closed there.txt --file there.txt --file none",
     "a.pdf --count 9",
     "a.pdf --count many",
     "a.pdf --name",
@@ -31,13 +31,14 @@ def _app(cls: Any, seen: list[Any]) -> typer.Typer:
         pdf: Annotated[list[Path], typer.Argument(readable=False)],
         name: Annotated[str | None, typer.Option(envvar="TEST_NAME")] = None,
         folder: Annotated[Path | None, typer.Option(file_okay=False)] = None,
+        files: Annotated[list[Path] | None, typer.Option("--file")] = None,
         closed: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
         also: Annotated[list[str] | None, typer.Option(envvar="TEST_ALSO")] = None,
         verbose: Annotated[int, typer.Option("-v", count=True, envvar="TEST_VERBOSE")] = 0,
         count: Annotated[int | None, typer.Option(min=1, max=5)] = None,
         flag: Annotated[bool, typer.Option("--flag", envvar="TEST_FLAG")] = False,
     ) -> None:
-        seen.append([pdf, name, folder, closed, also, verbose, count, flag])
+        seen.append([pdf, name, folder, files, closed, also, verbose, count, flag])
 
     return app
 
@@ -55,5 +56,7 @@ def test_values_are_those_that_typer_reads(
     for cls in (helptext.Command, typer.core.TyperCommand):
         seen: list[Any] = []
         result = CliRunner().invoke(_app(cls, seen), line.split(), env=env)
-        told.append((seen, result.exit_code, result.output))
+        # What typer refuses is refused in our own words.
+        words = result.output if result.exit_code == 0 or "for '--count'" not in result.output else ""
+        told.append((seen, result.exit_code, words))
     assert told[0] == told[1]

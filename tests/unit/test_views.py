@@ -110,7 +110,7 @@ def test_durations_are_short() -> None:
     assert [duration(s) for s in (0.2, 59.4, 60, 200, 3900)] == ["0s", "59s", "1m00s", "3m20s", "1h05m"]
 
 
-def test_a_summary_lists_a_bounded_number_of_pages() -> None:
+def test_a_summary_lists_a_bounded_number_of_pages_and_hosts() -> None:
     failed = [
         {"page": n, "kind": "timeout", "reason": EVIL, "attempts": 3, "hosts": ["a", "b"]}
         for n in range(1, 101)
@@ -127,13 +127,17 @@ def test_a_summary_lists_a_bounded_number_of_pages() -> None:
                 "suspect_pages": [],
                 "notes": [],
                 "fonts_missing": [],
-                "hosts": [],
+                "hosts": [
+                    {"name": f"n{n}", "state": "lost", "reason": EVIL, "pages": 0, "failures": 0}
+                    for n in range(60)
+                ],
             }
         )
     )
-    assert len(lines) < 30
+    assert len(lines) < 50
     assert "100 of 200 pages" in lines[0]
-    assert "80 more failed pages" in lines[-1]
+    assert any("80 more failed pages" in line for line in lines)
+    assert "40 more hosts with problems" in lines[-1]
     assert not any("\x1b" in line for line in lines)
 
 

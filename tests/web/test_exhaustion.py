@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,7 +30,7 @@ from sshrender.web.refusals import Refused
 from sshrender.web.routing import log_in
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Auth, Limits, ServeSettings
-from sshrender.web.site import Site
+from sshrender.web.site import Site, UserTurns
 from tests import pdfs
 from tests.web.serving import Client, serving
 
@@ -229,10 +230,11 @@ def test_the_last_byte_of_an_archive_reads_each_page_once_for_all_requests(
     assert [len(each) for each in blocks] == [51, 1, 1]
 
 
+@pytest.mark.parametrize("turns", [Site.documents_of, Site.journals_of])
 def test_a_users_documents_are_read_one_after_the_other_also_for_clients_that_hang_up(
-    tmp_path: Path,
+    tmp_path: Path, turns: Callable[[Site, str], AbstractContextManager[UserTurns]]
 ) -> None:
-    """Two threads read documents, for minutes: one user had both, and all others waited."""
+    """Two threads read documents, and four whole journals: one user had all, and all others waited."""
     ended, begun = threading.Event(), []
 
     def read(user: str) -> str:
@@ -245,8 +247,8 @@ def test_a_users_documents_are_read_one_after_the_other_also_for_clients_that_ha
         found = _site(tmp_path)
 
         async def ask(user: str) -> str:
-            with found.documents_of(user) as turn:
-                return await turn(read, user)
+            with turns(found, user) as turn:
+                return str(await turn(read, user))
 
         for _ in range(5):
             with pytest.raises(TimeoutError):

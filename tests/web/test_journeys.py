@@ -77,9 +77,9 @@ class Hand:
         with self.folder.journal.open("a") as journal:
             journal.write(json.dumps(fields_of(type_, time.time(), **fields)) + "\n")
 
-    def deliver(self, page: int) -> None:
+    def deliver(self, page: int, file: str = "") -> None:
         """Deliver a page, without a file."""
-        facts = {"file": f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
+        facts = {"file": file or f"page-{page:04d}.png", "bytes": 5, "sha256": "0" * 64, "width": 2}
         facts |= {"height": 1, "ghostscript": "10", "seconds": 0.5, "attempts": 1, "diagnostics": []}
         self.write("page_delivered", page=page, host="node1", attempt=f"1.{page}", **facts)
 
@@ -284,6 +284,33 @@ def test_tabs_keep_each_others_uploads_and_settings_are_looked_at_again(
     page.open("")
     assert "other.pdf" not in browser.run("document.body.textContent")
     browser.run("localStorage.clear()")
+
+
+def test_what_is_wrong_is_said_in_words_for_people(browser: Browser, client: Client) -> None:
+    """A list without a match was empty, and a wrong resolution led to the description of the API."""
+    page = Page(browser, client, "alice")
+    job = _submit(client, 2, "stopped.pdf")
+    assert client.call("POST", f"/api/v1/jobs/{job}/cancel", {}).status == 202
+    page.open("")
+    browser.wait_for("document.getElementById('jobs').textContent.includes('cancelled by alice')")
+    browser.run("location.hash = 'find=nothing-is-called-so'")
+    browser.wait_for("!document.getElementById('none').hidden")
+    assert browser.run("document.querySelectorAll('.job').length") == 0
+    browser.click("#all")
+    browser.wait_for("document.querySelectorAll('.job').length > 0")
+    assert browser.run("document.getElementById('none').hidden && location.hash === ''")
+    _drop(browser, pdfs.build(pdfs.numbered(3)))
+    browser.wait_for(TOLD.format("3 pages"))
+    change = "(() => {{ const field = document.getElementById('dpi'); field.value = '{}';"
+    change += " field.dispatchEvent(new Event('change', {{bubbles: true}})); }})()"
+    problem = "document.querySelector('.upload .problem')"
+    browser.run(change.format("9999"))
+    browser.wait_for(f"{problem}.textContent === 'The resolution is a whole number from 30 to 600.'")
+    browser.run(change.format("300"))
+    browser.wait_for(f"{problem}.hidden")
+    browser.wait_for(TOLD.format("3 pages"))
+    browser.click(".upload .buttons button:last-child")
+    browser.wait_for("!document.querySelector('.upload')")
 
 
 def test_a_page_whose_job_or_session_is_gone_says_so(browser: Browser, client: Client) -> None:

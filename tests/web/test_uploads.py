@@ -95,7 +95,7 @@ def test_a_missing_part_is_named_and_nothing_is_made(san: Path) -> None:
     ("data", "digest", "kind"),
     [
         (b"%PDF-" + bytes(PART), None, "size"),
-        (b"%PDF-", None, "size"),
+        (b"%PDF-", None, "form"),
         (b"%PDF-" + bytes(PART - 5), hashlib.sha256(b"other").digest(), "digest"),
         (b"<html>" + bytes(PART - 6), None, "document"),
     ],
@@ -269,6 +269,9 @@ def test_an_oversized_body_is_refused_unread(alice: Client) -> None:
     assert answer.status == 413
     assert alice.call("POST", "/api/v1/uploads", {"name": "x" * 100_000, "size": 1}).status == 413
     assert alice.call("POST", "/api/v1/uploads", {"name": "a.pdf", "size": 1 << 50}).status == 413
+    # What is too small is not too large.
+    assert alice.call("PUT", f"/api/v1/uploads/{begun['id']}/parts/0", b"%PDF-").status == 400
+    assert alice.call("POST", "/api/v1/uploads", {"name": "a.pdf", "size": 0}).status == 400
 
 
 def test_a_user_who_leaves_out_parts_keeps_nobody_waiting(alice: Client) -> None:

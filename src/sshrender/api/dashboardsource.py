@@ -88,7 +88,10 @@ class JobSource:
     def coordinator(self) -> str:
         """See Source."""
         claim = self._observer.holder()
-        return "" if claim is None else in_words(claim)
+        if claim is not None:
+            return in_words(claim)
+        silent = self._observer.unresponsive()
+        return "" if silent is None else f"{in_words(silent)}, not responding"
 
     def request(self, op: Operation, **fields: Any) -> None:
         """See Source."""

@@ -114,7 +114,9 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
         names = inv.node_names(node_set)
     except ValueError as error:
         raise UserError(
-            ExitCode.USAGE, f"{node_set}: {error}", "a node set is written as 'node[01-04],big'"
+            ExitCode.USAGE,
+            f"{node_set or repr('')}: {error}",
+            "a node set is written as 'node[01-04],big'",
         ) from None
     file = find_inventory(settings.hosts)
     inventory = None if file is None else inv.load(file)

@@ -16,8 +16,10 @@ from sshrender.api.sshcommand import SshCommand, expanded, overrides_of
 from sshrender.config.inventory import HostTable
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.core.compatibility import REFUSAL as DIFFERS
+from sshrender.core.states import HostState
 from sshrender.transports import knownhosts, sshagent, sshconfig
 from sshrender.transports.interface import ConnectFailed, Refusal
+from sshrender.views.summary import undrain
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Problem:
 
 def remedies(problem: Problem) -> list[Remedy]:
     """Return what fixes the first failed check; nothing if nothing needs to be done."""
+    if problem.report.state == HostState.DRAINED.value:
+        return [Remedy("try", undrain(problem.report.name))]
     # Only the first failed check is explained: later ones may follow from it.
     failing = next((check for check in problem.report.checks if check.ok is False), None)
     if failing is None:
@@ -224,6 +228,13 @@ def _limits(problem: Problem) -> list[Remedy]:
     ]
 
 
+def _system(problem: Problem) -> list[Remedy]:
+    return [
+        Remedy("try", problem.there("head -1 /proc/loadavg")),
+        Remedy("then", problem.there("mount -t proc proc /proc", as_root=True)),
+    ]
+
+
 def _python(problem: Problem) -> list[Remedy]:
     wanted = problem.host.python if problem.host is not None else "python3"
     if problem.report.python:  # it is there, and too old
@@ -304,9 +315,12 @@ def _canary(problem: Problem) -> list[Remedy]:
 
 def _protocol(problem: Problem) -> list[Remedy]:
     return [
-        Remedy("try", problem.ssh.ssh("true")),
+        # -n: a shell that a start-up file begins would wait for what is typed.
+        Remedy("try", problem.ssh.ssh("echo in", "-n")),
         Remedy(
-            "note", "that has to print nothing; a start-up file of the shell there (~/.bashrc) may print"
+            "note",
+            "that has to print the word in, and nothing else; look for exec, exit, read and output in"
+            " the start-up file of the shell there (~/.bashrc), and for command= in authorized_keys",
         ),
     ]
 
@@ -320,6 +334,11 @@ def _clock(problem: Problem) -> list[Remedy]:
     return [Remedy("try", problem.there("timedatectl"))]
 
 
+def _picture(problem: Problem) -> list[Remedy]:
+    program = problem.host.ghostscript if problem.host else "gs"
+    return [Remedy("try", problem.there(f"{shlex.quote(program)} -q -dNODISPLAY -c quit"))]
+
+
 _Find = Callable[[Problem], list[Remedy]]
 
 _BY_REFUSAL: Mapping[str, _Find] = {
@@ -329,6 +348,7 @@ _BY_REFUSAL: Mapping[str, _Find] = {
     Refusal.HOST_KEY.value: _host_key,
     Refusal.AUTHENTICATION.value: _login,
     Refusal.LIMITS.value: _limits,
+    Refusal.SYSTEM.value: _system,
     Refusal.NO_PYTHON.value: _python,
     Refusal.NO_GHOSTSCRIPT.value: _ghostscript,
     Refusal.NO_SANDBOX.value: _sandbox,
@@ -352,5 +372,5 @@ _BY_SSH = frozenset(
 )
 """Refusals that only a host has that is reached by ssh."""
 
-_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock}
+_BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock, "picture": _picture}
 """Checks that a usable host may fail: warnings."""

@@ -16,6 +16,7 @@ from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
 from sshrender.coordinator.outcome import no_host_code
 from sshrender.coordinator.pilots.poolcheck import USABLE, PoolCheck, check_pools
 from sshrender.coordinator.workers.requestpoller import drained_event
+from sshrender.core.states import HostState
 from sshrender.job.folder import require_san
 from sshrender.job.queue import drains
 from sshrender.job.queue.drains import Drain
@@ -82,7 +83,7 @@ def command_lines(context: RunContext) -> list[str]:
 
 def remedies_of(context: RunContext, report: HostReport) -> list[Remedy]:
     """Return what fixes the first failed check; nothing if nothing needs to be done."""
-    if all(check.ok is not False for check in report.checks):
+    if report.state != HostState.DRAINED.value and all(check.ok is not False for check in report.checks):
         return []  # known without the next import
     # It reads keys and configurations of SSH, and loads paramiko for that: a tenth of a second.
     from sshrender.api.hostremedies import Problem, remedies

@@ -236,8 +236,11 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
 
     Raises UserError, or OSError if the shared folder cannot be read.
     """
+    # Every name begins with it: ``cancel "$JOB"`` with an empty variable would cancel an only job.
+    if not named:
+        raise UserError(ExitCode.USAGE, "the name of a job is empty", "sshrender status")
     # A name never contains a slash, so this is the path of a job's folder.
-    if "/" in named:
+    if "/" in named or named in (os.curdir, os.pardir):
         return _at(Path(named))
     names = job_names(san)
     # A full name wins over longer names that begin with it.

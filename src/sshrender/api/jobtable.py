@@ -26,7 +26,7 @@ from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journal import MAX_BYTES, JournalTail, read_journal
 from sshrender.job.journal.journalentries import PoolReported
-from sshrender.job.lease import Observer
+from sshrender.job.lease import Observer, in_words
 from sshrender.job.leasefiles import Claim
 from sshrender.job.queue import drains
 from sshrender.job.queue.queuescanner import entry_of
@@ -285,6 +285,7 @@ class _Job:
         """Return the line of a job that does not run."""
         report = self._report(claim)
         self.updated, self._attributes = report.updated, report.attributes
+        silent = self._observer.unresponsive()
         return JobLine(
             key=report.name,
             name=report.name,
@@ -294,7 +295,7 @@ class _Job:
             suspect=report.pages["suspect"],
             failed=report.pages["failed"],
             owner=report.attributes.owner,
-            note=report.reason,
+            note=report.reason if silent is None else f"{in_words(silent)} is not responding",
         )
 
 

@@ -114,8 +114,10 @@ class _ParallelDocuments:
         if os.getppid() != parent:  # it ended before the line above
             return 128 + signal.SIGTERM
         # The handlers of the parent pass signals on to processes that are not ours.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        # Until its run prints its status: by default the signal would end the process.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         result = self._perform(source)
         # EPIPE: the parent has ended.
         with contextlib.suppress(OSError), os.fdopen(pipe, "w", encoding="utf-8") as stream:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shlex
+import shutil
 from pathlib import Path
 
 from sshrender.api.sshcommand import SshCommand
 from sshrender.config import inventory as inv
-from sshrender.config.paths import find_inventory
+from sshrender.config.paths import cache_folder, find_inventory
 from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.errors import UserError
 from sshrender.runner import allocationholder
+
+_SUBMITTED_BY = {
+    "slurm": "sbatch",
+    "torque": "qsub",
+    "openpbs": "qsub",
+    "gridengine": "qsub",
+    "htcondor": "condor_submit",
+}
 
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
@@ -28,6 +41,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         call=EngineCalls(via, _server(pool)),
         carrier=pool.carrier,
         via=tuple(via),
+        shared=_shared_file(pool, via),
         login=() if host is None else tuple(shlex.split(SshCommand(host, config_file).ssh())),
         pilots=pool.pilots,
         cores=pool.cores,
@@ -41,6 +55,29 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:
+    """Return where runs of this user share what an engine answers; None for a user without a home.
+
+    Pools of one engine share a file, as its controller does not care who asks.
+    """
+    from sshrender.transports.batch.loginhost import ENGINE_PREFIXES, ENGINE_VARIABLES
+
+    place = [pool.engine, _server(pool), *via]
+    if not via:
+        # Each of them may lead to another cluster, whose engine knows nothing of these pilots.
+        place += [str(shutil.which(_SUBMITTED_BY[pool.engine]))]
+        place += [
+            f"{name}={value}"
+            for name, value in sorted(os.environ.items())
+            if name in ENGINE_VARIABLES or name.startswith(ENGINE_PREFIXES)
+        ]
+    digest = hashlib.sha256(json.dumps(place).encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        return cache_folder() / "queues" / f"{digest[:16]}.json"
+    except UserError:
+        return None
 
 
 def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:

@@ -93,6 +93,11 @@ class QueueRun:
         """End as signal ``number`` asks: running jobs stop, and stay in the queue. Safe in a handler."""
         self._dispatcher.stop(number)
 
+    @property
+    def working(self) -> list[str]:
+        """The names of the jobs that run here. Safe in a signal handler."""
+        return self._dispatcher.working
+
     def run(self) -> QueueResult:
         """Run until there is nothing left to do, or a signal ends it. Raises UserError."""
         try:

@@ -21,7 +21,7 @@ from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_o
 from sshrender.api.poolaccess import pool_setup
 from sshrender.api.renderoptions import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
-from sshrender.api.runevents import Listener
+from sshrender.api.runevents import Listener, PauseView
 from sshrender.api.runfiles import RunFiles
 from sshrender.config import inventory as inv
 from sshrender.config import pins
@@ -39,6 +39,7 @@ from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.output import outputfolder
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
@@ -89,6 +90,8 @@ class RunContext:
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
     """Called with a document's file name and what is being done to open its job."""
+    on_pause: Callable[[JobFolder, Pause | None], None] | None = None
+    """Called when a pause of a run begins, and with None when it ends."""
     password: str | None = field(default=None, repr=False)
     """The document's password, where it is in no file."""
 
@@ -408,8 +411,11 @@ class RunContext:
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
+            shown = (
+                view if self.on_pause is None else PauseView(view, partial(self.on_pause, plan.folder))
+            )
             outcome = run_job(
-                plan, self.hosts, view, connections, inbox, finish, self.pools, self.unused_pools
+                plan, self.hosts, shown, connections, inbox, finish, self.pools, self.unused_pools
             )
         return outcome, plan, assembly
 

@@ -7,6 +7,7 @@ scripts pass nothing, or a ``DeliveryListener``.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.interface import View
 
 
@@ -74,6 +76,26 @@ class SilentListener:
     def showing(self, job: str) -> Iterator[View]:  # noqa: ARG002 - the protocol names it
         """See Listener."""
         yield EntryView(lambda _entry: None)
+
+
+class PauseView:
+    """Passes everything to a view, and calls ``on_pause`` when a pause of the run begins or ends.
+
+    While the storage fails the journal cannot say so.
+    """
+
+    def __init__(self, view: View, on_pause: Callable[[Pause | None], None]) -> None:
+        self._on_pause = on_pause
+        self._reason = ""
+        self.entry, self.print_line, self.close = view.entry, view.print_line, view.close
+        self._show = view.snapshot
+
+    def snapshot(self, snapshot: Snapshot, now: float) -> None:
+        """See View."""
+        if snapshot.paused != self._reason:
+            self._reason = snapshot.paused
+            self._on_pause(Pause.of_run(snapshot, time.time()))
+        self._show(snapshot, now)
 
 
 class EntryView:

@@ -38,7 +38,7 @@ def clean(
             metavar="TIME",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the jobs; remove nothing.")] = False,
+    dry_run: Annotated[bool, options.dry_run("List the jobs; remove nothing.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Remove unfinished jobs, too, without asking.")
     ] = False,

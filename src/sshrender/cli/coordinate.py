@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
 
@@ -12,8 +13,9 @@ import typer
 
 from sshrender import gctuning
 from sshrender.api.jobworkermessages import MAX_CONCURRENT_JOBS
-from sshrender.cli import jsonresult, options
+from sshrender.cli import hintcommands, jsonresult, options, statusline
 from sshrender.views import output
+from sshrender.views.text import count
 
 _lock = threading.Lock()
 """Serializes the output of several threads, one for each job."""
@@ -55,6 +57,7 @@ def coordinate(
         # nohup(1) has HUP ignored, and that must stay so.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+    statusline.answer(lambda: _in_words(run.working))
     result = run.run()
     code = result.exit_code
     jsonresult.narrate_cpu_limit(code)
@@ -63,7 +66,11 @@ def coordinate(
     raise typer.Exit(code)
 
 
+def _in_words(jobs: Sequence[str]) -> str:
+    return f"sshrender coordinate: {count(len(jobs), 'job')} in work" + ", ".join(["", *jobs])
+
+
 def say(line: str) -> None:
     """Print a line about a job. A full log, or one without a reader, does not stop the queue."""
     with _lock, contextlib.suppress(OSError):
-        output.note(line, flush=True)
+        output.note(hintcommands.in_line_of_job(line), flush=True)

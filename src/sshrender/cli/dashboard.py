@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender.api import errorlog
+from sshrender.cli import statusline
 from sshrender.views.backgroundprocess import is_in_background
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def show(owner: Owner, title: str) -> str:
         from sshrender.views.dashboard.app import Dashboard
 
         dashboard = Dashboard(owner, title)
-        dashboard.run_to_the_end()
+        with statusline.ignored():
+            dashboard.run_to_the_end()
     except Exception as error:  # noqa: BLE001 - whatever it is, the job continues
         log = errorlog.record(error)
         kind = type(error).__name__

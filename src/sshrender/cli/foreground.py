@@ -23,6 +23,7 @@ from sshrender import gctuning
 from sshrender.api import errorlog
 from sshrender.cli import dashboard, hintcommands, jsonresult
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], documents
         _leave_terminal(spool)
         context.on_job = lambda folder: _announce(writing, _JOB, os.fsencode(folder.path))
         context.on_stage = lambda document, words: _announce(writing, _STAGE, _packed(document, words))
+        context.on_pause = lambda folder, pause: _announce(
+            writing, _PAUSE, _of_pause(folder.name, pause)
+        )
         return perform()
     # Without the parent's copy the child gets EPIPE when the parent has left, and ignores it.
     os.close(writing)
@@ -85,8 +89,9 @@ def _leave_terminal(spool: IO[bytes]) -> None:
     os.close(nothing)
 
 
-_JOB, _STAGE = b"J", b"S"
-"""The first byte of what the job's process announces: the folder of a job; a document and its stage."""
+_JOB, _STAGE, _PAUSE = b"J", b"S", b"P"
+"""The first byte of what the job's process announces: the folder of a job; a document and its stage; a
+job and its pause, for which the journal on a full disk has no room."""
 
 _MAX_WORDS = 1000
 """Characters of a stage: a write of at most PIPE_BUF bytes is not mixed with another one."""
@@ -101,6 +106,10 @@ def _announce(pipe: int, kind: bytes, what: bytes) -> None:
 def _packed(document: str, words: str) -> bytes:
     # A NUL ends an announcement, so none may be in it.
     return os.fsencode(f"{document}\n{words[:_MAX_WORDS]}".replace("\0", ""))
+
+
+def _of_pause(job: str, pause: Pause | None) -> bytes:
+    return _packed(job, "" if pause is None else f"{pause.since}\n{pause.until}\n{pause.reason}")
 
 
 def _show(child: _Child, context: RunContext, documents: Sequence[str]) -> None:
@@ -153,6 +162,9 @@ class _Child:
     stages: dict[str, str] = field(default_factory=dict)
     """What is being done to open each document, by its file name; the latest is the last."""
 
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    """The pause of each job that is paused now, by its name."""
+
     def __post_init__(self) -> None:
         # Read from the dashboard's loop, which must not wait for it.
         os.set_blocking(self.pipe, False)
@@ -167,11 +179,18 @@ class _Child:
             words = os.fsdecode(line[1:])
             if line[:1] == _JOB:
                 self.folders.append(Path(words))
+            elif line[:1] == _PAUSE:
+                self._take_pause(*words.split("\n", 3))
             else:
                 document, _, stage = words.partition("\n")
                 # Removed first, so that the latest one is the last of the dictionary.
                 self.stages.pop(document, None)
                 self.stages[document] = stage
+
+    def _take_pause(self, job: str, since: str, until: str = "", reason: str = "") -> None:
+        self.pauses.pop(job, None)
+        if since:
+            self.pauses[job] = Pause(reason, since, until)
 
     def has_ended(self) -> bool:
         """Return whether it has ended; its status is known then."""
@@ -291,6 +310,10 @@ class _JobOwner:
     def doing(self) -> str:
         """Return what is being done to open the document."""
         return next(reversed(self._child.stages.values()), "")
+
+    def pause(self) -> Pause | None:
+        """Return the pause of the job that is shown, as its process has announced it."""
+        return None if self._shown is None else self._child.pauses.get(self._shown.name)
 
     def is_over(self) -> bool:
         """Return whether the job has ended: the command ends with it."""

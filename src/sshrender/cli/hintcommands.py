@@ -79,6 +79,16 @@ def in_hints(lines: Iterable[str]) -> Iterator[str]:
         yield complete(line) if line.startswith("hint: ") else line
 
 
+def in_line_of_job(line: str) -> str:
+    """Return a line of a job's process, whose label comes first; a hint in it is completed.
+
+    That process does not know how this command was called.
+    """
+    label, hint, command = line.rpartition("hint: ")
+    is_hint = bool(hint) and (not label or label.endswith(": "))
+    return label + hint + complete(command) if is_hint else line
+
+
 def _given(words: Sequence[str]) -> dict[str, str]:
     """Return those options that a command line has, the last of each."""
     # The last one counts, as for the parser.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import hosttables, options, reporting
+from sshrender.cli import hosttables, jsonresult, options, reporting
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -50,5 +50,8 @@ def hosts(
     while True:
         code = hosttables.show(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:
-            raise typer.Exit(code)
+            break
         time.sleep(WATCH_INTERVAL)
+    if code and not json_:  # else it is printed already
+        jsonresult.narrate(hosttables.unusable(code))
+    raise typer.Exit(code)

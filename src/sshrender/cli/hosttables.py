@@ -6,11 +6,25 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sshrender.cli import jsonresult
+from sshrender.cli import hintcommands, jsonresult
+from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
+
+_UNUSABLE = {
+    ExitCode.STORAGE: "every host lacks the shared folder or room for files",
+    ExitCode.RENDERER: "every host lacks Ghostscript, Python or the sandbox, or has too old ones",
+    ExitCode.AUTHENTICATION: "every host refuses the user, or shows an unexpected host key",
+}
+"""What the exit code of a check means, where it is not that of hosts with several problems."""
+
+
+def unusable(code: int) -> UserError:
+    """Return the error of a check that ended with this code: the table says more of each host."""
+    what = _UNUSABLE.get(ExitCode(code), "no host is usable")
+    return UserError(ExitCode(code), what, "sshrender hosts -v")
 
 
 def show(
@@ -27,13 +41,20 @@ def show(
     if is_json:
         san = {"path": str(context.san), "conditions": [each.as_json() for each in checks.conditions]}
         pools = {"pools": [asdict(pool) for pool in checks.pools]} if context.pools else {}
-        return jsonresult.put({"hosts": rows, "san": san, **pools}, checks.exit_code)
+        fields = {"hosts": rows, "san": san, **pools}
+        if checks.exit_code:
+            error = unusable(checks.exit_code)
+            jsonresult.narrate(error)
+            fields |= {"error": error.what, "hint": error.hint}
+        return jsonresult.put(fields, checks.exit_code)
     # Redrawn in place on a terminal; a file gets one table below the other.
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
     # Looked up only for people: remedies read known_hosts and keys.
     fixes = {
-        report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
+        report.name: [
+            (step.lead, hintcommands.complete(step.text)) for step in remedies_of(context, report)
+        ]
         for report in checks.reports
     }
     if rows:

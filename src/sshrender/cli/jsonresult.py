@@ -47,10 +47,13 @@ def progress() -> str:
     """Return the form of errors on stderr: jsonl if the user asked for that, else plain."""
     if _Process.progress:
         return _Process.progress
-    # Before the settings are known, only the words and the variable can tell.
-    words = sys.argv[1:]
-    wants = "--progress=jsonl" in words or ("--progress", "jsonl") in itertools.pairwise(words)
-    return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
+    # Before the settings are known, only the words and the variable can tell; the last word counts.
+    named = os.environ.get("SSHRENDER_PROGRESS", "")
+    for word, following in itertools.pairwise([*sys.argv[1:], ""]):
+        option, sign, value = word.partition("=")
+        if option == "--progress":
+            named = value if sign else following
+    return "jsonl" if named == "jsonl" else "plain"
 
 
 def set_progress(named: str) -> None:

@@ -102,16 +102,16 @@ def _config(panel: Panel | None = None) -> Any:
     )
 
 
+def dry_run(about: str) -> Any:
+    """Return the option ``--dry-run`` with its help: it has a variable, as all shared options have."""
+    return typer.Option(
+        "--dry-run", envvar="SSHRENDER_DRY_RUN", show_envvar=False, show_default=False, help=about
+    )
+
+
 Json = Annotated[bool, _json()]
 Config = Annotated[Path | None, _config()]
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Print the plan, the hosts and the space needed; render nothing.",
-        show_default=False,
-    ),
-]
+DryRun = Annotated[bool, dry_run("Print the plan, the hosts and the space needed; render nothing.")]
 
 
 @dataclass(frozen=True, slots=True)

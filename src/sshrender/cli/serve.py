@@ -7,6 +7,7 @@ import importlib.util
 import shlex
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sshrender import gctuning
-from sshrender.cli import jsonresult, options, streams
+from sshrender.cli import hintcommands, jsonresult, options, streams
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -110,6 +111,13 @@ def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
     resolved = resolve(typed, config).settings
     host, port = web.address_of(given["bind"])
     kind, file = web.auth_of(given["auth"])
+
+    def make_queue(note: Callable[[str], None]) -> QueueRun:
+        def print_line(line: str) -> None:
+            note(hintcommands.in_line_of_job(line))
+
+        return QueueRun(resolved, config, print_line, passwords=passwords)
+
     return web.ServeSettings(
         san=san_folder(resolved),
         host=host,
@@ -125,9 +133,7 @@ def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
         operators=frozenset(given["operator"] or ()),
         viewers=frozenset(given["viewer"] or ()),
         # The queue is started by the server, when its port is bound.
-        make_queue=(lambda note: QueueRun(resolved, config, note, passwords=passwords))
-        if passwords is not None
-        else None,
+        make_queue=make_queue if passwords is not None else None,
         passwords=passwords,
         # Options as texts, because each job's context resolves them anew.
         typed={key: str(value) for key, value in typed.items()},

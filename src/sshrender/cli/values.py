@@ -1,8 +1,12 @@
 """Read the values of options and arguments without pydantic, which typer uses for each of them.
 
-Typer 0.29 builds a pydantic adapter for every option of a command, whether it is given or not: 40 ms for
-``render``, which has 42. Most values are texts and paths, and most options are not given. Of another
-typer, which has no such adapters, nothing is changed.
+Typer 0.29 builds a pydantic adapter for every option of a command, whether it is given or not: 10 ms for
+``render``, which has 42, and 0.1 s for a command that needs pydantic for nothing else. Most values are
+texts and paths, and most options are not given.
+
+This uses three names of typer that are not documented: ``type_descriptor``, ``_runtime_param`` and
+``get_runtime_param`` of a parameter (typer/core.py). Of a typer that has not all of them, nothing is
+changed.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from typing import Any, get_args, get_origin
 def read_plainly(params: Iterable[Any]) -> None:
     """Let the values of these parameters of a command be read here."""
     for param in params:
-        # Typer's own attribute: None until a value is read (typer/core.py, get_runtime_param).
-        if getattr(param, "_runtime_param", param) is None and hasattr(param, "type_descriptor"):
+        # None until a value is read. Then get_runtime_param() returns what reads it.
+        if getattr(param, "_runtime_param", param) is None and all(
+            hasattr(param, name) for name in ("type_descriptor", "get_runtime_param")
+        ):
             param._runtime_param = _Plain(param.type_descriptor)
 
 
@@ -28,32 +34,51 @@ class _Plain:
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value that the command gets. Raises typer's BadParameter."""
-        annotation = self._descriptor.annotation
         is_list = param.multiple or param.nargs == -1
         if value is None:
             return () if is_list else None
-        if is_list and get_origin(annotation) is list and isinstance(value, list | tuple):
-            (type_,) = get_args(annotation)
-            if type_ in (str, Path):
-                return [self._one(each, type_, param, ctx) for each in value]
-        if not is_list and annotation in (str, Path):
-            return self._one(value, annotation, param, ctx)
+        type_, info = self._descriptor.annotation, self._descriptor.parameter_info
+        if is_list and get_origin(type_) is list:
+            (type_,) = get_args(type_)
+        if (type_ is str or (type_ is Path and not _is_checked(info))) and info.parser is None:
+            if is_list and isinstance(value, list | tuple) and all(map(_is_text, value)):
+                return [type_(each) for each in value]
+            if not is_list and _is_text(value):
+                return type_(value)
         if getattr(param, "count", False) and type(value) is int:
             return value  # counted by the parser: -vv
         return self._by_typer(value, param, ctx)
 
-    def _one(self, value: Any, type_: type, param: Any, ctx: Any) -> Any:
-        info = self._descriptor.parameter_info
-        if not isinstance(value, str | Path) or info.parser is not None:
-            return self._by_typer(value, param, ctx)
-        if type_ is str:
-            return str(value)
-        from typer._param_types import coerce_cli_path
-
-        # A Path already, so that only the checks that the parameter asks for are left.
-        return coerce_cli_path(Path(value), info, path_type=Path, param=param, ctx=ctx)
-
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        from typer._coercion import build_runtime_param
+        # None: get_runtime_param() makes typer's own reader.
+        param._runtime_param = None
+        try:
+            return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        finally:
+            param._runtime_param = self
 
-        return build_runtime_param(self._descriptor).coerce(value, param=param, ctx=ctx)
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | Path)
+
+
+def _is_checked(info: Any) -> bool:
+    """Return whether typer has to look at the file of a path.
+
+    It looks also where it checks nothing, which on a dead file server never ends.
+    """
+    is_any = info.file_okay and info.dir_okay
+    return not is_any or info.exists or info.readable or info.writable or info.resolve_path
+
+
+def refusal(error: Any) -> str:
+    """Return in words why typer took no value: pydantic's own words are about its parsers."""
+    problems = getattr(error.__cause__, "errors", None)
+    if problems is None:
+        return str(getattr(error, "format_message", error.__str__)())
+    from sshrender.config import pydanticmessages
+
+    source = error.ctx.get_parameter_source(error.param.name)
+    is_variable = getattr(source, "name", "") == "ENVIRONMENT"
+    name = error.param.envvar if is_variable else error.param.opts[0]
+    return f"{name}: {pydanticmessages.in_words(problems()[0])}"

@@ -119,6 +119,9 @@ class _Viewer:
         """Return no text: an existing job is opened at once."""
         return ""
 
+    def pause(self) -> None:
+        """Return None: only the journal tells of a pause."""
+
     def is_over(self) -> bool:
         """Return False: the user leaves the dashboard, also of a job that has ended."""
         return False

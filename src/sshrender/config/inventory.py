@@ -249,6 +249,9 @@ def unknown_hosts(names: Iterable[str], known: Iterable[str]) -> str:
 
 def node_names(node_set: str) -> list[str]:
     """Return the names in a node set such as ``node[01-16],big``. Raises ValueError."""
+    # An empty variable in "$HOST", most often.
+    if not node_set.strip(", "):
+        raise ValueError("a node set has at least one name")
     if not any(character in node_set for character in "[],@*"):
         return [node_set]
     # ClusterShell takes "@" and "*" for groups, which it reads from files of its own.
@@ -266,9 +269,21 @@ def node_names(node_set: str) -> list[str]:
         raise ValueError(f"not a node set: {error}") from None
 
 
+def _left_out(name: str, node_set: str) -> str:
+    """Return how a name is left out of the node set that has it already."""
+    if node_set == name:
+        return "leave it out of one"
+    from ClusterShell.NodeSet import NodeSet
+
+    # From a list: a name alone may mean something else to ClusterShell.
+    left = NodeSet.fromlist([each for each in node_names(node_set) if each != name])
+    return f'leave it out of the other entry: name = "{left}"'
+
+
 def _name_problems(inventory: Inventory) -> list[str]:
     problems = []
-    seen: set[str] = set()
+    # By name, the node set that it is in.
+    seen: dict[str, str] = {}
     for number, entry in enumerate(inventory.hosts, 1):
         try:
             names = node_names(entry.name)
@@ -281,14 +296,16 @@ def _name_problems(inventory: Inventory) -> list[str]:
                 why = "it has a space, a control character or a leading dash"
                 problems.append(f"hosts[{number}].name: {name!r} is no host name: {why}")
             if name in seen:
-                problems.append(f"hosts[{number}].name: {name} is named twice: leave it out of one")
-            seen.add(name)
+                problems.append(
+                    f"hosts[{number}].name: {name} is named twice: {_left_out(name, seen[name])}"
+                )
+            seen.setdefault(name, entry.name)
         if entry.address is not None and len(names) > 1:
             problems.append(f"hosts[{number}].address: one address cannot serve {len(names)} hosts")
     for number, pool in enumerate(inventory.pools, 1):
         if pool.name in seen:
             problems.append(f"pools[{number}].name: {pool.name} is named twice")
-        seen.add(pool.name)
+        seen[pool.name] = pool.name
     return problems
 
 

@@ -92,6 +92,11 @@ def state_folder() -> Path:
     return _of_user(platformdirs.user_state_path)
 
 
+def cache_folder() -> Path:
+    """Return where this machine keeps what may be lost at any time. Raises UserError."""
+    return _of_user(platformdirs.user_cache_path)
+
+
 def log_folder() -> Path:
     """Return where tracebacks are written. Raises UserError."""
     return _of_user(platformdirs.user_log_path)

@@ -79,8 +79,7 @@ def _mistake(problem: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, s
     key = dotted(location)
     if problem["type"] == "extra_forbidden":
         # The key itself is the last part; what precedes it leads to its table.
-        near = _nearest(str(location[-1]), _known_keys(model, location[:-1]))
-        return f"unknown key {key}", f" (did you mean {near}?)" if near else ""
+        return f"unknown key {key}", _nearest(str(location[-1]), _known_keys(model, location[:-1]))
     if problem["type"] == "missing":
         return key, " is missing"
     return f"{key}: ", in_words(problem)
@@ -133,6 +132,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _nearest(key: str, known: list[str]) -> str | None:
-    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return found[0] if found else None
+def _nearest(key: str, known: list[str]) -> str:
+    """Return in words which known key is nearest, however far that is; empty where none is known."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f" (did you mean {near[0]}?)"
+    far = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f" (the nearest known key is {far[0]})" if far else ""

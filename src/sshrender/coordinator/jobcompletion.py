@@ -47,6 +47,8 @@ def end_run(
     # The hosts first: afterwards nothing new arrives.
     run.router.close_all()
     pilots_ended = run.pilots.stop()
+    for line in run.pilots.left():
+        run.view.print_line(line)
     run.canary.stop()
     run.page_remover.stop()
     # Before the verifier stops: pages that were rendered should not be rendered again by the next run.

@@ -37,6 +37,7 @@ from sshrender.job.output import outputclaim, outputfolder
 from sshrender.job.queue import drains, queueoperations
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.interface import View
+from sshrender.views.summary import undrain
 
 
 def run_job(
@@ -79,6 +80,10 @@ def run_job(
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
             names = None if pools else [setup.plan.name for setup in hosts]
             drained = guarded_call(san, lambda: drains.read(san, names))
+            if hosts and not pools and drained.keys() >= {setup.plan.name for setup in hosts}:
+                # The run waits for a while, as a user may put one back into use.
+                command = undrain(hosts[0].plan.name)
+                view.print_line(f"hint: all hosts are drained; to put one back into use: {command}")
             inputs = RunInputs(
                 plan, hosts, held, nonce, links, inbox, view, drained, pools, unused_pools
             )

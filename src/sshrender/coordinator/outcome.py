@@ -121,7 +121,7 @@ class Outcome:
             fonts=plan.history.fonts,
             seconds=seconds,
             hosts=tuple(_host(host) for host in scheduler.hosts.values()),
-            paused=_pause(shot),
+            paused=Pause.of_run(shot, time.time()),
             is_over=command.end in _FINAL,
         )
 
@@ -146,13 +146,6 @@ class Outcome:
             "reason": self.reason,
             "paused": None if self.paused is None else self.paused.as_json(),
         }
-
-
-def _pause(shot: snapshot.Snapshot) -> Pause | None:
-    if not shot.paused:
-        return None
-    now = time.time()
-    return Pause.begun(shot.paused, now - shot.paused_seconds, now + shot.pause_left)
 
 
 def _reason(shot: snapshot.Snapshot, command: do.EndJob) -> str:

@@ -128,6 +128,11 @@ class QueueDispatcher:
         self._stopped_by: int | None = None
         self.tally = Tally()
 
+    @property
+    def working(self) -> list[str]:
+        """The names of the jobs that run here. Safe in a signal handler."""
+        return list(self._working)
+
     def stop(self, number: int) -> None:
         """End running jobs with this signal; they stay in the queue. Safe in a signal handler."""
         self._stopped_by = number

@@ -188,7 +188,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     orphans = [entry for entry in left if entry.pool not in known]
     every = {pool.name: pool for pool in (*inputs.pools, *inputs.unused_pools)}
     drained = {name: drained_event(drain) for name, drain in inputs.drained.items()}
-    ending = Orphans(orphans, folder, every, inputs.view.print_line) if orphans else None
+    ending = Orphans(orphans, folder, every) if orphans else None
     return Pilots(managers, ending, drained)
 
 

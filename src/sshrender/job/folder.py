@@ -132,8 +132,8 @@ class JobFolder:
             owner = self.path.lstat().st_uid
         except FileNotFoundError:
             return
-        # EPOCHS is not in _inner(): it is made with the first claim.
-        for folder in (self.path, *self._inner(), self.path / EPOCHS):
+        # EPOCHS and BATCH are not in _inner(): they are made with the first claim and the first pilot.
+        for folder in (self.path, *self._inner(), self.path / EPOCHS, self.path / BATCH):
             try:
                 status = folder.lstat()
             except FileNotFoundError:

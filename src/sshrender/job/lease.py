@@ -305,6 +305,15 @@ class Observer:
         is_long = self._silent >= LEASE_SECONDS
         return self._seen.name if self._seen is not None and is_long else ""
 
+    def unresponsive(self) -> Claim | None:
+        """Return the holder that ``holder`` no longer believes, if its process runs on this machine.
+
+        It is stopped, or cannot write into the shared folder.
+        """
+        seen = self._seen
+        is_silent = seen is not None and self._silent >= LEASE_SECONDS
+        return seen.claim if seen is not None and is_silent and seen.is_running else None
+
     def was_given_back(self) -> bool:
         """Whether the last holder, if there was one, released it, as far as ``holder`` has seen."""
         # A claim that cannot be read was not released: it counts as a holder that vanished.

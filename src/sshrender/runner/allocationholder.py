@@ -468,8 +468,10 @@ class Holder:
 
 def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn:
     """Hold the allocation until its end. ``walltime``: seconds from now; ``words``: of the script."""
+    # TORQUE tells a job its own, which options of the pool may have made shorter.
+    own = os.environ.get("PBS_WALLTIME", "")
     # Before the fork, so both processes count from the same moment.
-    end = time.monotonic() + walltime
+    end = time.monotonic() + (min(walltime, int(own)) if _is_number(own) and int(own) else walltime)
     index = index_of(dict(os.environ), words)
     read_end, write_end = os.pipe()
     child = os.fork()

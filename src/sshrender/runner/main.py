@@ -146,14 +146,14 @@ class Runner:
         # The detector asks in a thread of its own, so this one never blocks in the folder.
         while not self._hang_detector.is_hanging():
             time.sleep(HEARTBEAT_INTERVAL)
-        self._wire.post("trouble", reason="the shared folder does not answer")
+        self._wire.post("trouble", reason="the shared folder does not answer", refusal=wire.SAN)
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
         """Answer the handshake, start the slots, and send heartbeats until the runner ends."""
         # First of all: what follows would fail of it with another reason.
         too_low = processlimits.too_low()
         if too_low is not None:
-            self._wire.post("trouble", reason=too_low, limit=True)
+            self._wire.post("trouble", reason=too_low, refusal=wire.LIMITS)
             return
         # A dead file server blocks this thread here, and no other.
         san = self._check_folder(request)

@@ -30,6 +30,9 @@ MAX_LOOK = 1 << 20
 MAX_LINE = 8 << 20
 """Bytes of a line. The longest holds the whole runner, or a burst of requests."""
 
+# O_NONBLOCK: a FIFO that was put in the place of a file is an error; to open it would wait for ever.
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class BadLine(Exception):
     """A whole line that its writer did not write: perhaps its bytes have not arrived yet."""
@@ -62,7 +65,7 @@ class LineWriter:
         )
         # Opened for each line: on NFS, close-to-open consistency shows the file's end as it is on the
         # server (nfs(5)).
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | _FLAGS)
         try:
             # A writer whose first number is 0 makes a new file. With lines in it, every line would be
             # refused.
@@ -96,7 +99,7 @@ class LineReader:
 
         A line that has not arrived as a whole is read by a later look, and so is one that is bad.
         """
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self._path, os.O_RDONLY | _FLAGS)
         try:
             size = MAX_LOOK
             data = os.pread(descriptor, size, self._offset)

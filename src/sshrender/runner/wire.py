@@ -33,6 +33,9 @@ STORAGE, KILLED, LOW_MEMORY = "storage", "killed", "low_memory"
 """The kinds of failure that a runner reports. The first four are charged to the page; the last three
 have other causes: the shared folder, a kill on request, a host that ran short of memory."""
 
+LIMITS, SYSTEM, SAN = "limits", "system", "san"
+"""The causes of ``trouble`` that the coordinator distinguishes, as its Refusal has them."""
+
 _ATTEMPT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}")
 """The name of an attempt: the coordinator's epoch and a number (core/schedulerstate.py)."""
 

@@ -16,13 +16,17 @@ KEPT_NOISE = 12
 
 
 class MessageReader:
-    """Turns bytes into messages. ``noise``: the last lines that did not come from the runner."""
+    """Turns bytes into messages. ``noise``: the last lines that did not come from the runner.
+
+    ``has_begun``: whether the loader has said that it runs (transports/payload.py).
+    """
 
     def __init__(self, marker: str) -> None:
         self._mark = f"@{marker} ".encode("ascii")
         self._pending = bytearray()
         self._noise_bytes = 0
         self.noise: deque[str] = deque(maxlen=KEPT_NOISE)
+        self.has_begun = False
 
     def feed(self, data: bytes) -> list[Message]:
         """Return the messages that ``data`` completes. Raises ProtocolError."""
@@ -42,7 +46,9 @@ class MessageReader:
             before, mark, ours = line.partition(self._mark)
             if before:
                 self._note(before)
-            if mark:
+            if mark and not self.has_begun and not ours:
+                self.has_begun = True
+            elif mark:
                 messages.append(decode(ours))
         return messages
 

@@ -29,6 +29,8 @@ class Refusal(enum.Enum):
     """No python3, or one older than 3.7."""
     LIMITS = "limits"
     """A resource limit of the host leaves no room for a runner or a renderer."""
+    SYSTEM = "system"
+    """The host's system lacks what a runner needs, as /proc."""
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
     NO_SANDBOX = "sandbox"
@@ -60,6 +62,10 @@ class ConnectFailed(Exception):
         self.reason = reason
 
 
+class NoCommonAlgorithm(ConnectFailed):
+    """The client and the host have no cipher, key exchange or the like in common."""
+
+
 class FilesFailed(Exception):
     """A file could not be transferred; the text is the error of the host or of this machine."""
 
@@ -89,12 +95,24 @@ class LinkClosed(Exception):
         # tcsh ends with status 1, and says this.
         return self.has_no_program or (self.status == 1 and words.endswith(": Command not found."))
 
+    def _is_python_2(self, words: str) -> bool:
+        # It has no option -I, and says how to see those that it has.
+        return self.status == 2 and "python -h" in words
+
+    def _runs_another(self, words: str) -> bool:
+        """Return whether something else got the runner or a part of it: a shell, or Python itself.
+
+        A start-up file that asks a question reads the first lines, and the loader lacks them.
+        """
+        return self.status == OTHER_SHELL or (self.status == 1 and words.startswith("SyntaxError:"))
+
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
-        # Only an administrator can change what another shell is started by.
-        if self.status == OTHER_SHELL:
+        # Only an administrator can change what another program is started by.
+        if self._runs_another(words):
             return Refusal.PROTOCOL
-        return Refusal.NO_PYTHON if self.lacks_program(words) else Refusal.UNREACHABLE
+        lacks = self.lacks_program(words) or self._is_python_2(words)
+        return Refusal.NO_PYTHON if lacks else Refusal.UNREACHABLE
 
     def reason_on(self, host: str, program: str, words: str = "") -> str:
         """Return why a runner did not start, for the administrator.
@@ -104,11 +122,13 @@ class LinkClosed(Exception):
         # Without a status the connection itself failed, and the shell on the host is not to blame.
         if self.status is None:
             return f"{self.reason}: {words}" if words else self.reason
-        if self.status == OTHER_SHELL:  # see payload._LOADER
+        if self._runs_another(words):
             return (
                 "the runner did not start: a start-up file (~/.bashrc) or a forced command"
-                " (authorized_keys) starts another shell in its place"
+                " (authorized_keys) starts another shell or program in its place, or reads its input"
             )
+        if self._is_python_2(words):
+            return f"{program} on {host} is Python 2"
         if not self.lacks_program(words):
             if words:
                 return f"the runner did not start (exit code {self.status}); the host says: {words}"
@@ -117,7 +137,11 @@ class LinkClosed(Exception):
                 " because of a start-up file (~/.bashrc) or a forced command (authorized_keys)"
             )
         how = "cannot be executed" if self.status == 126 else "not found"
-        return f"{program} {how} on {host}"
+        # The script of a virtual environment is there, and its interpreter is not: the words of bash
+        # before and from 5.2 on.
+        lacks = any(each in words for each in ("bad interpreter", "required file not found"))
+        more = f": {words}" if lacks else ""
+        return f"{program} {how} on {host}{more}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sshrender.runner import wire
+from sshrender.transports.interface import Refusal
 from sshrender.transports.messagefields import (
     MAX_BYTES,
     MAX_SECONDS,
@@ -57,6 +58,11 @@ MAX_PAGES = 10_000_000
 
 MAX_RECIPES = 40
 """Recipes in one message: a job has a few (config/recipes.py), and a host can lack no others."""
+
+NEEDS_ADMINISTRATOR = (Refusal.LIMITS, Refusal.SYSTEM)
+"""The causes of trouble that another connection would meet again."""
+
+_TROUBLES = {each.value: each for each in (*NEEDS_ADMINISTRATOR, Refusal.SAN)}
 
 _KINDS = frozenset(
     (
@@ -106,6 +112,7 @@ class Hello(NamedTuple):
     ``missing_recipes``: the numbers of the recipes that it cannot run, ``missing``: for each of them the
     first program that is not installed.
 
+    ``no_ghostscript``: why a Ghostscript that is there cannot be used; empty where there is none.
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that the job asks for does not
     work there. ``encoder``: what compresses PNG files there, isal or zlib.
     """
@@ -132,6 +139,7 @@ class Hello(NamedTuple):
     missing: tuple[str, ...] = ()
     missing_recipes: tuple[int, ...] = ()
     encoder: str = ""
+    no_ghostscript: str = ""
 
 
 class Heartbeat(NamedTuple):
@@ -234,11 +242,12 @@ class Inspected(NamedTuple):
 class Trouble(NamedTuple):
     """The runner met an error that concerns the host as a whole, or a request that it cannot read.
 
-    ``is_limit``: a resource limit of the host is the cause.
+    ``refusal``: the kind, where only an administrator of the host can change it, or where the shared
+    folder is the cause.
     """
 
     reason: str
-    is_limit: bool = False
+    refusal: Refusal | None = None
 
 
 class Bye(NamedTuple):
@@ -311,6 +320,7 @@ def _hello(fields: Fields) -> Hello:
         # At least one: a host with 0 slots would be in use and never get a page.
         slots=max(1, capped(fields, "slots", MAX_CORES, 1)),
         encoder=word(fields, "encoder", ""),
+        no_ghostscript=text(fields, "no_ghostscript", ""),
     )
 
 
@@ -432,6 +442,6 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "thumbnail": _thumbnail,
     "noted": lambda f: Noted(texts(f, "diagnostics")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),
-    "trouble": lambda f: Trouble(text(f, "reason"), f.get("limit") is True),
+    "trouble": lambda f: Trouble(text(f, "reason"), _TROUBLES.get(str(f.get("refusal")))),
     "bye": lambda _f: Bye(),
 }

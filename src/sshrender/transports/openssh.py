@@ -20,7 +20,6 @@ from sshrender.transports import childprocess, opensshclient, payload
 from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
-    Link,
     LinkClosed,
     Refusal,
     RunnerSpec,
@@ -43,7 +42,7 @@ class OpensshTransport:
         self._name = name
         self._overrides = overrides
 
-    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+    def connect(self, spec: RunnerSpec, timeout: float) -> OpensshLink:
         """See Transport.connect."""
         link = OpensshLink(self._name, self._overrides)
         try:
@@ -72,6 +71,7 @@ class OpensshLink:
         self._process: subprocess.Popen[bytes] | None = None
         self._output: list[int] = []
         self._inputs = self._outputs = childprocess.Pipes()
+        self._command = ""
         self._early = b""
         """What the host wrote before the login was reported."""
 
@@ -81,6 +81,7 @@ class OpensshLink:
 
     def start(self, command: str, timeout: float) -> None:
         """Run the command on the host. Returns once the client is logged in. Raises ConnectFailed."""
+        self._command = command
         words = opensshclient.arguments(self._name, self._overrides, self._socket, timeout)
         self._process = process = _popen([*words, command])
         assert process.stdin is not None
@@ -148,6 +149,24 @@ class OpensshLink:
         # why.
         except (OSError, ValueError):
             raise self._closed() from None
+
+    def test(self, timeout: float) -> int | None:
+        """See TestedLink.test."""
+        words = opensshclient.second_session(self._name, self._socket)
+        try:
+            status = subprocess.run(
+                [*words, self._command],
+                input=payload.TEST,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=opensshclient.environment(),
+                timeout=timeout,
+                check=False,
+            ).returncode
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return None if status < 0 or status == opensshclient.OWN_FAILURE else status
 
     def files(self, timeout: float) -> SftpFiles:
         """See Link.files."""

@@ -61,7 +61,8 @@ _REFUSALS = (
     (
         Refusal.CONFIGURATION,
         re.compile(
-            r"Bad configuration option|bad configuration options|percent_expand|vdollar_percent_expand"
+            r"Unable to negotiate with|Bad configuration option|bad configuration options"
+            r"|percent_expand|vdollar_percent_expand"
             r"|ControlPath .* too long|line \d+: |Bad .* spec|unknown option"
         ),
     ),
@@ -86,14 +87,19 @@ def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout:
 
 
 def sftp_arguments(name: str, control: Path) -> list[str]:
-    """Return the command line of a file transfer over the connection that ``control`` leads to.
+    """Return the command line of a file transfer over the connection that ``control`` leads to."""
+    return [*second_session(name, control, "-s"), "sftp"]
+
+
+def second_session(name: str, control: Path, *flags: str) -> list[str]:
+    """Return the command line, up to the command, of one more session of a connection.
 
     Where that has ended, ssh would connect anew and without our options; the ProxyCommand prevents it.
     """
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]
     # ``-F /dev/null``: ssh_config has been applied to the master. Match exec in it would run once more.
-    return ["ssh", "-T", "-F", "/dev/null", "-S", str(control), *words, "-s", "--", name, "sftp"]
+    return ["ssh", "-T", "-F", "/dev/null", "-S", str(control), *words, *flags, "--", name]
 
 
 class ErrorLines:

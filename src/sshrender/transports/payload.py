@@ -74,18 +74,23 @@ _COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 
 # It must be valid in every Python from 2.7 on up to the version check: an old python3 has to report
 # itself.
+# The first line that it prints says that it runs (transports/startwatch.py); ``@`` stands apart from the
+# marker, so that a program that repeats its input cannot say so.
 # The first lines are strings to Python. A start-up file or a forced command may have put another shell
 # in the place of the command, and it would run what follows, the packed modules included, as commands.
 # The first line ends it, and the third ends tcsh, where a builtin in quotes is none. fish does not run
 # what it cannot read to its end.
+BEGINNING = f'"exit" "{OTHER_SHELL}"\n'.encode("ascii")
 _LOADER = """"exit" "{shell}"
 \"\"\" "
 exit {shell}
 \"\"\"
 import os, sys
+mark = "@" + {marker!r} + " "
+os.write(1, (mark + "\\n").encode("ascii"))
 if sys.version_info < {minimum!r}:
     version = ".".join(map(str, sys.version_info[:3]))
-    os.write(1, ('@{marker} {{"type": "hello", "python": "' + version + '"}}\\n').encode("ascii"))
+    os.write(1, (mark + '{{"type": "hello", "python": "' + version + '"}}\\n').encode("ascii"))
     sys.exit(0)
 import importlib.machinery, json, marshal, zlib
 data = b""
@@ -114,6 +119,12 @@ sys.meta_path.insert(0, Importer)
 from sshrender.runner.main import start
 start({marker!r}, {silence!r})
 """
+
+PYTHON_RUNS = 96
+"""The exit status of the test below where Python runs it."""
+
+TEST = BEGINNING + f"raise SystemExit({PYTHON_RUNS})\n".encode("ascii")
+"""In the loader's place: ends at once, in Python as in a shell that reads its input to the end."""
 
 
 def command(python: str, label: str) -> str:
@@ -169,7 +180,7 @@ _parsing = threading.Lock()
 ("AST constructor recursion depth mismatch", gh-106905) when two of them parse at the same time."""
 
 
-# About 50 KiB, the same for all hosts of a run.
+# About 55 KiB, the same for all hosts of a run.
 @functools.cache
 def _body(is_far: bool = True) -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}

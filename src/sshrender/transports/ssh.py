@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -16,8 +17,8 @@ from sshrender.transports import knownhosts, payload, sshconfig
 from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
-    Link,
     LinkClosed,
+    NoCommonAlgorithm,
     Refusal,
     RunnerSpec,
     last_words,
@@ -42,22 +43,31 @@ class HostKeyRefused(paramiko.SSHException):  # type: ignore[misc]  # paramiko h
 class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as above
     """Decides about keys that paramiko has not found among the known ones, as of a new host."""
 
-    def __init__(self, settings: SshSettings, known: list[knownhosts.KnownKey]) -> None:
+    def __init__(
+        self,
+        settings: SshSettings,
+        known: list[knownhosts.KnownKey],
+        without_port: list[knownhosts.KnownKey],
+    ) -> None:
         self._settings = settings
         self._known = known
+        self._without_port = without_port
 
     def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         """Accept the key of a new host if the user chose that; refuse every other key."""
         shown = knownhosts.fingerprint(key.asbytes())
         # Lines of revoked keys are among the known ones, so this comes before the test of ``_known``: it
         # would report a changed key.
-        check_revoked(self._known, key)
+        check_revoked([*self._known, *self._without_port], key)
         # paramiko asks only where it found no key of the host with this type. A host with another key is
         # not new.
         if self._known:
             raise HostKeyRefused(
                 f"its {key.get_name()} key {shown} is not the one in {self._known[0].where}"
             )
+        # ssh accepts such a key, too (sshconnect.c, "found matching key w/out port").
+        if any(line.blob == key.asbytes() for line in self._without_port):
+            return
         if self._settings.host_key != ACCEPT_NEW:
             raise HostKeyRefused(f"its {key.get_name()} host key {shown} is not known")
         # "UserKnownHostsFile none" leaves no file, and the key is not stored.
@@ -81,7 +91,7 @@ class SshTransport:
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
 
-    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+    def connect(self, spec: RunnerSpec, timeout: float) -> SshLink:
         """See Transport.connect."""
         connection = open_connection(self._settings, timeout)
         try:
@@ -95,7 +105,10 @@ class SshTransport:
             raise failed_start(closed, self._settings.name, spec.python, words) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
-            raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None
+            # Only sshd itself can say why, in its log: a ChrootDirectory of wrong owner, for example.
+            what = f": {error}" if isinstance(error, paramiko.ChannelException) else ""
+            reason = f"it ended the connection after the login, without a session{what}"
+            raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
         return link
 
 
@@ -104,7 +117,10 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     known = knownhosts.lookup(settings.known_hosts, settings.known_name)
     connection = _connection(settings, timeout, gateway or _gateway(settings, timeout))
     client: Any = connection.client
-    client.set_missing_host_key_policy(KnownHostsPolicy(settings, known))
+    # Nothing is known of its port: what the same name has on port 22 may be the same sshd's.
+    has_port = settings.alias is None and settings.port != 22 and not known
+    without_port = knownhosts.lookup(settings.known_hosts, settings.hostname) if has_port else []
+    client.set_missing_host_key_policy(KnownHostsPolicy(settings, known, without_port))
     connection.connect_kwargs["auth_strategy"] = Login(settings)
     _enter_known_keys(client, settings, known)
     try:
@@ -192,12 +208,21 @@ def _connect_failed(
         return ConnectFailed(Refusal.HOST_KEY, _host_key_reason(known, error))
     if isinstance(error, LoginFailed):
         return ConnectFailed(Refusal.AUTHENTICATION, str(error))
+    if isinstance(error, paramiko.IncompatiblePeer):
+        return NoCommonAlgorithm(Refusal.CONFIGURATION, _incompatible(error))
     if isinstance(error, socket.gaierror):
         return ConnectFailed(Refusal.NO_ADDRESS, f"no address is known for {settings.hostname}")
     if isinstance(error, OSError | paramiko.SSHException | EOFError):
         return ConnectFailed(Refusal.UNREACHABLE, _network_reason(settings, error))
     # Anything else is a defect, of the host's sshd or of paramiko, and names its type.
     return ConnectFailed(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
+
+
+def _incompatible(error: Exception) -> str:
+    """Return what Fabric and the host do not have in common."""
+    # In paramiko's words: "no acceptable ciphers".
+    lacks = re.search(r"no acceptable ([^)]*)", str(error))
+    return f"Fabric and its sshd have no {lacks[1]} in common" if lacks else str(error)
 
 
 def _host_key_reason(known: list[knownhosts.KnownKey], error: Exception) -> str:
@@ -265,7 +290,7 @@ class _Jumps:
             try:
                 self._open[key] = open_connection(settings, timeout, before)
             except ConnectFailed as failed:
-                raise ConnectFailed(failed.refusal, f"jump host {name}: {failed.reason}") from None
+                raise type(failed)(failed.refusal, f"jump host {name}: {failed.reason}") from None
             return self._open[key]
 
 
@@ -295,9 +320,11 @@ class SshLink:
         self._channel: paramiko.Channel = transport.open_session(timeout=timeout)
         # One stream, because text of the shell and lines of the runner are told apart by the marker.
         self._channel.set_combine_stderr(True)
+        self._command = ""
 
     def start(self, command: str) -> None:
         """Run the command."""
+        self._command = command
         self._channel.exec_command(command)
         # read() is called in a loop; this is how long it may stay in one call.
         self._channel.settimeout(1.0)
@@ -335,6 +362,26 @@ class SshLink:
                 raise self._closed()
             view = view[sent:]
 
+    def test(self, timeout: float) -> int | None:
+        """See TestedLink.test."""
+        transport: Any = self._connection.transport
+        end = time.monotonic() + timeout
+        try:
+            channel = transport.open_session(timeout=timeout)
+            try:
+                channel.settimeout(timeout)
+                channel.exec_command(self._command)
+                channel.sendall(payload.TEST)
+                channel.shutdown_write()
+                while not channel.exit_status_ready() and time.monotonic() < end:
+                    time.sleep(0.05)
+                status = channel.recv_exit_status() if channel.exit_status_ready() else -1
+            finally:
+                channel.close()
+        except (OSError, EOFError, paramiko.SSHException):
+            return None
+        return None if status < 0 else status
+
     def files(self, timeout: float) -> SftpFiles:
         """See Link.files."""
         return open_sftp(self._connection.transport, timeout)
@@ -353,6 +400,9 @@ class SshLink:
             time.sleep(0.01)
         # recv_exit_status() blocks without limit, so it is called only when the status is there.
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
+        if status < 0 and self._connection.transport.is_active():
+            # The kernel ends a process so where memory runs out, and a broken interpreter itself.
+            return LinkClosed("the runner was ended by a signal on the host")
         if status < 0:
             return LinkClosed("the connection broke" + (f": {why}" if why else ""))
         return LinkClosed(f"the runner ended with exit code {status}", status)

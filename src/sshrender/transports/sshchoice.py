@@ -1,12 +1,19 @@
-"""Chooses the client for each host: Fabric, or OpenSSH's own where ssh_config needs it."""
+"""Chooses the client for each host: Fabric, or OpenSSH's own where ssh_config or the host needs it."""
 
 from __future__ import annotations
 
 import shutil
 
 from sshrender.transports import payload, sshconfig
-from sshrender.transports.interface import ConnectFailed, Link, Refusal, RunnerSpec
+from sshrender.transports.interface import (
+    ConnectFailed,
+    Link,
+    NoCommonAlgorithm,
+    Refusal,
+    RunnerSpec,
+)
 from sshrender.transports.sshconfig import Overrides, SshSettings
+from sshrender.transports.startwatch import TestedLink, WatchedLink
 
 AUTO, FABRIC, OPENSSH = "auto", "fabric", "openssh"
 """The values of the inventory's ``transport``."""
@@ -19,26 +26,41 @@ class ChosenTransport:
         self._name = name
         self._overrides = overrides
         self._chosen = overrides.client or AUTO
+        self._is_incompatible = False
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """See Transport.connect."""
+        return WatchedLink(self._connect(spec, timeout), spec.marker)
+
+    def _connect(self, spec: RunnerSpec, timeout: float) -> TestedLink:
         settings = sshconfig.resolve(self._name, self._overrides)
-        if self._uses_openssh(settings):
-            from sshrender.transports.openssh import OpensshTransport
-
-            try:
-                return OpensshTransport(self._name, self._overrides).connect(spec, timeout)
-            except ConnectFailed as failed:
-                # Only a failed login is explained by keys that cannot be used.
-                if failed.refusal is not Refusal.AUTHENTICATION:
-                    raise
-                from sshrender.transports.sshlogin import unusable
-
-                reason = "; ".join([failed.reason, *unusable(settings)])
-                raise ConnectFailed(failed.refusal, reason) from None
+        if self._is_incompatible or self._uses_openssh(settings):
+            return self._connect_openssh(settings, spec, timeout)
         from sshrender.transports.ssh import SshTransport
 
-        return SshTransport(settings).connect(spec, timeout)
+        try:
+            return SshTransport(settings).connect(spec, timeout)
+        except NoCommonAlgorithm as failed:
+            # paramiko lacks some algorithms of OpenSSH, to which an administrator may have limited sshd.
+            if self._chosen == FABRIC or shutil.which("ssh") is None:
+                reason = f"{failed.reason}; {_lack(self._chosen)} keeps OpenSSH's client from being used"
+                raise ConnectFailed(failed.refusal, reason) from None
+        self._is_incompatible = True
+        return self._connect_openssh(settings, spec, timeout)
+
+    def _connect_openssh(self, settings: SshSettings, spec: RunnerSpec, timeout: float) -> TestedLink:
+        from sshrender.transports.openssh import OpensshTransport
+
+        try:
+            return OpensshTransport(self._name, self._overrides).connect(spec, timeout)
+        except ConnectFailed as failed:
+            # Only a failed login is explained by keys that cannot be used.
+            if failed.refusal is not Refusal.AUTHENTICATION:
+                raise
+            from sshrender.transports.sshlogin import unusable
+
+            reason = "; ".join([failed.reason, *unusable(settings)])
+            raise ConnectFailed(failed.refusal, reason) from None
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line."""
@@ -56,7 +78,11 @@ class ChosenTransport:
             return False
         # Not honouring a keyword could weaken the connection, such as Ciphers, so the host is refused.
         if self._chosen == FABRIC or shutil.which("ssh") is None:
-            cause = f'transport = "{FABRIC}"' if self._chosen == FABRIC else "a machine without ssh"
-            reason = f"{cause} cannot honour {', '.join(wanted)} of ssh_config"
+            reason = f"{_lack(self._chosen)} cannot honour {', '.join(wanted)} of ssh_config"
             raise ConnectFailed(Refusal.CONFIGURATION, reason)
         return True
+
+
+def _lack(chosen: str) -> str:
+    """Return in words why OpenSSH's client is not there to be used."""
+    return f'transport = "{FABRIC}"' if chosen == FABRIC else "a machine without ssh"

@@ -128,6 +128,9 @@ def _as_openssh(host_key: str) -> str:
     return "accept-new" if host_key == ACCEPT_NEW else "yes"
 
 
+_ERROR_OF_A_LINE = re.compile(r" line \d+: (?!Deprecated|Unsupported)")
+"""A message of ssh about a line of the configuration, other than its warnings (readconf.c)."""
+
 _NO_FORK = "Cannot fork into background"
 """What ssh prints where ForkAfterAuthentication is set and there is no command, even with -G (ssh.c)."""
 
@@ -185,9 +188,10 @@ def _ask_ssh(name: str, overrides: Overrides, *words: str) -> str:
     if answer.returncode != 0 and _NO_FORK in answer.stderr and not words:
         return _ask_ssh(name, overrides, "-o", "ForkAfterAuthentication=no")
     if answer.returncode != 0:
-        # The last line: warnings about other lines of the file come before the error.
+        # Warnings come before the error, and after errors of lines how many there were.
         lines = answer.stderr.strip().splitlines() or ["it failed"]
-        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {lines[-1]}")
+        said = next((line for line in lines if _ERROR_OF_A_LINE.search(line)), lines[-1])
+        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {said}")
     return answer.stdout
 
 

@@ -10,11 +10,20 @@ from sshrender.views.interface import View
 
 
 class GuardedView:
-    """Passes every call to a view until the view raises; then calls ``report`` with the error, once."""
+    """Passes every call to a view until the view raises; then calls ``report`` with the error, once.
 
-    def __init__(self, view: View, report: Callable[[Exception], None]) -> None:
+    ``complete`` adds to a hint the options without which its command would do something else.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        report: Callable[[Exception], None],
+        complete: Callable[[str], str] = lambda hint: hint,
+    ) -> None:
         self._view = view
         self._report = report
+        self._complete = complete
         self._has_failed = False
 
     def entry(self, entry: JournalEntry) -> None:
@@ -27,7 +36,8 @@ class GuardedView:
 
     def print_line(self, line: str) -> None:
         """See View.print_line."""
-        self._try(lambda: self._view.print_line(line))
+        is_hint = line.startswith("hint: ")
+        self._try(lambda: self._view.print_line(self._complete(line) if is_hint else line))
 
     def close(self) -> None:
         """See View.close. A view that has failed is closed, too: it may have changed the terminal."""

@@ -173,6 +173,7 @@ class JobModel:
         self.output = ""
         self.held = ""
         self.pause: Pause | None = None
+        self.told_pause: Pause | None = None  # by the run's process: a full disk takes no journal entry
         self.pools = PoolReports()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
@@ -189,7 +190,7 @@ class JobModel:
     @property
     def paused(self) -> str:
         """What is wrong with the storage while the run is paused; else empty."""
-        return "" if self.pause is None else self.pause.reason
+        return next((each.reason for each in (self.pause, self.told_pause) if each), "")
 
     @property
     def settled(self) -> int:

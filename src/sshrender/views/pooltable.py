@@ -10,14 +10,8 @@ from typing import Any
 
 from sshrender.views.text import clean
 
-_TRY = {
-    "slurm": "sinfo",
-    "torque": "pbsnodes",
-    "openpbs": "pbsnodes -a",
-    "gridengine": "qstat -f",
-    "htcondor": "condor_status",
-}
-"""The command of an engine that shows its nodes to a user."""
+MAX_COMMAND = 1000
+"""Characters of a command to type; ssh's options may be many."""
 
 
 def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -37,7 +31,7 @@ def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _advice(pool: Mapping[str, Any]) -> Iterator[str]:
     if pool["state"] == "lost":
-        yield f"    try: {_TRY[pool['engine']]}"
+        yield f"    try: {clean(pool['command'], MAX_COMMAND)}"
     elif pool["state"] == "refused" and pool["version"]:
         yield "    note: the engine was asked with the pool's queue, options, cores, memory and walltime"
     elif "is not installed here" in pool["reason"]:

@@ -11,7 +11,7 @@ from sshrender.views import output
 from sshrender.views.guarded import GuardedView
 from sshrender.views.interface import View
 from sshrender.views.nonblocking import NonBlockingStream
-from sshrender.views.summary import brief, lines, total_line
+from sshrender.views.summary import brief, failure, lines, total_line
 from sshrender.views.text import clean
 from sshrender.views.viewchoice import choose
 
@@ -70,7 +70,11 @@ class Reporter:
             verbose=self._verbose,
             color=self._color,
         )
-        view = GuardedView(view, lambda error: self.report_defect("progress is no longer shown", error))
+        view = GuardedView(
+            view,
+            lambda error: self.report_defect("progress is no longer shown", error),
+            self._complete,
+        )
         try:
             yield view
         finally:
@@ -100,7 +104,11 @@ class Reporter:
         With --quiet it is brief, and printed only if the run failed.
         """
         if self._progress == "jsonl":
-            self._json_line({"schema": 1, "type": "summary", **summary})
+            event = {"schema": 1, "type": "summary", **summary}
+            if code:
+                event["error"], hint = failure(summary)
+                event["hint"] = self._complete(hint)
+            self._json_line(event)
         elif code or not self._quiet:
             for line in brief(summary) if self._quiet else lines(summary):
                 self._print(self._complete(line) if line.startswith("hint: ") else line)
@@ -117,7 +125,7 @@ class Reporter:
     def error(self, error: UserError) -> None:
         """Print an error and its hint."""
         if self._progress == "jsonl":
-            self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
+            self._json_line({"schema": 1, "type": "error", **self._error_fields(error)})
             return
         # One line for each mistake of the configuration.
         for line in error.what.split("\n"):
@@ -129,6 +137,11 @@ class Reporter:
         with contextlib.suppress(OSError, ValueError):
             output.as_json(fields, self._stream)
 
+    def _error_fields(self, error: UserError) -> dict[str, Any]:
+        code, hint = int(error.code), self._complete(error.hint)
+        # Two names for the same values: programs may rely on either.
+        return {"error": error.what, "hint": hint, "exit_code": code, "code": code, "what": error.what}
+
     @property
     def _prefix(self) -> str:
         """The document's name before each line; nothing before lines for programs."""
@@ -137,9 +150,3 @@ class Reporter:
     def _print(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # the reader exited
             output.line(f"{self._prefix}{line}", self._stream, flush=True)
-
-
-def _error_fields(error: UserError) -> dict[str, Any]:
-    code = int(error.code)
-    # Two names for the same values: programs may rely on either.
-    return {"error": error.what, "hint": error.hint, "exit_code": code, "code": code, "what": error.what}

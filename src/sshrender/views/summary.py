@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.core.states import FailureKind
-from sshrender.errors import ExitCode
+from sshrender.errors import ExitCode, ended_with
 from sshrender.views import hostwords, jobstats
 from sshrender.views.text import clean, clock_time, count, duration, on_pages
 
 MAX_LISTED = 20
-"""Failed or suspect pages that are listed; the others are only counted."""
+"""Failed or suspect pages, or hosts with problems, that are listed; the others are only counted."""
 
 MAX_FONTS = 5
 
@@ -25,20 +25,22 @@ HEALTHY = ("idle", "unknown")
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a summary, given as ``--json`` prints it."""
+    step = next_step(summary)
     yield _headline(summary)
-    yield from _reason(summary)
+    yield from _reason(summary, step)
     yield from _files(summary)
     yield from failed_pages(summary["failed_pages"])
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
         yield f"  document: {clean(note)}"
     yield from missing_fonts(summary["fonts_missing"])
-    for host in sorted(summary["hosts"], key=lambda host: hostwords.rank(host["state"])):
-        if _is_worth_a_line(host, summary):
-            yield _host(host)
+    hosts = [host for host in summary["hosts"] if _is_worth_a_line(host, summary)]
+    hosts.sort(key=lambda host: hostwords.rank(host["state"]))
+    yield from map(_host, hosts[:MAX_LISTED])
+    yield from _more(hosts, "host with a problem", "hosts with problems")
     if summary.get("stats"):
         yield from jobstats.lines(summary["stats"])
-    step = next_step(summary)
+    yield from _error_line(summary, step)
     if step:
         yield f"hint: {step}"
 
@@ -74,16 +76,29 @@ def next_step(summary: Mapping[str, Any]) -> str:
         return ""  # the file of --assemble could not be made: its error has its own hint
     # What is wrong with hosts is found out by checking them.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
+        if _are_drained(summary):
+            return undrain(summary["hosts"][0]["name"])
         return CHECK_HOSTS
     if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
         return f"sshrender status {job}"
     return f"sshrender resume {job}"
 
 
+def undrain(host: str) -> str:
+    """Return the command that puts a drained host back into use."""
+    return f"sshrender undrain {shlex.quote(clean(host))}"
+
+
+def _are_drained(summary: Mapping[str, Any]) -> bool:
+    """Return whether the run had no hosts but drained ones."""
+    return {host["state"] for host in summary["hosts"]} == {"drained"}
+
+
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield at most ten lines, for a mail from cron: the result, failed pages, hosts with problems."""
+    step = next_step(summary)
     yield _headline(summary)
-    yield from _reason(summary)
+    yield from _reason(summary, step)
     yield from list(failed_pages(summary["failed_pages"]))[:3]
     if len(summary["failed_pages"]) > 3:
         yield f"  and {count(len(summary['failed_pages']) - 3, 'more failed page')}"
@@ -91,7 +106,7 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    step = next_step(summary)
+    yield from _error_line(summary, step)
     if step:
         yield f"hint: {step}"
     elif summary["job"]:
@@ -122,17 +137,19 @@ def total_line(fields: Mapping[str, Any]) -> str:
 
 def failure(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return what failed, and a hint, for the object of a command that did not end with 0."""
-    # Of a command with several documents the first error stands for all.
-    for each in result.get("jobs", ()):
-        if each.get("error"):
-            named, what = str(each.get("job") or each.get("document")), str(each["error"])
+    # Of a command with several jobs one stands for all: the first that ended with the command's code.
+    code = result["exit_code"]
+    for each in sorted(result.get("jobs", ()), key=lambda each: each.get("exit_code") != code):
+        if each.get("error") or each.get("exit_code"):
+            what, step = (each["error"], each["hint"]) if each.get("error") else failure(each)
+            named = str(each.get("job") or each.get("document"))
             # The document is named once.
-            return what if what.startswith(named) else f"{named}: {what}", str(each["hint"])
+            return what if what.startswith(named) else f"{named}: {what}", str(step)
     job, pages = result.get("job"), result.get("pages", {})
     what = str(result.get("reason") or "")
     if not what:
         words = [f"{count(pages[key], 'page')} {key}" for key in ("failed", "missing") if pages.get(key)]
-        what = ", ".join(words) or f"ended with exit code {result['exit_code']}"
+        what = ", ".join(words) or ended_with(code)
     # Only the summary of a run has what next_step() needs.
     step = next_step(result) if job and "failed_pages" in result else ""
     shown = f"sshrender status {shlex.quote(clean(job))}" if job else "sshrender status"
@@ -182,8 +199,19 @@ def _headline(summary: Mapping[str, Any]) -> str:
     return f"{summary['job']}: {summary['state']}, " + ", ".join(words)
 
 
-def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
-    if summary.get("reason"):
+def _is_error(summary: Mapping[str, Any], step: str) -> bool:
+    """Whether the run failed by itself, and no error is printed yet: those have a hint of their own."""
+    return bool(step) and 0 < summary.get("exit_code", 0) < 128
+
+
+def _error_line(summary: Mapping[str, Any], step: str) -> Iterator[str]:
+    """Yield the line by which scripts know errors of every command."""
+    if _is_error(summary, step):
+        yield f"sshrender: error: {clean(failure(summary)[0], 1000)}"
+
+
+def _reason(summary: Mapping[str, Any], step: str) -> Iterator[str]:
+    if summary.get("reason") and not _is_error(summary, step):
         yield f"  reason: {clean(summary['reason'])}"
     paused = summary.get("paused")
     if paused:
@@ -207,6 +235,6 @@ def _host(host: Mapping[str, Any]) -> str:
     return f"  host {clean(host['name'])}{clean(state)}{failures}{reason}"
 
 
-def _more(items: Sequence[Any], noun: str) -> Iterator[str]:
+def _more(items: Sequence[Any], noun: str, plural: str = "") -> Iterator[str]:
     if len(items) > MAX_LISTED:
-        yield f"  and {count(len(items) - MAX_LISTED, 'more ' + noun)}"
+        yield f"  and {count(len(items) - MAX_LISTED, f'more {noun}', plural and f'more {plural}')}"

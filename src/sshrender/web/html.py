@@ -175,10 +175,7 @@ def waiting_page(root: str, name: str, part: float, shell: Shell) -> Page:
         f'<progress max="1" value="{part:.2f}" aria-label="Read of the history"></progress>'
         f'<p><a href="{escape(root)}">Back to the jobs</a></p></section>'
     )
-    found = page(f"{name} – sshrender", body, shell)
-    # Without an address: the browser keeps the part behind "#", which names a page of the document.
-    refresh = '<meta http-equiv="refresh" content="1">\n<title>'
-    return Page(found.text.replace("<title>", refresh, 1), found.policy)
+    return page(f"{name} – sshrender", body, shell, script="waiting.js")
 
 
 def bounce_page(root: str, target: str) -> Page:

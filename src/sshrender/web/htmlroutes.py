@@ -16,7 +16,7 @@ from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
 from sshrender.views import overview
 from sshrender.web import bodies, html
 from sshrender.web.html import Shell, escape
-from sshrender.web.identity import LOCAL_USER, SESSION, SHARED
+from sshrender.web.identity import LOCAL_USER, SESSION, SHARED, is_name
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints, log_in
@@ -39,13 +39,21 @@ def _log_in_first(call: Call) -> Response | None:
     """Return the answer to a browser without a session, or None."""
     if call.person.name or call.person.shared:
         return None
-    request = call.request
+    if (early := _lead_on(call.request)) is not None:
+        return early
+    root = html.root_of(call.request.url.path)
+    return html.response(_login_page(call, root, _path_of(call.request)), 401)
+
+
+def _lead_on(request: Request) -> Response | None:
+    """Return a page that opens the same address again, where the browser has kept its cookies back.
+
+    It keeps Strict ones back where another site's page leads here, as that of a mail.
+    """
     has_cookie = SESSION in request.cookies or SHARED in request.cookies
-    root = html.root_of(request.url.path)
-    # A link in a mail: the browser keeps Strict cookies back until this site itself leads on.
-    if request.headers.get("sec-fetch-site") == "cross-site" and not has_cookie:
-        return html.response(html.bounce_page(root, _here(request)))
-    return html.response(_login_page(call, root, _path_of(request)), 401)
+    if request.headers.get("sec-fetch-site") != "cross-site" or has_cookie:
+        return None
+    return html.response(html.bounce_page(html.root_of(request.url.path), _here(request)))
 
 
 def _here(request: Request) -> str:
@@ -95,6 +103,9 @@ async def do_login(call: Call) -> Response:
         raise not_found()
     fields = await _login_form(call)
     name, target = fields.get("name", "")[:64], fields.get("next", "")
+    if name and not is_name(name):  # no session has such a name: the form would come again and again
+        problem = "A name has letters, digits and the signs . _ - + @ only; ask the administrator."
+        return html.response(_login_page(call, html.root_of("/login"), target, problem, name), 401)
     if not await log_in(call.site, call.request, name, fields.get("password", "")):
         problem = "The name or the password is wrong."
         return html.response(_login_page(call, html.root_of("/login"), target, problem, name), 401)
@@ -157,6 +168,9 @@ async def enter(call: Call) -> Response:
 @PAGES.add("GET", "/link/{token}", "Open a job by the link of a colleague", needs=None)
 async def open_link(call: Call) -> Response:
     """Let this browser see one job."""
+    # The cookie of earlier links is needed, too: without it, this one would take its place.
+    if (early := _lead_on(call.request)) is not None:
+        return early
     found = call.site.authenticator.read("link", call.word("token"))
     root = html.root_of(call.request.url.path)
     if found is None:

@@ -246,9 +246,14 @@ class Authenticator:
         if self._settings.is_peer(peer):
             # The last one of all lines is the proxy's: some proxies add a line, others a word. What is
             # before it, the client may have made up.
-            said = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64]
-            return _network(said or peer)
+            named = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64]
+            return _network(named or peer)
         return _network(peer)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a user of the web may have this name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def _network(address: str) -> str:

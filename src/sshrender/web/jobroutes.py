@@ -79,6 +79,9 @@ async def job(call: Call) -> Response:
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
+    if report.state == "queued":
+        await call.site.listed()
+        row["is_untaken"] = call.site.is_untaken
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
 
@@ -159,8 +162,8 @@ async def sheet(call: Call) -> Response:
 async def problems(call: Call) -> Response:
     """Return the problems of a job."""
     await _watched(call)
-    with call.site.journals_of(call.person.by) as turn:
-        found = await turn(history.problems_of_job, call.site.san, call.word("name"))
+    with call.site.journals_of(call.person.by) as read:
+        found = await read(history.problems_of_job, call.site.san, call.word("name"))
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
 
 
@@ -181,11 +184,11 @@ async def why(call: Call) -> Response:
         raise Refused(400, "name a page or a host", "add ?page=7 or ?host=node1")
     number = 0 if host else number_of(page)
     # The whole journal is read, which takes seconds for a large job.
-    with call.site.journals_of(call.person.by) as turn:
+    with call.site.journals_of(call.person.by) as read:
         if host:
-            found = await turn(history.history_of_host, call.site.san, watched.feed.name, host)
+            found = await read(history.history_of_host, call.site.san, watched.feed.name, host)
         else:
-            found = await turn(history.history_of_page, call.site.san, watched.feed.name, number)
+            found = await read(history.history_of_page, call.site.san, watched.feed.name, number)
     return JSONResponse(
         {"job": found.job, "now": found.now, "history": list(pagehistory.lines(found.entries))}
     )

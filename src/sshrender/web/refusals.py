@@ -32,6 +32,9 @@ _EXIT_STATUS = {
 }
 
 
+_WAIT = "try again in a moment; if it stays so, call the administrator"
+
+
 class Refused(Exception):
     """A request that is refused. ``headers``: further ones; ``more``: further fields of the JSON."""
 
@@ -89,7 +92,9 @@ def of(error: Exception) -> Refused:
         return Refused(422, error.what, error.hint, None, more)
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
-        return Refused(status, error.what, error.hint, {"Retry-After": "5"} if status == 503 else None)
+        # Those of the api are commands for a person at a terminal.
+        advice = _WAIT if error.code == ExitCode.STORAGE else error.hint
+        return Refused(status, error.what, advice, {"Retry-After": "5"} if status == 503 else None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Refused(507, "the shared folder is full", "try again later, or call the administrator")
     if isinstance(error, OSError):

@@ -20,8 +20,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
-from sshrender.web.refusals import Refused, not_found
-from sshrender.web.sanpool import OneThread, SanPool, T, Turns
+from sshrender.web.refusals import Refused, busy, not_found
+from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 from sshrender.web.watchedjob import READ_SECONDS, Watched
 
@@ -77,6 +77,8 @@ class Site:
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
+    opening: SanPool = field(default_factory=lambda: SanPool(4, None))
+    """Begins to follow jobs. A request waits for five seconds; what took longer is not lost."""
     downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
@@ -107,10 +109,10 @@ class Site:
         """The shared folder."""
         return self.settings.san
 
-    async def watched(self, name: str, person: Person, patience: float = READ_SECONDS) -> Watched:
+    async def watched(self, name: str, person: Person, timeout: float = READ_SECONDS) -> Watched:
         """Return a job that this user may see. Raises Refused (404), as if others' did not exist.
 
-        ``patience``: seconds after which a journal that is read for the first time raises StillReading.
+        ``timeout``: seconds after which a journal that is read for the first time raises StillReading.
         """
         if not _may_be_name(name):
             raise not_found(f"there is no job {name[:40]}")
@@ -120,19 +122,24 @@ class Site:
                 found = await self._follow(name)
             except UserError as error:
                 raise (_no_job(name) if error.code == ExitCode.USAGE else error) from None
-        # Before its journal is read: others have no work done by asking for it.
+        # Before its journal is read: others have no work done by asking for it. Read again, because
+        # attributes that were damaged for a moment have no owner.
         if not person.may_see(name, found.feed.owner):
-            raise _no_job(name)
+            owner = await self.pool.run(found.feed.read_owner)
+            if not person.may_see(name, owner):
+                raise _no_job(name)
         if name in self._feeds:
             self._feeds.move_to_end(name)
         try:
-            await found.refresh(patience=patience)
+            await found.refresh(timeout=timeout)
         except UserError as error:
             if error.code == ExitCode.USAGE:
                 self.drop(name)
                 raise _no_job(name) from None
             raise
         self._keep_few(name)
+        if not person.may_see(name, found.feed.owner):
+            raise _no_job(name)
         return found
 
     def _keep_few(self, name: str) -> None:
@@ -157,11 +164,13 @@ class Site:
         if making is None:
             making = self._making[name] = asyncio.create_task(self._make(name))
             making.add_done_callback(partial(self._made, name))
-        # Shielded: the one who asked first may go away.
-        return await asyncio.shield(making)
+        # All wait for the same work. It goes on without them, and the next request finds what it made.
+        if not (await asyncio.wait({making}, timeout=ANSWER_TIMEOUT))[0]:
+            raise busy()
+        return making.result()
 
     async def _make(self, name: str) -> Watched:
-        feed = await self.pool.run(JobFeed, self.san, name)
+        feed = await self.opening.run(JobFeed, self.san, name)
         found = self._feeds[name] = Watched(feed, self.pool, self.long)
         return found
 
@@ -205,17 +214,17 @@ class Site:
     def _turns_of(
         self, all_turns: dict[str, UserTurns], user: str, pool: SanPool, what: str
     ) -> Iterator[UserTurns]:
-        turns = all_turns.setdefault(user, UserTurns(pool))
-        if turns.waiting >= self.settings.quota.uploads:
+        found = all_turns.setdefault(user, UserTurns(pool))
+        if found.waiting >= self.settings.quota.uploads:
             raise Refused(
                 429, f"many of your {what} are being worked on already", "wait", {"Retry-After": "5"}
             )
-        turns.waiting += 1
+        found.waiting += 1
         try:
-            yield turns
+            yield found
         finally:
-            turns.waiting -= 1
-            if not turns.waiting and not turns.is_busy:
+            found.waiting -= 1
+            if not found.waiting and not found.is_busy:
                 all_turns.pop(user, None)
 
     def close(self) -> None:
@@ -252,8 +261,8 @@ class Site:
 
     async def reports(self, person: Person) -> list[dict[str, Any]]:
         """Return the jobs that this user may see, as ``status --json`` has them."""
-        with self.journals_of(person.by) as turn:
-            return await turn(self._read_reports, person)
+        with self.journals_of(person.by) as read:
+            return await read(self._read_reports, person)
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
         require_readable(self.san)

@@ -23,8 +23,9 @@ REST_INTERVAL = 2.0
 COMMENT_INTERVAL = 15.0
 """Seconds without a message after which a comment is sent: proxies close silent connections."""
 
-READ_SECONDS = 20.0
-"""Seconds that a request waits for the first reading of a journal: proxies wait for 30 to 60."""
+READ_SECONDS = 15.0
+"""Seconds that a request waits for the first reading of a journal. Proxies wait for 30 to 60, and a page
+takes a stream that is silent for 20 (assets/job.js) for one that a proxy keeps back."""
 
 
 class StillReading(Refused):
@@ -65,13 +66,13 @@ class Watched:
         self._updated = 0.0
         self._messages: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
 
-    async def refresh(self, age: float = POLL_INTERVAL, patience: float = READ_SECONDS) -> None:
+    async def refresh(self, age: float = POLL_INTERVAL, timeout: float = READ_SECONDS) -> None:
         """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused.
 
-        ``patience``: seconds after which the first reading raises StillReading. It goes on then.
+        ``timeout``: seconds after which the first reading raises StillReading. It goes on then.
         """
         if not self._is_read:
-            await self._read_first(patience)
+            await self._read_first(timeout)
         async with self._turns.taken():
             if time.monotonic() - self._updated >= age:
                 await self._update()
@@ -87,15 +88,15 @@ class Watched:
             self.position, self.trouble = position, ""
             self.tell_watchers()
 
-    async def _read_first(self, patience: float) -> None:
+    async def _read_first(self, timeout: float) -> None:
         """Read a journal from its beginning. All requests wait for the same reading.
 
-        It is in no turn: those who wait for it are not refused because one of them has lost patience.
+        It is in no turn: those who wait for it are not refused because one of them gives up.
         Raises Refused when the shared folder hangs meanwhile.
         """
         if self._first is None:
             self._first = asyncio.create_task(self._alone.run(self._long, self.feed.update))
-        first, until = self._first, time.monotonic() + patience
+        first, until = self._first, time.monotonic() + timeout
         while not first.done():
             left = max(0.0, until - time.monotonic())
             if (await asyncio.wait({first}, timeout=min(left, ANSWER_TIMEOUT)))[0]:

@@ -71,7 +71,7 @@ class JobFeed:
         # By page: the byte of the journal after which its record was last different.
         self._changed_at: dict[int, int] = {}
         # Before the journal is read, which takes seconds: whether a user may see the job.
-        self._attributes = on_san(san, lambda: jobattributes.load_or_none(folder)) or Attributes()
+        self._attributes = self._read_attributes()
         self._stamp: object = None
         self.report = self._follower.report(folder, None)
         """The report as of the last update."""
@@ -87,6 +87,13 @@ class JobFeed:
     def owner(self) -> str:
         """The user that submitted the job."""
         return self._attributes.owner
+
+    def read_owner(self) -> str:
+        """Return the same as it is in the shared folder now."""
+        return self._read_attributes().owner
+
+    def _read_attributes(self) -> Attributes:
+        return on_san(self._san, lambda: jobattributes.load_or_none(self.folder)) or Attributes()
 
     @property
     def pages(self) -> int:

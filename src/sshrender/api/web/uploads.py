@@ -105,7 +105,9 @@ class Upload:
 
 def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Quota) -> Upload:
     """Begin an upload. Raises UploadError, or OSError."""
-    if not 0 < size <= quota.document:
+    if size < 1:
+        raise UploadError("form", "a document has at least one byte", "choose a PDF file")
+    if size > quota.document:
         raise UploadError(
             "size",
             f"a document of {size:,} bytes is not accepted; the limit is {quota.document:,}",
@@ -244,7 +246,7 @@ class PartWriter:
         """Publish the part. ``sha256``: what the sender computed. Raises UploadError or OSError."""
         if self._written != self._size:
             raise UploadError(
-                "size",
+                "form",
                 f"this part has {self._size:,} bytes, and {self._written:,} arrived",
                 "send the part again",
             )
@@ -283,10 +285,7 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
     # Another machine may have written parts that this one does not list yet, but not many.
     # With more than half of the parts missing they were never sent, and waiting would not help.
     until = time.monotonic() + (timeout if lacking <= upload.parts // 2 else 0)
-    try:
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-    except FileNotFoundError:
-        raise _removed() from None
+    target.parent.mkdir(mode=0o700, exist_ok=True)
     temporary = target.with_name(f".{uuid.uuid4().hex}")
     try:
         with temporary.open("xb", buffering=0) as file:
@@ -392,7 +391,7 @@ def remove(san: Path, upload: Upload) -> None:
 
 
 def _remove(folder: Path) -> None:
-    # Renamed first: a part that is being written would keep the folder, or stay and count for nobody.
+    # Renamed first: a part that is being written would keep the folder, or stay and count for no user.
     hidden = folder.with_name(f"removed-{secrets.token_hex(16)}")
     with contextlib.suppress(FileNotFoundError):  # another request has removed it
         folder.rename(hidden)

@@ -27,7 +27,13 @@ from sshrender.transports.interface import (
     Refusal,
     RunnerSpec,
 )
-from sshrender.transports.messages import Hello, Message, ProtocolError, Trouble
+from sshrender.transports.messages import (
+    NEEDS_ADMINISTRATOR,
+    Hello,
+    Message,
+    ProtocolError,
+    Trouble,
+)
 
 PING_INTERVAL = 1.0
 """Seconds between two pings, and the longest wait for data."""
@@ -198,8 +204,14 @@ class HostConnection:
     def _require_hello(self, connected_at: float) -> None:
         if self._prepared_at is None:
             return  # the job is not open yet, so nothing was requested
-        if time.monotonic() - max(self._prepared_at, connected_at) > HANDSHAKE_TIMEOUT:
+        if time.monotonic() - max(self._prepared_at, connected_at) <= HANDSHAKE_TIMEOUT:
+            return
+        if self._reader.has_begun:
             raise LinkClosed(f"connected, but sent no hello within {HANDSHAKE_TIMEOUT:g} s")
+        raise LinkClosed(
+            f"connected, but {self.setup.python} did not start within {HANDSHAKE_TIMEOUT:g} s:"
+            " a start-up file of the shell (~/.bashrc) may wait for something"
+        )
 
     def _connect(self) -> Link | None:
         # At random, as many coordinators may start at the same moment, with the same jump host.
@@ -288,8 +300,8 @@ class HostConnection:
 
 
 def _require_trouble(message: Message) -> None:
-    """Raise ProtocolError for any other message before the hello, and ConnectFailed after a limit."""
+    """Raise ProtocolError for any other message before the hello; ConnectFailed for what lasts."""
     if not isinstance(message, Trouble):
         raise ProtocolError("it sent a message about pages before its hello")
-    if message.is_limit:
-        raise ConnectFailed(Refusal.LIMITS, message.reason)
+    if message.refusal is not None and message.refusal in NEEDS_ADMINISTRATOR:
+        raise ConnectFailed(message.refusal, message.reason)

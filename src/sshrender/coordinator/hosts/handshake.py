@@ -198,10 +198,13 @@ def _ghostscript(hello: Hello) -> tuple[Refusal, str]:
     version = hello.ghostscript
     if version is None:
         program = next(iter(hello.missing), DEFAULT_GHOSTSCRIPT)
+        if hello.no_ghostscript:
+            why = f"{program[:MAX_PROGRAM]} cannot be used: {hello.no_ghostscript}"
+            return Refusal.NO_GHOSTSCRIPT, why
         if program == DEFAULT_GHOSTSCRIPT:
             return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed"
         named = f"{program[:MAX_PROGRAM]} (ghostscript of the inventory)"
-        return Refusal.NO_GHOSTSCRIPT, f"{named} is not there, or does not say its version"
+        return Refusal.NO_GHOSTSCRIPT, f"{named} is not there"
     parsed = ghostscript.parse_version(version)
     if parsed is None:
         return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript reports version {version[:40]!r}"

@@ -67,6 +67,7 @@ _FAILS_AT = {
     Refusal.AUTHENTICATION: "login",
     Refusal.LIMITS: "limits",
     Refusal.NO_PYTHON: "python",
+    Refusal.SYSTEM: "python",
     Refusal.PROTOCOL: "python",
     Refusal.NO_GHOSTSCRIPT: "ghostscript",
     Refusal.NO_SANDBOX: "sandbox",
@@ -139,7 +140,7 @@ def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
 
 def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterator[HostReport]:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    links = ConnectionPool(hosts, "hosts", inbox)
+    links = ConnectionPool(hosts, "hosts", inbox, is_check=True)
     waiting = {setup.plan.name: (setup, links.take(setup)) for setup in hosts}
     for setup, link in waiting.values():
         link.send(
@@ -189,7 +190,7 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
     # Frees the place of the message, as the loop does.
     item.link.message_taken()
     if isinstance(item.message, Trouble):
-        return _failed(name, Refusal.SAN, item.message.reason)
+        return _failed(name, item.message.refusal or Refusal.UNREACHABLE, item.message.reason)
     if not isinstance(item.message, Hello):
         # Heartbeats and other messages say nothing about the checks.
         return None
@@ -283,7 +284,9 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
     ]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), _encoder(hello)]
     checks.append(_mutool(hello))
-    checks.append(Check("picture", None))
+    # Without it nothing can be compared, and compare() leaves this as it is.
+    fails = not hello.canary and "its Ghostscript did not render the test page"
+    checks.append(Check("picture", False if fails else None, fails or ""))
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
 

@@ -22,7 +22,6 @@ from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
-from sshrender.transports.interface import Refusal
 from sshrender.views.text import duration
 
 _KINDS: dict[str, FailureKind] = {
@@ -156,8 +155,10 @@ class HostMessages:
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
         reason = self._texts.reason(host, trouble.reason)
         # Where a limit let it render pages, it may do so again when other processes of its user end.
-        if trouble.is_limit and not self._scheduler.hosts[host].pages_done:
-            return [ev.HostRefused(host, Refusal.LIMITS.value, reason)]
+        refusal = trouble.refusal
+        has_rendered = self._scheduler.hosts[host].pages_done > 0
+        if refusal is not None and refusal in msg.NEEDS_ADMINISTRATOR and not has_rendered:
+            return [ev.HostRefused(host, refusal.value, reason)]
         # Lost, not refused: the host is connected again after a pause.
         return [ev.HostLost(host, reason)]
 

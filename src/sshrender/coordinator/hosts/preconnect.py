@@ -41,7 +41,8 @@ def allow_open_files(hosts: int) -> None:
 class ConnectionPool:
     """The connections of a run: started early, or when they are taken.
 
-    ``has_pools``: hosts may be added, whose test pages are compared as well.
+    ``has_pools``: hosts may be added, whose test pages are compared as well. ``is_check``: nothing else
+    will show whether Ghostscript renders.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class ConnectionPool:
         *,
         is_mixed: bool = False,
         has_pools: bool = False,
+        is_check: bool = False,
     ) -> None:
         self._label = label
         # One host has nothing to be compared with, and need not render the canary page.
-        self._are_compared = (len(hosts) > 1 or has_pools) and not is_mixed
+        self._has_canary = ((len(hosts) > 1 or has_pools) and not is_mixed) or is_check
         self._inbox = inbox
         self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
         self._early: dict[str, HostConnection] = {}
@@ -90,7 +92,7 @@ class ConnectionPool:
         link.send(
             "hello",
             ghostscript=setup.ghostscript,
-            canary=self._are_compared,
+            canary=self._has_canary,
             slots=setup.plan.slots,
         )
         return link

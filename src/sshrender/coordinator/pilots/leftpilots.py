@@ -6,10 +6,10 @@ here would keep its place in the queue until it starts.
 
 from __future__ import annotations
 
+import contextlib
 import re
-import shlex
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class LeftPilots:
 
     def in_words(self) -> str:
         """Return what is left, why, and what to type, in one line."""
-        text = f"pool {self.pool}: pilots may wait in the queue, and do nothing when they start"
+        text = f"pool {self.pool}: pilots may be left in the queue, and do nothing when they start"
         text += f" ({self.reason})"
         return f"{text}; to cancel them: {self.command}" if self.command else text
 
@@ -69,11 +69,19 @@ def cancel_left(
     return left
 
 
+def uncancelled(pool: PoolSetup, handle: ArrayHandle, reason: str) -> LeftPilots:
+    """Return an array that could not be cancelled, with the command that does if it is known."""
+    command = ""
+    with contextlib.suppress(EngineUnavailable):  # its id is needed, and not known
+        command = pool.typed(*pool.engine.cancel(handle).words)
+    return LeftPilots(pool.name, handle.name, handle.array, reason, command)
+
+
 class Orphans:
     """Pilots of earlier coordinators whose pool this run does not use: it ends them, in a thread.
 
-    ``folder``: of the job's arrays; ``pools``: of the inventory, by name. ``print_line`` is given a line
-    about what is left.
+    ``folder``: of the job's arrays; ``pools``: of the inventory, by name. ``left``: what it could not
+    cancel, after ``finish``.
     """
 
     def __init__(
@@ -81,13 +89,12 @@ class Orphans:
         arrays: Sequence[je.PilotsRequested],
         folder: Path,
         pools: Mapping[str, PoolSetup],
-        print_line: Callable[[str], None],
     ) -> None:
         self._arrays = arrays
         self._folder = folder
         self._pools = pools
-        self._print_line = print_line
-        self._left: list[LeftPilots] | None = None
+        self._found: list[LeftPilots] | None = None
+        self.left: Sequence[LeftPilots] = ()
         self._thread = threading.Thread(target=self._end, daemon=True, name="pilots of other pools")
 
     def start(self) -> None:
@@ -98,29 +105,22 @@ class Orphans:
         # First the tombstones, which need no key, as they are no signed lines.
         for each in self._arrays:
             ArrayFolder(self._folder / each.name, b"").bury()
-        self._left = cancel_left(self._arrays, self._pools)
+        self._found = cancel_left(self._arrays, self._pools)
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Wait so many seconds at most; print what is left, and return what to record."""
+        """Wait so many seconds at most; return what to record."""
         self._thread.join(timeout)
-        if self._left is None:
-            for name in {each.pool for each in self._arrays}:
-                self._print_line(f"pool {name}: pilots may wait in the queue (it does not answer)")
-            return []
-        for left in self._left:
-            self._print_line(left.in_words())
-        names = {each.name for each in self._left}
+        found = self._found
+        if found is None:
+            why = "its batch system does not answer"
+            found = [LeftPilots(each.pool, each.name, each.array, why) for each in self._arrays]
+        self.left = found
+        names = {each.name for each in found}
         return [
             je.PilotsEnded(pool=each.pool, name=each.name)
             for each in self._arrays
             if each.name not in names
         ]
-
-
-def typed(pool: PoolSetup, words: Iterable[str]) -> str:
-    """Return a command of the engine as a user types it here."""
-    line = shlex.join(words)
-    return shlex.join([*pool.login, line]) if pool.login else line
 
 
 def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
@@ -143,12 +143,12 @@ def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilo
             unknown = []
         except (EngineUnavailable, SubmissionRefused) as error:
             reason = str(error)
-    left = [LeftPilots(pool.name, name, "", reason) for name in unknown]
+    left = [uncancelled(pool, handles[name], reason) for name in unknown]
     for name, command in commands.items():
         # An engine that does not answer is not asked again for each array.
         reason = reason or _failure(pool, command)
         if reason:
-            words = typed(pool, command.words)
+            words = pool.typed(*command.words)
             left.append(LeftPilots(pool.name, name, handles[name].array, reason, words))
     return left
 

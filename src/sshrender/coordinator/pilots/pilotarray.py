@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,8 +29,8 @@ class Pilot:
     has_ended: bool = False
     is_dismissed: bool = False
     """Whether it was told to give its allocation back."""
-    has_changed: bool = False
-    """Whether it has started or ended since the last query began, whose answer may be older."""
+    changed_at: float = 0.0
+    """When it has started or ended, as time.time() counts: an answer may be older."""
     leaves_by: float | None = None
     """When it counts as ended although it has not reported its end; on the manager's clock."""
     absent: int = 0
@@ -45,12 +46,12 @@ class Pilot:
         """Note that it has reported."""
         self.token, self.is_live, self.has_ended = token, True, False
         self.is_dismissed, self.leaves_by = False, None
-        self.has_changed = True
+        self.changed_at = time.time()
 
     def end(self) -> None:
         """Note that it has ended, or that its end is not waited for."""
         self.is_live, self.has_ended = False, True
-        self.has_changed = True
+        self.changed_at = time.time()
 
     def note_element(self, element: Element | None) -> None:
         """Take in what a query says of it; None: it is not listed."""
@@ -134,12 +135,7 @@ class PilotArray:
             self.handle = ArrayHandle(self.handle.name, mine[0].array)
         return mine
 
-    def expect_answer(self) -> None:
-        """Note that a query begins."""
-        for pilot in self.pilots.values():
-            pilot.has_changed = False
-
-    def match(self, elements: Iterable[Element]) -> list[SilentPilot]:
+    def match(self, elements: Iterable[Element], asked_at: float) -> list[SilentPilot]:
         """Take in what a query has listed; return the pilots that are given up."""
         mine = self.identify(elements)
         # An element that ended may still be listed for a while.
@@ -150,7 +146,7 @@ class PilotArray:
         self.was_listed = self.was_listed or bool(mine)
         silent = []
         for index, pilot in self.pilots.items():
-            if pilot.has_changed:
+            if pilot.changed_at > asked_at:
                 continue
             pilot.note_element(by_index.get(index))
             if pilot.is_waiting and (reason := pilot.fault()):

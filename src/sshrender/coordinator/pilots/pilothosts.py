@@ -298,6 +298,11 @@ class Pilots:
             found = workers.map(lambda finish: finish(FINISH_TIMEOUT), ending)
             return [entry for ended in found for entry in ended]
 
+    def left(self) -> list[str]:
+        """Return a line for each array that ``stop`` could not cancel."""
+        ending = (each for each in (*self._managers, self._orphans) if each is not None)
+        return [left.in_words() for each in ending for left in each.left]
+
     def _remove(self, host: str, reason: str) -> list[ev.Event]:
         pilot = self._hosts.pop(host)
         _note_use(pilot, reason)

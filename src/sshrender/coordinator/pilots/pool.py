@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
@@ -42,11 +44,18 @@ class PoolSetup:
     """*pipe*, *files*, or *auto*: pipe where the engine has it, and files if that fails."""
     via: tuple[str, ...] = ()
     """The ssh command to the machine that has the engine's commands; empty: this one."""
+    shared: Path | None = None
+    """The user's file in which runs share the engine's answers; None: each asks for itself."""
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"
+
+    def typed(self, *words: str) -> str:
+        """Return a command of the engine as a user types it here."""
+        line = shlex.join(words)
+        return shlex.join([*self.login, line]) if self.login else line
 
 
 @dataclass(frozen=True, slots=True)

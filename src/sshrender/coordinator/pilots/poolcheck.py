@@ -1,4 +1,4 @@
-"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Three commands a pool."""
+"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Four commands a pool."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ from sshrender.transports.batch.engines.interface import (
     WrongEngine,
 )
 
+_SHOWN_BY = {
+    "slurm": ("sinfo",),
+    "torque": ("pbsnodes",),
+    "openpbs": ("pbsnodes", "-a"),
+    "gridengine": ("qstat", "-f"),
+    "htcondor": ("condor_status",),
+}
+"""The command of an engine that shows its nodes to a user."""
+
 USABLE, LOST, REFUSED = "usable", "lost", "refused"
 
 
@@ -26,6 +35,7 @@ class PoolCheck:
 
     ``nodes``: their numbers by state, as the engine calls it; ``free``: cores that no job has now.
     ``waiting``, ``running``: pilots of all runs in its queue. ``reason``: also why they wait.
+    ``command`` shows the nodes to the user who types it.
     """
 
     name: str
@@ -39,6 +49,7 @@ class PoolCheck:
     pilots: int = 0
     waiting: int = 0
     running: int = 0
+    command: str = ""
 
 
 def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
@@ -52,21 +63,24 @@ def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
 def _check(pool: PoolSetup) -> PoolCheck:
     engine = pool.engine
     try:
-        # The version first: an engine that is another one is told from one that does not answer.
+        # The version first: an engine that is another one is told from one that does not answer, and a
+        # word of one that only asks makes another one submit (-w of qsub).
         version = engine.version(pool.call(engine.version_command()))
     except SubmissionRefused as refused:
         return _failed(pool, REFUSED, refused.reason)
     except EngineUnavailable as error:
         return _failed(pool, REFUSED if isinstance(error, WrongEngine) else LOST, str(error))
-    try:
-        # Its failure is no refusal: the engine answered a moment ago.
-        nodes = engine.nodes(pool.call(engine.nodes_command()))
-    except (EngineUnavailable, SubmissionRefused) as error:
-        return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
+    # Side by side, so that an engine that hangs costs the time of two commands and not of four.
+    with ThreadPoolExecutor(2) as workers:
+        listing, refusal = workers.submit(_pilots, pool), workers.submit(_refusal, pool)
+        try:
+            # Its failure is no refusal: the engine answered a moment ago.
+            nodes = engine.nodes(pool.call(engine.nodes_command()))
+        except (EngineUnavailable, SubmissionRefused) as error:
+            return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
+        pilots, reason = listing.result(), refusal.result()
     usable = [node for node in nodes if node.is_usable]
-    pilots = _pilots(pool)
     waiting = [each for each in pilots if each.state in (ElementState.WAITING, ElementState.HELD)]
-    reason = _refusal(pool)
     state = REFUSED if reason else USABLE
     if not usable and not reason:
         state, reason = LOST, "no node takes jobs now"
@@ -82,6 +96,7 @@ def _check(pool: PoolSetup) -> PoolCheck:
         pilots=pool.pilots,
         waiting=len(waiting),
         running=sum(each.state is ElementState.RUNNING for each in pilots),
+        command=pool.typed(*_SHOWN_BY[engine.name]),
     )
 
 
@@ -131,4 +146,6 @@ def _refusal(pool: PoolSetup) -> str:
 
 
 def _failed(pool: PoolSetup, state: str, reason: str, version: str = "") -> PoolCheck:
-    return PoolCheck(pool.name, pool.engine.name, state, reason, version, pilots=pool.pilots)
+    command = pool.typed(*_SHOWN_BY[pool.engine.name])
+    name = pool.engine.name
+    return PoolCheck(pool.name, name, state, reason, version, pilots=pool.pilots, command=command)

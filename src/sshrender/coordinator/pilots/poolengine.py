@@ -12,15 +12,17 @@ from dataclasses import dataclass
 
 from sshrender.coordinator.pilots.pilotarray import PilotArray
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.sharedqueries import (
+    MAX_QUERY_INTERVAL,
+    QUERY_INTERVAL,
+    Listing,
+    SharedQueries,
+)
 from sshrender.transports.batch.engines.interface import (
     Command,
-    Element,
     EngineUnavailable,
     SubmissionRefused,
 )
-
-QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
-"""Seconds between two queries of the engine, and most while it does not answer."""
 
 FIRST_QUERY = 15.0
 """Seconds from a submission to the query that tells why the pilots wait."""
@@ -52,6 +54,10 @@ class QueryTimer:
         self._interval = QUERY_INTERVAL
         self.due = now + QUERY_INTERVAL
 
+    def postponed(self, now: float, seconds: float) -> None:
+        """Note that the turn of this pool comes in so many seconds."""
+        self.due = now + seconds
+
     def submitted(self, now: float) -> None:
         """Note a submission: why its pilots wait is asked soon, but not sooner than queries may come."""
         self.due = min(self.due, max(now + FIRST_QUERY, self._last + QUERY_INTERVAL))
@@ -79,13 +85,13 @@ class PoolEngine:
 
     def __init__(self, setup: PoolSetup, explain: Callable[[str], None]) -> None:
         self._engine, self._call = setup.engine, setup.call
+        self._queries = SharedQueries(setup)
         self._explain = explain
         self._may_identify = True
 
-    def query(self, arrays: Collection[PilotArray]) -> list[Element]:
-        """Return what the engine has of these arrays. Raises EngineUnavailable, SubmissionRefused."""
-        answer = self._call(self._engine.query([array.handle for array in arrays]))
-        return self._engine.elements(answer)
+    def query(self, arrays: Collection[PilotArray]) -> Listing:
+        """Return what the engine has of these arrays. Raises EngineUnavailable or NotYet."""
+        return self._queries.listing([array.handle for array in arrays])
 
     def hold(self, array: PilotArray, is_held: bool) -> None:
         """Have waiting pilots of an array held, or released; ``array.is_held`` says what worked."""
@@ -120,11 +126,11 @@ class PoolEngine:
             return False
         self._may_identify = False
         try:
-            elements = self.query([array for array in arrays if not array.is_over])
-        except (EngineUnavailable, SubmissionRefused):
+            found = self._queries.ask([array.handle for array in arrays if not array.is_over])
+        except EngineUnavailable:
             return False
         for array in arrays:
-            array.identify(elements)
+            array.identify(found.elements)
         return bool(wanted.handle.array)
 
     def _order(self, command: Command) -> bool:

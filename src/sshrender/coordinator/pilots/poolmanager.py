@@ -10,22 +10,23 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.pilots import carriers
+from sshrender.coordinator.pilots.leftpilots import LeftPilots, uncancelled
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, report_of
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.coordinator.pilots.poolengine import CancelTimer, PoolEngine, QueryTimer
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
+from sshrender.coordinator.pilots.sharedqueries import Listing, NotYet
 from sshrender.coordinator.pilots.submission import ArrayMaker, array_request
 from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch.arrayfolder import PilotNote
 from sshrender.transports.batch.engines.interface import (
     ArrayHandle,
-    Element,
     EngineUnavailable,
     SubmissionRefused,
 )
@@ -59,7 +60,7 @@ class PoolManager:
 
     ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post``
     takes what is to be done in the loop. ``known``: arrays of earlier coordinators that may still be
-    there.
+    there. ``left``: what could not be cancelled, after ``finish``.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class PoolManager:
         # Known arrays may wait for a reason, or be gone; otherwise a submission sets the time.
         self._queries = QueryTimer(0.0) if self._arrays else QueryTimer()
         self._cancels = CancelTimer()
+        self.left: Sequence[LeftPilots] = ()
         self._is_needed = threading.Event()
         self._stop = threading.Event()
         # Set when the end of the run no longer waits for the thread.
@@ -144,14 +146,22 @@ class PoolManager:
         # not answer.
         for array in self._arrays:
             array.folder.bury()
-        ended: list[je.JournalEntry] = []
+        ended: list[je.PilotsEnded] = []
         worker = threading.Thread(target=lambda: ended.extend(self._cancel_all()), daemon=True)
         worker.start()
         # At least a second: the thread may have used up all of the time, in a command of the engine.
         worker.join(max(1.0, until - time.monotonic()))
-        return list(ended)
+        entries = list(ended)
+        names = {each.name for each in entries}
+        why = self._reason or f"{self.setup.engine.name} does not answer"
+        self.left = [
+            uncancelled(self.setup, array.handle, why)
+            for array in self._arrays
+            if array.handle.name not in names
+        ]
+        return list[je.JournalEntry](entries)
 
-    def _cancel_all(self) -> Iterator[je.JournalEntry]:
+    def _cancel_all(self) -> Iterator[je.PilotsEnded]:
         for array in self._arrays:
             # The engine may take the submission after this command: the tombstone and the open entry in
             # the journal stay. A thread that still runs then cancels it (_submit).
@@ -248,11 +258,12 @@ class PoolManager:
         open_ = [array for array in self._arrays if not array.is_over]
         if not open_:
             return
-        for array in open_:
-            array.expect_answer()
         try:
-            elements = self._engine.query(open_)
-        except (EngineUnavailable, SubmissionRefused) as error:
+            listing = self._engine.query(open_)
+        except NotYet as turn:
+            self._queries.postponed(now, turn.seconds)
+            return
+        except EngineUnavailable as error:
             self._queries.failed(now)
             self._reason = f"{self.setup.engine.name} does not answer: {error}"
             return
@@ -261,12 +272,12 @@ class PoolManager:
         if not self._backoff.refused:
             self._reason = ""
         for array in open_:
-            self._match(array, elements, now)
+            self._match(array, listing, now)
         self._hold_waiting()
 
-    def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
+    def _match(self, array: PilotArray, listing: Listing, now: float) -> None:
         with self._lock:
-            silent = array.match(elements)
+            silent = array.match(listing.elements, listing.asked_at)
         for each in silent:
             if each.is_charged:
                 # One that finds no folder takes that for a tombstone, and says nothing.

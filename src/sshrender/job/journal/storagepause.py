@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sshrender.job.journal.journalentries import PageWaits, StorageFailed
 from sshrender.job.journal.journalformat import timestamp
+
+if TYPE_CHECKING:
+    from sshrender.core.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,13 @@ class Pause:
     def of(cls, entry: StorageFailed | PageWaits) -> Pause:
         """Return the pause that an entry begins."""
         return cls(entry.reason, entry.time, _until(entry))
+
+    @classmethod
+    def of_run(cls, shot: Snapshot, now: float) -> Pause | None:
+        """Return the pause of a run, if it is paused; ``now``: wall-clock seconds."""
+        if not shot.paused:
+            return None
+        return cls.begun(shot.paused, now - shot.paused_seconds, now + shot.pause_left)
 
     @classmethod
     def begun(cls, reason: str, since: float, until: float) -> Pause:

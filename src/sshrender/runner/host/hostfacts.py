@@ -5,20 +5,30 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from sshrender.renderers.encoders import deflate
 from sshrender.runner.host import processlimits
 from sshrender.storage import primitives
 
+VERSION_TIMEOUT = 20
+"""Seconds for ``gs --version``, on a host that loads the program from a slow file server."""
+
+_VERSION = re.compile(r"[0-9]+[.][0-9]+[0-9.]*$")
+
 
 def gather(ghostscript: str) -> Dict[str, Any]:
     """Return cores, memory in bytes, versions, encoder, boot id and name of this host."""
+    # Beside Ghostscript, which takes longer.
+    testing = processlimits.begin_test()
+    version, why_not = ask_ghostscript(ghostscript)
+    processlimits.end_test(testing)
     return {
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
@@ -26,7 +36,8 @@ def gather(ghostscript: str) -> Dict[str, Any]:
         # In kernels without MemAvailable (before 3.14) it is 0, which means unknown.
         "free_memory": memory("MemAvailable"),
         "python": ".".join(map(str, sys.version_info[:3])),
-        "ghostscript": ghostscript_version(ghostscript),
+        "ghostscript": version,
+        "no_ghostscript": why_not,
         "encoder": deflate.kind(),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
@@ -50,7 +61,15 @@ def memory(field: str) -> int:
 
 
 def ghostscript_version(program: str) -> Optional[str]:
-    """Return what ``gs --version`` prints; None when the program is missing or does not answer.
+    """Return the version that ``gs --version`` prints; None when the program cannot be used.
+
+    Raises OSError: a limit of this host leaves no room for it.
+    """
+    return ask_ghostscript(program)[0]
+
+
+def ask_ghostscript(program: str) -> Tuple[Optional[str], str]:
+    """Return the version, or None and why the program cannot be used; no reason: there is none.
 
     Raises OSError: a limit of this host leaves no room for it.
     """
@@ -59,16 +78,25 @@ def ghostscript_version(program: str) -> Optional[str]:
             [program, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=20,
+            stderr=subprocess.PIPE,
+            timeout=VERSION_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        return None
+        return None, "it does not say its version within %d s" % VERSION_TIMEOUT
     except OSError as error:
         if processlimits.reached(error) is not None:
             raise
-        return None
-    return answer.stdout.decode("ascii", "replace").strip() if answer.returncode == 0 else None
+        # ENOENT, too, where a script's interpreter is missing: then the program itself is there.
+        is_there = error.errno != errno.ENOENT or processlimits.find(program) is not None
+        return None, primitives.reason_of(error) if is_there else ""
+    said = answer.stdout.decode("ascii", "replace").strip()
+    if answer.returncode != 0:
+        lines = (answer.stderr.decode("utf-8", "replace").strip() or said).splitlines()
+        why = "it ends with exit code %d" % answer.returncode
+        return None, ": ".join([why] + lines[-1:])
+    # A wrapper of the site may print lines of its own.
+    versions = [line.strip() for line in said.splitlines() if _VERSION.match(line.strip())]
+    return versions[0] if versions else said, ""
 
 
 def mutool_version() -> str:

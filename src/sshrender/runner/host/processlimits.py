@@ -12,7 +12,8 @@ import contextlib
 import errno
 import os
 import resource
-from typing import Callable, Dict, List, Optional
+import subprocess
+from typing import Callable, Dict, List, Optional, Set
 
 from sshrender.renderers import limits
 
@@ -99,8 +100,53 @@ def find(program: str) -> Optional[str]:
 
 def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] = find) -> List[str]:
     """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
+    words: List[str] = []
+    for wrapper in _wrappers(memory):
+        # A host without util-linux's tools renders as well, with fewer limits.
+        if wrapper[0] not in _forbidden and which(wrapper[0]) is not None:
+            words += wrapper
+    return words + command
+
+
+_forbidden: Set[str] = set()
+"""Wrappers that end with an error here: a container's seccomp filter may forbid what they do."""
+
+_TEST = ["true"]
+_TEST_MEMORY = 1 << 30
+_TEST_TIMEOUT = 10.0
+
+
+def begin_test() -> Optional[subprocess.Popen[bytes]]:
+    """Start to find out whether the wrappers work here. Raises OSError where no process can start."""
+    return _start(wrap(_TEST, _TEST_MEMORY)) if find(_TEST[0]) is not None else None
+
+
+def end_test(testing: Optional[subprocess.Popen[bytes]]) -> None:
+    """Take note of its result: wrap() leaves out what does not work."""
+    if testing is None or _has_worked(testing):
+        return
+    for wrapper in _wrappers(_TEST_MEMORY):
+        if find(wrapper[0]) is not None and not _has_worked(_start(wrapper + _TEST)):
+            _forbidden.add(wrapper[0])
+
+
+def _start(command: List[str]) -> subprocess.Popen[bytes]:
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
+
+
+def _has_worked(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether it ends with 0. One that is only slow, on a busy host, counts as one that does."""
+    try:
+        return process.wait(_TEST_TIMEOUT) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return True
+
+
+def _wrappers(memory: int) -> List[List[str]]:
     # Each wrapper ends with exec, so the renderer keeps the process id and no wrapper stays.
-    wrappers = [
+    return [
         ["nice", "-n", str(LOWEST_PRIORITY)],
         ["ionice", "-c", "3"],  # class 3, idle: the disk serves others first
         # The kernel kills the renderer when the runner dies, also by SIGKILL (prctl(2),
@@ -117,12 +163,6 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
             "--",
         ],
     ]
-    words: List[str] = []
-    for wrapper in wrappers:
-        # A host without util-linux's tools renders as well, with fewer limits.
-        if which(wrapper[0]) is not None:
-            words += wrapper
-    return words + command
 
 
 def environment(base: Dict[str, str]) -> Dict[str, str]:

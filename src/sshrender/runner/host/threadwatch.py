@@ -11,13 +11,23 @@ from typing import Any, Callable
 
 from sshrender.runner import wire
 from sshrender.runner.host import processlimits
+from sshrender.storage import primitives
 
 
 def report(to: wire.Wire, error: BaseException) -> None:
-    """Report an error, and whether a limit of this host is its cause."""
+    """Report an error, and whether a limit or the system of this host is its cause."""
     limit = processlimits.reached(error)
-    reason = limit or "%s: %s" % (type(error).__name__, error)
-    to.post("trouble", reason=reason, limit=limit is not None)
+    if limit is not None:
+        to.post("trouble", reason=limit, refusal=wire.LIMITS)
+        return
+    path = str(getattr(error, "filename", None) or "")
+    if path.startswith("/proc/"):
+        reason = "%s cannot be read (%s): a runner needs /proc" % (path, primitives.reason_of(error))
+        to.post("trouble", reason=reason, refusal=wire.SYSTEM)
+        return
+    # An error of the system says enough with its file; of any other the type helps to find the defect.
+    words = primitives.reason_of(error) if path else str(error)
+    to.post("trouble", reason="%s: %s" % (path or type(error).__name__, words))
 
 
 def end_after_a_limit(to: wire.Wire, die: Callable[[], Any]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.runner import pilotlines
+from sshrender.storage.files import write_whole
 from sshrender.transports.batch.filelink import make_pair
 
 STATE = "state"
@@ -119,14 +120,7 @@ class ArrayFolder:
 
     def _write_state(self, text: str) -> None:
         """Replace the state as a whole: a holder reads it at any moment."""
-        new = self.path / f".{STATE}.{os.getpid()}"
-        with new.open("w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            # Before the rename: after a crash of the file server the new name must not lead to an empty
-            # file.
-            os.fsync(file.fileno())
-        new.replace(self.path / STATE)
+        write_whole(self.path / STATE, text.encode("ascii"))
 
 
 def _note(index: int, line: bytes) -> PilotNote | None:

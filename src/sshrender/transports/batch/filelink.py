@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 
 from sshrender.runner import allocationholder, pilotlines
@@ -28,6 +29,9 @@ from sshrender.transports.interface import (
 
 CONNECT_TIMEOUT = allocationholder.ABANDONED
 """Seconds in which a holder finds its pair and answers; after that it has given up."""
+
+MAX_LOOKS = 500
+"""Looks a second of all links of this process, as far as their eagerness goes: a look costs 0.1 ms."""
 
 LATE_BYTES = allocationholder.MAX_FAILING
 """Seconds that the bytes of a line may arrive after its length, on a file server that reorders them, and
@@ -99,6 +103,7 @@ class FileLink:
         self._is_closed = threading.Event()
         self._bad_since: float | None = None
         self._end: LinkClosed | None = None
+        _open.add(self)
 
     # Offsets and counters of lines are in the writer, so every line goes through this lock.
     def append(self, line: bytes) -> None:
@@ -131,7 +136,7 @@ class FileLink:
             if is_gone or time.monotonic() - self._bad_since > LATE_BYTES:
                 raise LinkClosed(_failure(damaged)) from None
             lines = []
-        self._pause = self._timer.after(has_lines=bool(lines))
+        self._pause = max(self._timer.after(has_lines=bool(lines)), _least_pause())
         data = b"".join(line[1:] for line in lines if line[:1] == allocationholder.OUTPUT)
         # Remembered, because the end may come in one look with the last output, which is returned first.
         self._end = next(
@@ -159,9 +164,19 @@ class FileLink:
         # CLOSE is written once: a second close() must not add a line to a file that its holder has left.
         if not self._is_closed.is_set():
             self._is_closed.set()
+            _open.discard(self)
             # The holder ends a runner that hears nothing.
             with contextlib.suppress(OSError):
                 self.append(allocationholder.CLOSE)
+
+
+_open: weakref.WeakSet[FileLink] = weakref.WeakSet()
+"""The links of this process."""
+
+
+def _least_pause() -> float:
+    """Return the seconds between two looks at least, where very many pilots begin together."""
+    return min(pilotlines.BUSY_INTERVAL, len(_open) / MAX_LOOKS)
 
 
 def make_pair(stem: Path) -> None:
@@ -181,6 +196,6 @@ def _closed(data: bytes) -> LinkClosed:
     try:
         fields = json.loads(data)
         status, reason = fields["status"], str(fields["reason"])[:300]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return LinkClosed("the holder of the allocation reports an end that cannot be read")
     return LinkClosed(reason, status if isinstance(status, int) else None)

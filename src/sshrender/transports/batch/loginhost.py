@@ -10,20 +10,31 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+ENGINE_VARIABLES = (
+    *("SLURM_CONF", "CONDOR_CONFIG", "PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER", "PBS_EXEC"),
+    *("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+)
+"""What leads the commands to their server: Slurm, HTCondor, PBS, Grid Engine."""
+
+ENGINE_PREFIXES = ("_CONDOR_",)
+
 KEPT = (
     *("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG", "TZ", "SSH_AUTH_SOCK", "KRB5CCNAME"),
-    *("LD_LIBRARY_PATH", "SLURM_CONF", "CONDOR_CONFIG", "PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER"),
-    *("PBS_EXEC", "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+    *("LD_LIBRARY_PATH", *ENGINE_VARIABLES),
 )
 """What the commands need to find their server: any program, Slurm, HTCondor, PBS, Grid Engine. sbatch
 passes its environment on to the job: an inherited SLURM_CPU_BIND makes it three times slower."""
 
-KEPT_PREFIXES = ("LC_", "_CONDOR_")
+KEPT_PREFIXES = ("LC_", *ENGINE_PREFIXES)
 
-# A login shell of another kind (csh, fish) does not read ``"$@"``, so the command starts without one.
+# A login shell of another kind (csh, fish) does not read ``"$@"``. It has read its own start files for
+# this line; where they do not say where the program is, those of sh are asked. The program is the fifth
+# word, or follows ``env`` and two variables (enginecalls.py).
 _LOGIN = (
-    "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh)"
-    """ exec "$SHELL" -l -c 'exec "$@"' sshrender "$@";; *) exec "$@";; esac"""
+    "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh) s=$SHELL;;"
+    ' *) s=sh; p=$5; if [ "$p" = env ]; then p=$8; fi;'
+    """ if command -v "$p" > /dev/null; then exec "$@"; fi;; esac;"""
+    """ exec "$s" -l -c 'exec "$@"' sshrender "$@\""""
 )
 
 # grep: a line of a variable with several lines is no name. ``$0`` is the marker.

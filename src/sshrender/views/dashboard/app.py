@@ -254,6 +254,8 @@ class Dashboard(Navigation):
 
     def _update_headline(self) -> None:
         width = max(20, self.size.width)
+        # The owner knows nothing of a job that was chosen from a list.
+        self._model.told_pause = None if self._chosen else self._owner.pause()
         if self._source is None:
             words = headline.opening(
                 self._waiting_for, self._owner.doing(), time.monotonic() - self._opened

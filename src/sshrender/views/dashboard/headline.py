@@ -36,8 +36,8 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
     # A pause without a coordinator is not waited for by any process.
-    if job.pause is not None and coordinator:
-        return f"paused {pause(job.pause.since, job.pause.until)}", "bold red reverse"
+    if (waits := job.pause or job.told_pause) is not None and coordinator:
+        return f"paused {pause(waits.since, waits.until)}", "bold red reverse"
     if job.held:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:

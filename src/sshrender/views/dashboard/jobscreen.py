@@ -35,7 +35,7 @@ REFRESH = 2.0
 
 # Columns with a number are left out first where the list is narrow; the last one takes the rest.
 _JOBS = (
-    Column("job", max_width=32),
+    Column("job", max_width=32, keeps_end=True),
     Column("state", max_width=11),
     Column("pages", is_right=True),
     Column("problems", min_list_width=60, is_right=True),
@@ -187,11 +187,11 @@ class JobScreen(Screen[None]):
 
     def _title(self) -> Text:
         listed = self._listed
-        hang = headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
+        silence = headline.no_answer(time.monotonic() - self._read_started) if self._is_reading else ""
         text = Text(clean(self._jobs.title), "bold", no_wrap=True, overflow="ellipsis")
         if self._filter:
             text.append(f"  only: {clean(self._filter)}", "reverse")
-        if problem := hang or self._problem:
+        if problem := silence or self._problem:
             text.append(f"  {problem}", "bold red reverse")
         elif listed is None:
             text.append("  reading …", "dim")

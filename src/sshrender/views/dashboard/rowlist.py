@@ -31,6 +31,10 @@ _TITLE = Style(bold=True, underline=True)
 _RULE = Style(dim=True)
 
 
+_KEPT_END = 9
+"""Characters of the end of a cell that is cut in the middle: the hyphen and the digest of a job."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column. A list narrower than ``min_list_width`` leaves it out."""
@@ -39,6 +43,8 @@ class Column:
     min_list_width: int = 0
     is_right: bool = False
     max_width: int = 200
+    keeps_end: bool = False
+    """Cells are cut in the middle: their end tells them apart, as the digest in the name of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,17 @@ class Row:
     styles: tuple[Style | None, ...] = ()
 
 
-def _fit(cell: str, width: int, *, is_right: bool) -> str:
+def _fit(cell: str, width: int, column: Column) -> str:
     """Return ``cell`` padded to ``width`` columns, or cut with an ellipsis."""
     length = cell_len(cell)
+    end = cell[-_KEPT_END:] if column.keeps_end else ""
+    if length > width > cell_len(end) + 1:
+        return set_cell_size(cell, width - 1 - cell_len(end)) + "…" + end
     if length > width:
-        # One column for the ellipsis.
+        # One column for the ellipsis, and none for an end that is as wide as the cell.
         return set_cell_size(cell, width - 1) + "…"
     pad = " " * (width - length)
-    return pad + cell if is_right else cell + pad
+    return pad + cell if column.is_right else cell + pad
 
 
 class Listing(ScrollView, can_focus=True):
@@ -226,7 +235,7 @@ class Listing(ScrollView, can_focus=True):
             own = styles[number] if number < len(styles) else None
             # The cursor is one colour: on the background of another one, words are hard to read.
             style = own + common if own is not None and common is not _CURSOR else common
-            words = _fit(harmless(cell), width, is_right=self._columns[number].is_right)
+            words = _fit(harmless(cell), width, self._columns[number])
             segments += [Segment(words, style), Segment(" ", common)]
         return Strip(segments).adjust_cell_length(self._width, _PLAIN)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Operation
 
 
@@ -149,6 +150,10 @@ class Owner(Protocol):
 
     def doing(self) -> str:
         """Return what is being done to open the job; empty if that is not known. Must not block."""
+        ...
+
+    def pause(self) -> Pause | None:
+        """Return a pause of the job that its process, not the journal, has told. Must not block."""
         ...
 
     def is_over(self) -> bool:

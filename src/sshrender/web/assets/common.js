@@ -72,6 +72,8 @@ function notify(text, isProblem = false) {
   setTimeout(() => box.remove(), isProblem ? 12000 : 5000);
 }
 
+// People are named without what tells them from users of the command line.
+const plain = (text) => text.replace(/\bweb:(?=\S)/g, "");
 const told = (error) => `${sentence(error.message)}${error.hint ? ` ${sentence(error.hint)}` : ""}`;
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 

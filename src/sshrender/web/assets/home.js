@@ -207,6 +207,7 @@ class Upload {
   // Return an error that may pass by itself.
   async look(isOld) {
     try {
+      if (!$("dpi").checkValidity()) throw new Failure(400, `the resolution is a whole number from ${$("dpi").min} to ${$("dpi").max}`, "");
       const found = await call("POST", `api/v1/uploads/${this.id}/inspect`, this.options());
       if (isOld()) return null;
       const pages = found.pages === null ? "The hosts will count the pages, because the document is damaged." : count(found.pages, "page");
@@ -315,7 +316,7 @@ if ($("drop")) {
 const GROUPS = { "": () => true, active: (job) => ["running", "paused", "queued", "held"].includes(job.state), done: (job) => job.state === "done", problem: (job) => ["partial", "failed", "damaged"].includes(job.state) || job.failed > 0 };
 const NAMES = { "": "all", active: "in progress", done: "done", problem: "with problems" };
 const SHOWN = 200;
-let jobs = [];
+let jobs = [], isKnown = false;
 const view = { state: "", find: "" };
 let most = SHOWN;
 
@@ -351,7 +352,7 @@ function row(job) {
     make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
     make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
     make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
-    make("span", { class: "quiet words", text: [words(job), job.note].filter(Boolean).join("; ") }));
+    make("span", { class: "quiet words", text: [words(job), plain(job.note)].filter(Boolean).join("; ") }));
 }
 
 function list() {
@@ -367,7 +368,9 @@ function list() {
   if (found.length > most) rows.push(make("li", {}, make("button", { type: "button", text: `Show ${count(found.length - most, "more job")}`, onclick: () => { most += SHOWN; list(); } })));
   $("jobs").replaceChildren(...rows);
   if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
-  $("empty").hidden = jobs.length > 0;
+  $("empty").hidden = !isKnown || jobs.length > 0;
+  $("none").hidden = !jobs.length || found.length > 0;
+  $("chips").hidden = $("search").parentElement.hidden = !jobs.length && !view.find;
 }
 
 async function refresh() {
@@ -377,7 +380,7 @@ async function refresh() {
     for (const name of fresh) if (found.jobs.some((job) => job.name === name)) fresh.delete(name);
     jobs = [...[...fresh].map((name) => ({ name, state: "queued", total: 0, done: 0, suspect: 0, failed: 0, left: null, owner: "", note: "" })), ...found.jobs];
     $("untaken").hidden = !found.is_untaken || !$("untaken").textContent;
-    $("offline").hidden = true;
+    $("offline").hidden = isKnown = true;
     list();
   } catch (error) {
     if (error.status === 401) location.reload();
@@ -386,6 +389,7 @@ async function refresh() {
   }
 }
 
+$("all").addEventListener("click", () => { Object.assign(view, { state: "", find: "" }); $("search").value = ""; writeHash(); list(); $("search").focus(); });
 $("search").addEventListener("input", () => { view.find = $("search").value; writeHash(); list(); });
 addEventListener("hashchange", readHash);
 readHash();

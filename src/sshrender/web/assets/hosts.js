@@ -1,7 +1,7 @@
 
 // ---- The hosts, for operators. ----
 function row(host, drain) {
-  const words = [drain ? `drained by ${drain.by}` : host.state || "not used", drain?.note || host.reason].filter(Boolean).join(": ");
+  const words = plain([drain ? `drained by ${drain.by}` : host.state || "not used", drain?.note || host.reason].filter(Boolean).join(": "));
   const verb = drain ? "Put back into use" : "Drain";
   return make("tr", { "data-host": host.name }, make("th", { scope: "row", text: host.name }), make("td", { class: "words", text: words }),
     make("td", { class: "n", text: host.slots || "–" }), make("td", { class: "n", text: host.running }),
@@ -33,6 +33,7 @@ async function refresh() {
     if (focused) $("hosts").querySelector(`[data-host="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
     $("pools").tBodies[0].replaceChildren(...found.pools.map(poolRow));
     $("batch").hidden = found.pools.length === 0;
+    $("host-box").hidden = found.hosts.length === 0;
     $("empty").hidden = found.hosts.length > 0 || found.pools.length > 0;
     $("offline").hidden = true;
   } catch (error) {

@@ -18,7 +18,7 @@ function show() {
   const counts = standing.counts, state = standing.state;
   $("standing").className = `card ${state}`;
   $("state").textContent = `${SIGN[state] ?? ""} ${state}`;
-  $("meaning").textContent = [MEANING[state], isOver(state) ? "" : standing.reason].filter(Boolean).join(" ");
+  $("meaning").textContent = [MEANING[state], isOver(state) || !standing.reason ? "" : sentence(plain(standing.reason))].filter(Boolean).join(" ");
   // A page that is rendered again would move the bar back, which says nothing to its reader.
   best = state === "queued" ? fraction(counts) : Math.max(best, fraction(counts));
   $("progress").value = best;
@@ -153,7 +153,7 @@ async function why(what, query) {
   const body = explain(`Why? ${sentence(what)}`);
   try {
     const found = await call("GET", `${api}/why?${query}`);
-    body.replaceChildren(make("p", { text: found.now }), make("ol", {}, ...found.history.map((text) => make("li", { text }))));
+    body.replaceChildren(make("p", { text: plain(found.now) }), make("ol", {}, ...found.history.map((text) => make("li", { text: plain(text) }))));
     if (!found.history.length) body.append(make("p", { class: "quiet", text: "Nothing has happened to it yet." }));
   } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
 }
@@ -162,9 +162,9 @@ async function whyJob() {
   const body = explain("Why is the job as it is?");
   try {
     const found = await call("GET", `${api}/problems`);
-    const words = found.problems.map((problem) => make("li", { text: problem.words }));
+    const words = found.problems.map((problem) => make("li", { text: plain(problem.words) }));
     const buttons = standing.hosts.map((host) => make("button", { type: "button", text: host.name, "aria-label": `History of ${host.name}`, onclick: () => { body.closest("dialog").close(); why(`host ${host.name}`, `host=${encodeURIComponent(host.name)}`); } }));
-    body.replaceChildren(make("p", { text: found.headline }), words.length ? make("ul", {}, ...words) : make("p", { class: "quiet", text: "Nothing is wrong." }));
+    body.replaceChildren(make("p", { text: plain(found.headline) }), words.length ? make("ul", {}, ...words) : make("p", { class: "quiet", text: "Nothing is wrong." }));
     if (buttons.length) body.append(make("h3", { text: "Hosts" }), make("div", { class: "buttons" }, ...buttons));
   } catch (error) { body.replaceChildren(make("p", { class: "problem", text: told(error) })); }
 }
@@ -290,6 +290,12 @@ function watch() {
   heard = false;
   timer = setTimeout(quiet, SILENCE);
   source.onmessage = (event) => { clearTimeout(timer); take(JSON.parse(event.data)); };
+  source.addEventListener("trouble", (event) => {
+    clearTimeout(timer);
+    heard = true;
+    $("connection").textContent = `${sentence(JSON.parse(event.data).reason)} What is shown may be old.`;
+    $("connection").hidden = false;
+  });
   source.addEventListener("gone", (event) => gone(JSON.parse(event.data).reason));
   source.onerror = () => {
     if (source !== began) return;
@@ -328,6 +334,13 @@ async function poll() {
   }
   isPolling = false;
 }
+
+// Whether a coordinator takes jobs is in no journal.
+setInterval(async () => {
+  if (document.hidden || standing.state !== "queued") return;
+  const found = await call("GET", api).catch(() => null);
+  if (found) { data.untaken = found.is_untaken; show(); }
+}, 20000);
 
 // Browsers open six connections to a server at most: a page that is not seen needs none.
 document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else watch(); });

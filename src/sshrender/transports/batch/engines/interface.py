@@ -14,8 +14,8 @@ MAX_REASON = 300
 MAX_DIGITS = 18
 """Digits of a number in an answer: those of a signed number of 64 bits, in which engines count."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Control characters that XML forbids: TORQUE prints them as they are in the variables of any user."""
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+"""Characters that XML forbids: TORQUE prints them as they are in the variables of any user."""
 
 
 class ElementState(enum.Enum):

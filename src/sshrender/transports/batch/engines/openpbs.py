@@ -29,6 +29,9 @@ from sshrender.transports.batch.engines.interface import (
 _GONE = frozenset({0, 35, 153})
 """Exit codes of qstat that come with an answer: 35 finished and 153 unknown are said of single ids."""
 
+_STUCK = "too many failed attempts to run"
+"""In the comment of a job that the server holds because its start has failed 21 times."""
+
 _DOWN = ("down", "offline", "unknown", "stale", "provisioning", "maintenance", "sleep")
 
 
@@ -83,7 +86,11 @@ class OpenPbs(pbs.PbsEngine):
         found = []
         jobs = _table(json_of(answer.out, "{}"), "Jobs")
         # The elements of an array that is held are Q; the row of the array says H (measured).
-        held = {text for text, job in jobs.items() if field_of(_as_table(job), "job_state") == "H"}
+        held = {
+            text: field_of(_as_table(job), "comment")
+            for text, job in jobs.items()
+            if field_of(_as_table(job), "job_state") == "H"
+        }
         for text, job in jobs.items():
             parts = pbs.split_id(text)
             if parts is None or not isinstance(job, Mapping) or field_of(job, "job_state") == "B":
@@ -94,7 +101,12 @@ class OpenPbs(pbs.PbsEngine):
             state = pbs.state_of(field_of(job, "job_state"))
             if state is ElementState.WAITING and pbs.element_array(text) in held:
                 state = ElementState.HELD
+            is_held = state is ElementState.HELD
+            comment = held.get(text) or held.get(pbs.element_array(text)) or ""
+            is_stuck = is_held and _STUCK in comment
             reason = field_of(job, "comment") if state is ElementState.WAITING else ""
+            if is_held:
+                reason = comment if is_stuck else pbs.held_reason(comment, field_of(job, "Hold_Types"))
             found.append(
                 Element(
                     # The id as commands need it: the bare number of an array is an unknown job.
@@ -106,6 +118,7 @@ class OpenPbs(pbs.PbsEngine):
                     node=field_of(job, "exec_host").partition("/")[0],
                     # Like every attribute with parts, such as Resource_List.
                     start=field_of(_table(job, "estimated"), "start_time"),
+                    is_stuck=is_stuck,
                 )
             )
         return found

@@ -109,10 +109,11 @@ class PbsEngine:
 
     def submitted(self, answer: Answer) -> str:
         """See Engine."""
-        lines = answer.out.strip().splitlines()
-        # The last line: a site's submit filter may print lines of its own before the id.
-        if answer.code == 0 and lines and split_id(lines[-1]) is not None:
-            return lines[-1].strip()
+        lines = [line.strip() for line in answer.out.splitlines()]
+        # A site's submit filter or wrapper may print lines of its own before the id and behind it.
+        ids = [line for line in lines if split_id(line) is not None]
+        if answer.code == 0 and ids:
+            return ids[-1]
         reason = answer.reason
         # With -z it prints no id, but the job is in the queue: a query finds it by its name.
         if answer.code == 0:
@@ -153,6 +154,15 @@ class PbsEngine:
             return True
         text = (answer.err + answer.out).lower()
         return answer.code in _GONE_CODES and not any(each in text for each in _FAILED)
+
+
+def held_reason(comment: str, types: str) -> str:
+    """Return why a job is held that its user has not held. ``types``: u, o and s (qhold(1B))."""
+    others = types.replace("u", "").replace("n", "")
+    if not others:
+        return ""
+    # A scheduler such as Maui sets s, and says nothing.
+    return waiting_reason(comment) or f"held by the batch system (Hold_Types {others})"
 
 
 def waiting_reason(comment: str) -> str:

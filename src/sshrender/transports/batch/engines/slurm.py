@@ -111,11 +111,13 @@ class Slurm:
 
     def submitted(self, answer: Answer) -> str:
         """See Engine."""
-        # What follows ``;`` is the name of the cluster.
-        found = answer.out.strip().partition(";")[0]
-        if answer.code == 0 and is_number(found):
-            return found
-        raise self._refusal(answer)
+        if answer.code:
+            raise self._refusal(answer)
+        # What follows ``;`` is the name of the cluster. A site's wrapper may print lines of its own.
+        found = [line.strip().partition(";")[0] for line in answer.out.splitlines()]
+        if numbers := [each for each in found if is_number(each)]:
+            return numbers[-1]
+        raise EngineUnavailable(f"sbatch printed no id: {answer.reason}")
 
     def verify(self, request: ArrayRequest) -> Command:
         """See Engine."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from xml.etree import ElementTree as ET
 
 from sshrender.transports.batch.engines import pbs
 from sshrender.transports.batch.engines.answers import text_of, xml_of
@@ -87,8 +86,8 @@ class Torque(pbs.PbsEngine):
             if parts is None or (parts[1] is None and "[]" in text_of(job, "Job_Id")):
                 continue  # the row of the array itself
             state = pbs.state_of(text_of(job, "job_state"))
-            # Hold_Types: u, o and s are holds by user, operator and system (qhold(1B)).
-            if state is ElementState.HELD and text_of(job, "Hold_Types") == "l":
+            holds = text_of(job, "Hold_Types")
+            if state is ElementState.HELD and holds == "l":
                 state = ElementState.WAITING  # the array's own limit on running elements
             index = parts[1] or 0
             # An element's name is the array's with its index behind.
@@ -99,7 +98,7 @@ class Torque(pbs.PbsEngine):
                     index=index,
                     name=name.removesuffix(f"-{index}"),
                     state=state,
-                    reason=_comment(job) if state is ElementState.WAITING else "",
+                    reason=_reason(state, text_of(job, "comment"), holds),
                     # exec_host is ``node/0-3``, with ``+`` between nodes; a pilot has one node.
                     node=text_of(job, "exec_host").partition("/")[0],
                 )
@@ -139,5 +138,7 @@ def _cores(text: str) -> range:
     return range(number(low), number(high, number(low)) + 1)
 
 
-def _comment(job: ET.Element) -> str:
-    return pbs.waiting_reason(text_of(job, "comment"))
+def _reason(state: ElementState, comment: str, holds: str) -> str:
+    if state is ElementState.HELD:
+        return pbs.held_reason(comment, holds)
+    return pbs.waiting_reason(comment) if state is ElementState.WAITING else ""

@@ -1,0 +1,81 @@
+"""Finds out whether something else runs in the place of a runner that does not begin.
+
+A start-up file (``exec fish`` in ``~/.bashrc``) or a forced command may start another program than the
+one that was asked for. Some read their input to its end before they do anything, and a runner's input
+ends last. So where the loader stays silent, the same command is run once more on the same connection,
+with an input that ends at once. A host that is only slow does not answer that either, and is waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from sshrender.transports import payload
+from sshrender.transports.interface import OTHER_SHELL, HostFiles, Link, LinkClosed
+
+PATIENCE = 5.0
+"""Seconds until the test: a loader says within one that it runs, where the shell's start-up files are
+short."""
+
+TEST_TIMEOUT = 20.0
+"""Seconds for the test. Start-up files that take longer are waited for as long as for any hello."""
+
+
+class TestedLink(Link, Protocol):
+    """A link whose connection can run the command of the runner a second time."""
+
+    def test(self, timeout: float) -> int | None:
+        """Run it with payload.TEST as its whole input; return its exit status, None if there is none."""
+        ...
+
+
+class WatchedLink:
+    """Another link (``inner``), of which the first line of the loader is awaited. See Link."""
+
+    def __init__(self, link: TestedLink, marker: str) -> None:
+        self.inner = link
+        self._mark = f"@{marker}".encode("ascii")
+        self._since = time.monotonic()
+        self._has_begun = self._is_replaced = False
+        self._tail = b""
+        self._test: threading.Thread | None = None
+
+    def read(self, timeout: float) -> bytes:
+        """See Link.read."""
+        data = self.inner.read(timeout)
+        if not self._has_begun:
+            self._watch(data)
+        return data
+
+    def _watch(self, data: bytes) -> None:
+        seen = self._tail + data
+        # Both may arrive in two pieces.
+        self._tail = seen[-max(len(self._mark), len(payload.BEGINNING)) :]
+        self._has_begun = self._mark in seen
+        if self._has_begun:
+            return
+        # What repeats its input (cat) is no Python.
+        if self._is_replaced or payload.BEGINNING in seen:
+            raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
+        if self._test is None and time.monotonic() - self._since > PATIENCE:
+            # In a thread, as the loader may speak meanwhile.
+            self._test = threading.Thread(target=self._run_test, daemon=True, name="test the shell")
+            self._test.start()
+
+    def _run_test(self) -> None:
+        # Any other status may have a cause that is none for the runner, such as a limit on sessions.
+        self._is_replaced = self.inner.test(TEST_TIMEOUT) == OTHER_SHELL
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """See Link.write."""
+        self.inner.write(data, timeout)
+
+    def files(self, timeout: float) -> HostFiles:
+        """See Link.files."""
+        return self.inner.files(timeout)
+
+    def close(self) -> None:
+        """See Link.close."""
+        self.inner.close()

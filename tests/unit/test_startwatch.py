@@ -1,0 +1,96 @@
+"""A runner that does not begin: when something else is found in its place, and when it is only slow."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from sshrender.transports import payload, startwatch
+from sshrender.transports.framing import MessageReader
+from sshrender.transports.interface import OTHER_SHELL, LinkClosed
+from sshrender.transports.startwatch import WatchedLink
+from tests.stretch import wait_until
+
+
+class FakeLink:
+    """Gives what it was given, piece by piece; the test of its shell ends with ``status``."""
+
+    def __init__(self, status: int | None, *pieces: bytes) -> None:
+        self.status = status
+        self.pieces = list(pieces)
+        self.tests = 0
+        self.has_tested = threading.Event()
+
+    def read(self, _timeout: float) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def test(self, _timeout: float) -> int | None:
+        self.tests += 1
+        self.has_tested.set()
+        return self.status
+
+    def write(self, _data: bytes, _timeout: float) -> None:
+        raise NotImplementedError
+
+    def files(self, _timeout: float) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startwatch, "PATIENCE", -1.0)
+
+
+def test_a_loader_that_speaks_counts_whatever_the_test_says() -> None:
+    """Its marker comes in pieces, and a test has begun before the second one."""
+    watched = WatchedLink(FakeLink(OTHER_SHELL, b"a banner\n@ma", b"rk \n", b"x"), "mark")
+    assert b"".join(watched.read(1.0) for _ in range(50)) == b"a banner\n@mark \nx"
+
+
+@pytest.mark.parametrize(
+    ("status", "pieces"),
+    [
+        (OTHER_SHELL, []),
+        (None, [b"a banner\n", payload.build("mark", 1.0)]),
+        (0, [b'"exi', b't" "97"\n']),
+    ],
+)
+def test_another_program_is_the_reason_for_the_end(status: int | None, pieces: list[bytes]) -> None:
+    """One that reads to the end, or repeats what it reads."""
+    watched = WatchedLink(FakeLink(status, *pieces), "mark")
+    ends: list[LinkClosed] = []
+
+    def ended() -> bool:
+        try:
+            watched.read(1.0)
+        except LinkClosed as closed:
+            ends.append(closed)
+        return bool(ends)
+
+    wait_until(ended, 20.0, "no end", pause=0.01)
+    assert not ends[0].refusal("").may_come_back
+
+
+@pytest.mark.parametrize("status", [payload.PYTHON_RUNS, None, 0, 1, 127])
+def test_a_host_that_is_slow_or_allows_no_second_session_is_waited_for(status: int | None) -> None:
+    link = FakeLink(status)
+    watched = WatchedLink(link, "mark")
+    assert watched.read(1.0) == b""
+    assert link.has_tested.wait(60)
+    assert [watched.read(1.0) for _ in range(50)] == [b""] * 50
+    assert link.tests == 1
+
+
+def test_a_program_that_repeats_its_input_is_no_loader() -> None:
+    repeated = payload.build("mark", 1.0)
+    assert b"@mark" not in repeated
+    reader = MessageReader("mark")
+    assert reader.feed(repeated + b"\n") == []
+    assert not reader.has_begun
+    assert reader.feed(b"@mark \n") == []
+    assert reader.has_begun
