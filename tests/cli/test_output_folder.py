@@ -118,4 +118,5 @@ def test_a_dry_run_refuses_what_a_render_would(home: Path) -> None:
 def test_documents_of_one_name_in_one_command_are_told_apart_by_folders(home: Path) -> None:
     with pytest.raises(UserError, match="would share a folder") as raised:
         check_pdfs([home / "a/report.pdf", home / "c/x.pdf", home / "b/report.pdf"])
-    assert raised.value.hint.endswith(f"-o b-report-pages for {home / 'b/report.pdf'}")
+    second = shlex.quote(str(home / "b/report.pdf"))
+    assert raised.value.hint.endswith(f"-o b-report-pages for {second}")

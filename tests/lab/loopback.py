@@ -26,8 +26,8 @@ _PRIVSEP = Path("/run/sshd")
 _CONFIG = """
 ListenAddress 127.0.0.1
 Port {port}
-HostKey {folder}/hostkey
-AuthorizedKeysFile {folder}/identity.pub {folder}/home/.ssh/authorized_keys
+HostKey "{folder}/hostkey"
+AuthorizedKeysFile "{folder}/identity.pub" "{folder}/home/.ssh/authorized_keys"
 PidFile none
 StrictModes no
 UsePAM no
@@ -36,7 +36,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv SSHRENDER_SLOT_NAMESPACE={room} HOME={folder}/home
+SetEnv SSHRENDER_SLOT_NAMESPACE={room} "HOME={folder}/home"
 """
 
 
@@ -104,7 +104,7 @@ class Loopback:
 
     def refusal(self) -> str:
         """Return why it lets nobody in, such as a locked account (sshd(8), UsePAM); empty if it does."""
-        options = ["BatchMode=yes", "IdentitiesOnly=yes", f"UserKnownHostsFile={self.known_hosts}"]
+        options = ["BatchMode=yes", "IdentitiesOnly=yes", f'UserKnownHostsFile="{self.known_hosts}"']
         words = ["ssh", "-F", "none", "-i", str(self.identity), "-p", str(self.port)]
         words += [word for option in options for word in ("-o", option)]
         words += [f"{self.user}@127.0.0.1", "true"]

@@ -50,6 +50,8 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 def farm_factory(tmp_path: Path, prepared: Prepared) -> Iterator[FarmFactory]:
     """Return a maker of farms, with the arguments of :class:`Farm` but the directory."""
     require_lab()
+    if " " in str(tmp_path):
+        skip_or_fail(f"the lab needs a folder without a space in its name: {tmp_path}")
     with ExitStack() as farms:
         made = 0
 

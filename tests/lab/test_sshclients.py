@@ -242,8 +242,8 @@ def test_a_jump_host_is_gone_through_and_named_when_it_refuses(
     assert to_it.config_file is not None
     config = Path(to_it.config_file)
     entry = (
-        f"HostName 127.0.0.1\nPort {loopback.port}\nUser {loopback.user}\nIdentityFile {{key}}\n"
-        f"IdentitiesOnly yes\nUserKnownHostsFile {loopback.known_hosts}\n"
+        f'HostName 127.0.0.1\nPort {loopback.port}\nUser {loopback.user}\nIdentityFile "{{key}}"\n'
+        f'IdentitiesOnly yes\nUserKnownHostsFile "{loopback.known_hosts}"\n'
     )
     way = f"Host gate\n{entry}\nHost behind\nProxyJump gate\n"
     config.write_text(way.format(key=loopback.identity))
@@ -269,7 +269,7 @@ def test_a_certificate_of_the_user_is_honoured_by_the_client_that_can(
     authorized.write_text(f"cert-authority {before}")
     try:
         assert to_it.config_file is not None
-        Path(to_it.config_file).write_text(f"CertificateFile {certificate}\n")
+        Path(to_it.config_file).write_text(f'CertificateFile "{certificate}"\n')
         with_key = replace(to_it, identity_file=str(tmp_path / "key"))
         _connect(with_key).close()
         failed = _refused(with_key, FABRIC)
@@ -375,7 +375,7 @@ def test_a_revoked_host_key_is_called_revoked(
 ) -> None:
     revoked = tmp_path / "revoked"
     revoked.write_text(loopback.known_hosts.read_text().split(None, 1)[1])
-    Path(str(to_it.config_file)).write_text(f"RevokedHostKeys {revoked}\n")
+    Path(str(to_it.config_file)).write_text(f'RevokedHostKeys "{revoked}"\n')
     failed = _refused(to_it, "auto")
     assert failed.refusal is Refusal.HOST_KEY
     assert f"revoked by file {revoked}" in failed.reason

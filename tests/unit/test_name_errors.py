@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import queue
+import shlex
 import shutil
 import socket
 import subprocess
@@ -280,7 +281,7 @@ def test_a_job_s_file_that_may_not_be_written_says_whose_the_job_is(
         monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
     path = tmp_path / "job" / ".epochs" / ".lease-1"
     told = storage_error(PermissionError(errno.EACCES, "Permission denied", str(path)), tmp_path)
-    shown = told.hint.rpartition(": ls -ld ")[2]
+    (shown,) = shlex.split(told.hint.rpartition(": ls -ld ")[2])
     mine = pwd.getpwuid(os.getuid()).pw_name
     assert (f"user {mine}," in told.hint, shown) == (
         (True, str(tmp_path / "job")) if owner == "another" else (False, str(tmp_path))

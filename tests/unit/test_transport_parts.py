@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.transports import framing, hostlimits, knownhosts, messages, sshconfig
+from sshrender.transports import framing, hostlimits, knownhosts, messages, openssh, sshconfig
 from sshrender.transports.interface import LinkClosed
 from sshrender.transports.local import LocalLink
 
@@ -197,3 +197,15 @@ def test_a_link_that_another_thread_closes_reads_no_other_file() -> None:
         link.read(60)
     with pytest.raises(LinkClosed):
         link.write(b"x", 60)
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", 'a"b'])
+def test_the_control_socket_is_in_no_folder_whose_name_ssh_would_read_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / name))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+    made = openssh._private_folder()
+    made.rmdir()
+    assert made.parent == Path("/tmp")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -29,6 +30,9 @@ from sshrender.transports.sshconfig import Overrides
 
 MAX_SOCKET_PATH = 80
 """Bytes of the control socket's path. sun_path has 108, of which ssh adds 17 for a temporary name."""
+
+_SPECIAL = re.compile(r"""[\s"'\\%$~]""")
+"""What ssh would not take as it is in ControlPath (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES)."""
 
 
 class OpensshTransport:
@@ -267,7 +271,9 @@ def _popen(words: list[str]) -> subprocess.Popen[bytes]:
 def _private_folder() -> Path:
     """Return a new folder for the control socket, which only this user may enter."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+        if not parent or _SPECIAL.search(parent):
+            continue
         # 16 bytes: ``/sshr-``, eight characters of mkdtemp, and ``/s``.
-        if parent and len(parent) < MAX_SOCKET_PATH - 16 and os.access(parent, os.W_OK):
+        if len(parent) < MAX_SOCKET_PATH - 16 and os.access(parent, os.W_OK):
             return Path(tempfile.mkdtemp(prefix="sshr-", dir=parent))
     raise ConnectFailed(Refusal.CONFIGURATION, "no folder for the control socket of ssh can be written")
