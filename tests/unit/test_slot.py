@@ -152,6 +152,48 @@ def test_a_kill_that_comes_after_the_answer_loses_no_other_page(
     assert answers == {f"1.{page}": "rendered" for page in range(1, PAGES + 1)}
 
 
+class Cancelled(Session):
+    """A renderer whose tenth page is cancelled while it is rendered, and never ends if it hangs."""
+
+    slot: Any = None
+    hangs = False
+    started = 0
+
+    def open(self, timeout: float) -> Answer:
+        Cancelled.started += self.pages_rendered == 0 and self.setup.device == slots.SETUP.device
+        return super().open(timeout)
+
+    def tell(self, number: int, thumbnail_of: int | None = None) -> None:
+        if number == 10 and self.hangs:
+            self._tell(["{} loop"])
+        super().tell(number, thumbnail_of)
+
+    def answer(self, timeout: float) -> Answer:
+        self.slot.kill("1.10")
+        return super().answer(timeout)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_cancelled_page_ends_its_renderer_only_where_it_takes_long(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    monkeypatch.setattr(warmrenderer, "Session", Cancelled)
+    # However slow this machine is, pages count as fast, and none is asked for ahead.
+    monkeypatch.setattr(warmrenderer, "QUEUE_AHEAD_BELOW", 1e9)
+    monkeypatch.setattr(warmrenderer.WarmRenderer, "_queue_ahead", lambda *_: None)
+    monkeypatch.setattr(warmrenderer, "KILL_GRACE", 0.1 if hangs else 1e9)
+    monkeypatch.setattr(Cancelled, "hangs", hangs)
+    monkeypatch.setattr(Cancelled, "started", 0)
+    rendering = slots.Rendering(folder, range(1, 13))
+    monkeypatch.setattr(Cancelled, "slot", rendering.slot)
+    rendering.slot.run()
+    answers = _answers(rendering.messages())
+    assert answers.pop("1.10") == ("failed" if hangs else "rendered")
+    assert set(answers.values()) == {"rendered"}
+    assert len(answers) == 11
+    assert Cancelled.started == (2 if hangs else 1)
+
+
 def test_every_page_has_a_thumbnail_of_a_bounded_size(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

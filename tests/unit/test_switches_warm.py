@@ -29,16 +29,19 @@ DRAWING = (
     b"BT /F1 24 Tf 20 50 Td (page) Tj ET 0 0 1 rg 50 5 20 10 re f 0.3 w 10 10 m 60 90 120 -60 210 40 c S"
     b" 1 0 0 RG 0 0 m 200 100 l S 0 1 0 0 k 100 60 30 30 re f\n"
 )
+VEIL = "<< /Type /Annot /Subtype /Square /Rect [10 10 60 60] /IC [1 0 0] /CA 0.5 >>"
 PAGES = [
     pdfs.PdfPage((0, 0, 200, 100), DRAWING),
     pdfs.PdfPage((0, 0, 100, 200), DRAWING, "/CropBox [10 10 90 150]"),
     pdfs.PdfPage((0, 0, 300, 300), DRAWING, "/Rotate 90 /TrimBox [10 20 250 150]"),
     pdfs.PdfPage((0, 0, 120, 90), DRAWING, "/UserUnit 2 /ArtBox [0 0 100 60]"),
     pdfs.PdfPage((10, 10, 210, 110), DRAWING, "/CropBox [0 0 400 60] /BleedBox [20 20 50 70]"),
+    pdfs.PdfPage((0, 0, 210, 100), DRAWING, f"/Annots [{VEIL}]"),
 ]
-"""Each has another size, and some have boxes: inside of the page, turned, scaled, beyond its edges."""
+"""Each has another size, and some have boxes: inside of the page, turned, scaled, beyond its edges. The
+last one has transparency."""
 
-ORDER = (1, 3, 2, 5, 4, 1)
+ORDER = (1, 6, 3, 2, 6, 6, 5, 4, 1)
 
 CASES: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -70,19 +73,19 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
     tmp_path: Path, document: Path, case: dict[str, Any]
 ) -> None:
-    """Pages in another order, one twice, with a thumbnail in between."""
+    """Pages in another order, two again, with a thumbnail in between."""
     typed = case.get("options", ())
     taken = iccprofiles.taken(typed)
     iccprofiles.copy(JobFolder(tmp_path), taken.profiles)
     fields = {**case, "options": taken.options, "profile_name": taken.output_name}
-    settings = RenderSettings(**{"device": "png16m", "dpi": 72.0, "pages": "1-5", **fields})
+    settings = RenderSettings(**{"device": "png16m", "dpi": 72.0, "pages": "1-6", **fields})
     plain = _plain(settings, typed, document, tmp_path / "plain")
     (tmp_path / "work").mkdir()
     (tmp_path / "odd.pdf").symlink_to(document)
     _, opened = read_facts(document, None)
     assert opened is not None
     box = page_box(settings.appearance, settings.options)
-    sizes = list(boxes.walk(opened, 5, [range(1, 6)], box))
+    sizes = list(boxes.walk(opened, 6, [range(1, 7)], box))
     opened.close()
     thumbnails: list[bytes] = []
     session = Session(
@@ -90,7 +93,7 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
         on_thumbnail=lambda _page, data, _seconds: thumbnails.append(data),
     )
     try:
-        assert session.open(60).value == "5"
+        assert session.open(60).value == "6"
         for number in ORDER:
             session.tell(number, number)
             shown, reported = ghostscript.parse_page_answer(session.answer(60).value)[:2]

@@ -31,6 +31,10 @@ from sshrender.storage.primitives import VISIBLE_TIMEOUT, reason_of
 QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
+KILL_GRACE = 0.5
+"""Seconds that a cancelled page may still take where pages are that fast. A renderer that is killed has
+to be started again, and the pages of its window are interpreted once more (diagnosticsearch.py): 100
+pages of a manual for 1.2 s, at the end of the job perhaps."""
 
 CHUNKS_TIMEOUT = 30.0
 """Seconds for a small blank page, for which all slots wait (rasterfolders.py)."""
@@ -92,6 +96,8 @@ class WarmRenderer(PageRenderer):
         self._window = program.make_window(self._new_session)
         self._rasters = program.rasters
         self._is_one_shot = False
+        # Guarded by ``lock``: the page that is rendered was cancelled.
+        self._is_cancelled = False
         self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
         # Of the last page; 0 before the first one, so that nothing is queued ahead then.
         self._seconds_per_page = 0.0
@@ -105,12 +111,18 @@ class WarmRenderer(PageRenderer):
     def take_ahead(self) -> None:
         """Make the page that was queued ahead, if any, the one to render. The caller holds the lock."""
         self._is_sent, self._is_ahead_sent, self.ahead = self._is_ahead_sent, False, None
+        self._is_cancelled = False
+        if self._session is not None:
+            self._session.spare()
 
     def kill(self) -> None:
         """See PageRenderer.kill."""
+        self._is_cancelled = True
         # The one-shot program works in place of the session, which has answered already.
         if self._is_one_shot and self._program.one_shot is not None:
             self._program.one_shot.kill()
+        elif self._session is not None and 0 < self._seconds_per_page < QUEUE_AHEAD_BELOW:
+            self._session.kill_unless_done(KILL_GRACE)
         elif self._session is not None:
             self._session.kill()
 
@@ -129,6 +141,9 @@ class WarmRenderer(PageRenderer):
         # Before the document is opened: kill() must reach a session that hangs in opening.
         with self._lock:
             self._session = session
+            # Cancelled while it had no renderer, or one that was replaced.
+            if self._is_cancelled:
+                session.kill()
         self._window.open(session)
 
     def _new_session(self, setup: Setup) -> Session:

@@ -96,6 +96,8 @@ class Session:
         self._lines: List[str] = []
         # Set by the thread that reads requests or by a limit; the first reason stays.
         self._killed_as: Optional[str] = None
+        # When the page that is rendered must be done, or the renderer is killed.
+        self._kill_at: Optional[float] = None
         # CPU seconds of the process at the last cpu_since(); pages are charged with differences.
         self._cpu_before = 0.0
         self._scratch = scratch.make()
@@ -231,6 +233,14 @@ class Session:
         if self._process.poll() is None:
             processes.kill_tree(self._process.pid)
 
+    def kill_unless_done(self, seconds: float) -> None:
+        """End the renderer if its page takes longer than that from now."""
+        self._kill_at = time.monotonic() + seconds
+
+    def spare(self) -> None:
+        """Forget ``kill_unless_done``: the page that it was about is done."""
+        self._kill_at = None
+
     def close(self) -> bool:
         """End the renderer and wait for its end. Return whether it is gone.
 
@@ -325,6 +335,8 @@ class Session:
         now, size = time.monotonic(), self.resident()
         if now > deadline:
             self.kill(wire.TIMEOUT)
+        elif self._kill_at is not None and now > self._kill_at:
+            self.kill()
         elif size > self._limit:
             self.kill(wire.MEMORY)
         elif self._guard is not None and self._guard.must_end(self, size, now):
