@@ -567,8 +567,12 @@ def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: s
     assert complaint in caught.value.what
 
 
-def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() -> None:
+def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What ssh does: one line goes to a shell there."""
+    # A login shell: what the user's own profile does may take long.
+    monkeypatch.setenv("HOME", str(tmp_path))
     call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
     answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))
     assert answer.out == "12[3].desk|a b|$HOME; 'x'|"
