@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator.storageerrors import storage_error
+from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.errors import ExitCode
 from sshrender.storage import hangguard
 from sshrender.storage.hangguard import HangGuard
@@ -60,6 +60,24 @@ def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.M
     is_back.set()
     began[0].join()
     assert hang_guard.call(lambda: "now") == "now"
+
+
+@pytest.mark.parametrize("name", [".", "job/work", "job/journal.jsonl"])
+def test_the_words_for_a_folder_that_hangs_are_found_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A look at it would hang, too, and the command with it."""
+
+    def hangs(path: Path, **_: object) -> os.stat_result:
+        pytest.fail(f"looked at {path}")
+
+    for look in ("stat", "lstat"):
+        monkeypatch.setattr(Path, look, hangs)
+    error = TimeoutError(errno.ETIMEDOUT, "it does not answer", str(tmp_path / name))
+    for found in (storage_error(error, tmp_path), run_error(error, tmp_path, tmp_path / "out")):
+        assert found.code == ExitCode.STORAGE
+        assert "does not answer" in found.what
+        assert "mounted" in found.hint
 
 
 def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(

@@ -48,14 +48,14 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
         errno.EROFS: f"findmnt -T {quoted}",
-        errno.EACCES: _permission(error, san),
-        errno.EPERM: _permission(error, san),
     }
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
     hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
-    # Only after this error: a folder that hangs must not be asked for anything.
+    # Only after these errors: a folder that hangs must not be asked for anything.
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = _permission(error, san)
     file = _file_above(san) if error.errno == errno.ENOTDIR else None
     if file is not None:
         hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
@@ -127,6 +127,9 @@ def _is_in_the_way(error: OSError, folder: Path) -> bool:
     """Return whether what has the name of a file below ``folder`` may be the cause."""
     path = named_file(error)
     if path is None or path == folder or not path.is_relative_to(folder):
+        return False
+    # Not after other errors: what hangs must not be asked for anything.
+    if error.errno not in _OF_A_FILE | _OF_ANOTHER_KIND | {errno.ENOTDIR}:
         return False
     try:
         is_file = stat.S_ISREG(path.lstat().st_mode)
