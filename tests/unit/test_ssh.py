@@ -1,4 +1,4 @@
-"""What a hostile sshd can make this machine keep, and which keys each host is offered."""
+"""What a hostile sshd can make this machine keep, which keys each host is offered, what ssh says."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from sshrender.transports import sshconfig
 from sshrender.transports.interface import ConnectFailed, FilesFailed, Refusal
+from sshrender.transports.opensshclient import ErrorLines, failure
 from sshrender.transports.sftp import open_sftp
 from sshrender.transports.ssh import open_connection
 from tests.unit import sshd
@@ -224,3 +225,15 @@ def test_a_key_that_is_known_without_the_port_counts_where_none_is_known_with_it
         with pytest.raises(ConnectFailed, match=reason) as caught:
             open_connection(settings, 20)
         assert caught.value.refusal is Refusal.HOST_KEY
+
+
+def test_a_changed_key_names_its_file_whatever_that_is_called() -> None:
+    errors = ErrorLines()
+    errors.feed(
+        b"@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n"
+        b"Offending ED25519 key in /home/An na/known hosts:3\r\n"
+        b"Host key verification failed.\r\n"
+    )
+    found = failure(errors)
+    assert found.refusal is Refusal.HOST_KEY
+    assert str(found).endswith("not the one in /home/An na/known hosts:3")

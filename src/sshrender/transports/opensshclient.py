@@ -153,7 +153,8 @@ def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
     if refusal is not Refusal.HOST_KEY:
         return line
     text = " ".join(lines)
-    offending = re.search(r"Offending \S+ key in (\S+)", text)
+    # In its own line: the name of the file may contain spaces.
+    offending = next(filter(None, (_OFFENDING.search(each) for each in lines)), None)
     if offending:
         return f"its host key has changed: it shows {_shown(text)}, not the one in {offending.group(1)}"
     revoked = next((each for each in lines if _REVOKED.search(each)), "")
@@ -163,6 +164,7 @@ def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
     return "its host key is not known"
 
 
+_OFFENDING = re.compile(r"Offending \S+ key in (.*\S)")
 _REVOKED = re.compile(r"marked as revoked|revoked by file|in revoked keys file")
 """What ssh says of @revoked, and of RevokedHostKeys where the key is in it or it cannot be read."""
 
