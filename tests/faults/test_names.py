@@ -182,6 +182,7 @@ def _summary(said: str) -> dict[str, Any]:
         "notes": [said],
         "fonts_missing": [{"font": said, "pages": said}],
         "hosts": [host],
+        "exit_code": 3,
     }
 
 
