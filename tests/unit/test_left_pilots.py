@@ -74,6 +74,14 @@ def test_what_cannot_be_cancelled_is_told_with_what_to_type() -> None:
     assert left.reason == "the inventory does not have this pool"
 
 
+def test_an_array_that_the_engine_does_not_cancel_keeps_no_other_one_in_the_queue() -> None:
+    other = je.PilotsRequested(pool="cluster", name="ssr-00000002", count=2, array="9[].desk")
+    site = Site("torque", qdel=Answer(1, "", "qdel: Server could not connect to MOM 7[].desk"))
+    left = cancel_left([KNOWN, other], site.pools)
+    assert site.called == ["qdel 7[].desk", "qdel 9[].desk"]
+    assert [each.name for each in left] == [KNOWN.name, other.name]
+
+
 @pytest.mark.parametrize(("name", "array"), [("x", "7"), ("ssr-00000001", "-W force")])
 def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
     name: str, array: str

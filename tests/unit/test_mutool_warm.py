@@ -20,15 +20,18 @@ from PIL import Image
 from sshrender.config import recipes
 from sshrender.config.recipeappearance import AppearanceRequest
 from sshrender.renderers import mutool
+from sshrender.renderers.dialogue import PageResult
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import rasterfolders
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
+from sshrender.runner.rendering import warmrenderer
 from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import RasterFile
-from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.rendering.warmsession import Answer, Session, SessionEnded
+from sshrender.runner.slots.taskqueue import Task
 from tests import pdfs
 from tests.unit import slots
 
@@ -316,6 +319,35 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
         assert bool(answer["diagnostics"]) == (number == BAD), answer
         assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain[number], number
     assert len(list((folder / "work").iterdir())) == len(ORDER)
+
+
+def test_a_cancelled_page_that_is_declined_is_not_rendered_by_mutool_draw(
+    folder: Path, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast pages are: the grace of a warm renderer is not one for another program."""
+    (folder / "odd.pdf").symlink_to(document)
+    rendering = _rendering(folder, (1, 6, 2))
+    read = warmrenderer.WarmRenderer._result
+
+    def cancelled(self: warmrenderer.WarmRenderer, answer: Answer) -> PageResult:
+        result = read(self, answer)
+        if result.is_declined:
+            rendering.slot.kill("1.2")
+        return result
+
+    monkeypatch.setattr(warmrenderer, "QUEUE_AHEAD_BELOW", 1e9)
+    monkeypatch.setattr(warmrenderer, "KILL_GRACE", 1e9)
+    monkeypatch.setattr(warmrenderer.WarmRenderer, "_queue_ahead", lambda *_: None)
+    monkeypatch.setattr(warmrenderer.WarmRenderer, "_result", cancelled)
+    drawn = list[Task]()
+    monkeypatch.setattr(
+        warmrenderer.WarmRenderer, "_one_shot_raster", lambda _, __, task, ___: drawn.append(task)
+    )
+    rendering.slot.run()
+    assert drawn == []
+    answers = slots.answers(rendering.messages())
+    assert (answers["1.2"]["type"], answers["1.2"]["kind"]) == ("failed", "killed")
+    assert (answers["1.1"]["type"], answers["1.3"]["type"]) == ("rendered", "rendered")
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,9 @@ class _Job:
             if self._skipped:
                 return self._read
         claim = self._observer.holder()
-        stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None)
+        # A process that does not respond may end, which no file tells.
+        silent = self._observer.unresponsive()
+        stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None, silent)
         if claim is not None:
             # The report of a job that did not run is out of date from now on.
             self._read = None

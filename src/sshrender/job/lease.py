@@ -4,8 +4,9 @@ The rules:
 
 - A holder raises the counter in ``lease`` every BEAT_SECONDS. An observer believes the lease for as
   long as it sees that file change within LEASE_SECONDS of *its own* clock: clocks and mtimes of a
-  shared file system are not reliable. On the holder's own machine a dead pid counts at once; a process
-  that cannot be inspected (another user's, under hidepid) does not count as dead.
+  shared file system are not reliable. A long pause between two looks counts only in part
+  (MAX_COUNTED). On the holder's own machine a dead pid counts at once; a process that cannot be
+  inspected (another user's, under hidepid) does not count as dead.
 - A process that finds a lease dead, or released, claims the next epoch. An epoch is given only once
   (leasefiles.py); of several claimants one gets it.
 - A holder is fenced off as soon as there is a higher epoch than its own. It checks with each heartbeat,
@@ -127,7 +128,7 @@ def boot_clock() -> float:
 def take(
     path: Path, clock: Clock = boot_clock, pause: Pause = time.sleep, known_dead: str = ""
 ) -> Lease:
-    """Take the lease; wait up to LEASE_SECONDS to find out whether its holder is alive.
+    """Take the lease; wait for LEASE_SECONDS of silence to find out whether its holder is alive.
 
     ``known_dead``: what Observer.standing returned for a lease that was observed for so long already.
     Raises LeaseHeld when the holder is alive, OSError when the storage fails.

@@ -226,12 +226,17 @@ class Holder:
     def _is_over(self) -> bool:
         """Return whether there is a tombstone. A folder that is gone is one. Raises OSError."""
         try:
-            with open(os.path.join(self._folder, "state"), encoding="ascii") as file:
-                # A tombstone holds "over". A file that is being replaced is never seen half: it is
-                # renamed into place.
-                return file.read(4) != "open"
+            path = os.path.join(self._folder, "state")
+            # Neither a link nor a FIFO of another user leads or blocks the holder.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return True
+        try:
+            # A tombstone holds "over". A file that is being replaced is never seen half: it is renamed
+            # into place.
+            return os.read(descriptor, 4) != b"open"
+        finally:
+            os.close(descriptor)
 
     def _serve(self) -> str:
         """Pump lines; return why it ended."""
@@ -302,6 +307,9 @@ class Holder:
                 if self._is_over():
                     return "it is not needed any more"
                 self._find_pair()
+                # While there is a pair, reading it decides (_take_lines).
+                if self._reader is None:
+                    self._failing_since = None
             except OSError as error:
                 self._require_passing(error, now)
         return ""

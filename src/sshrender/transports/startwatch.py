@@ -8,6 +8,7 @@ with an input that ends at once. A host that is only slow does not answer that e
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Protocol
@@ -62,7 +63,9 @@ class WatchedLink:
         if self._test is None and time.monotonic() - self._since > PATIENCE:
             # In a thread, as the loader may speak meanwhile.
             self._test = threading.Thread(target=self._run_test, daemon=True, name="test the shell")
-            self._test.start()
+            # Without a thread to spare (ulimit -u) the host has the time that it takes to start.
+            with contextlib.suppress(RuntimeError):
+                self._test.start()
 
     def _run_test(self) -> None:
         # Any other status may have a cause that is none for the runner, such as a limit on sessions.

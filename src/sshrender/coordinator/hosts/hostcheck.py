@@ -190,7 +190,10 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
     # Frees the place of the message, as the loop does.
     item.link.message_taken()
     if isinstance(item.message, Trouble):
-        return _failed(name, item.message.refusal or Refusal.UNREACHABLE, item.message.reason)
+        if item.message.refusal is None:
+            # It may pass, so the host is lost; but what speaks is its Python already.
+            return _failed(name, Refusal.UNREACHABLE, item.message.reason, "python")
+        return _failed(name, item.message.refusal, item.message.reason)
     if not isinstance(item.message, Hello):
         # Heartbeats and other messages say nothing about the checks.
         return None
@@ -214,11 +217,11 @@ def _unread(left: Path) -> str:
     return ""
 
 
-def _failed(name: str, refusal: Refusal, reason: str) -> HostReport:
+def _failed(name: str, refusal: Refusal, reason: str, check: str = "") -> HostReport:
+    """Return the report of a host that cannot be used. ``check``: which failed, if not the usual one."""
     state = HostState.LOST if refusal.may_come_back else HostState.REFUSED
-    return HostReport(
-        name, state.value, reason, refusal.value, _checks_up_to(_FAILS_AT[refusal], reason)
-    )
+    checks = _checks_up_to(check or _FAILS_AT[refusal], reason)
+    return HostReport(name, state.value, reason, refusal.value, checks)
 
 
 def _checks_up_to(failing: str, reason: str) -> list[Check]:

@@ -10,7 +10,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +62,22 @@ def cancel_left(
         left += [LeftPilots(name, each.name, each.array, reason) for each in by_pool[name]]
     known = [(pools[name], entries) for name, entries in by_pool.items() if name in pools]
     if known:
-        with ThreadPoolExecutor(len(known)) as workers:
-            for found in workers.map(lambda each: _cancel(*each), known):
-                left += found
+        left += _side_by_side(known)
     return left
+
+
+def _side_by_side(known: Sequence[tuple[PoolSetup, list[je.PilotsRequested]]]) -> list[LeftPilots]:
+    found: list[LeftPilots] = []
+    # Daemons, unlike the threads of an executor: the end of the program does not wait for an engine.
+    threads = [
+        threading.Thread(target=lambda one=each: found.extend(_cancel(*one)), daemon=True)
+        for each in known
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 def uncancelled(pool: PoolSetup, handle: ArrayHandle, reason: str) -> LeftPilots:
@@ -112,7 +123,7 @@ class Orphans:
         self._thread.join(timeout)
         found = self._found
         if found is None:
-            why = "its batch system does not answer"
+            why = "its batch system or the shared folder has not answered yet"
             found = [LeftPilots(each.pool, each.name, each.array, why) for each in self._arrays]
         self.left = found
         names = {each.name for each in found}
@@ -127,7 +138,8 @@ def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilo
     engine = pool.engine
     handles = {each.name: ArrayHandle(each.name, each.array) for each in entries}
     commands: dict[str, Command] = {}
-    unknown, reason = [], ""
+    # Why the engine is not asked again for each array: it does not answer.
+    unknown, away = [], ""
     for name, handle in handles.items():
         try:
             commands[name] = engine.cancel(handle)
@@ -142,20 +154,17 @@ def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilo
             commands |= {name: engine.cancel(ArrayHandle(name, found[name])) for name in listed}
             unknown = []
         except (EngineUnavailable, SubmissionRefused) as error:
-            reason = str(error)
-    left = [uncancelled(pool, handles[name], reason) for name in unknown]
+            away = str(error)
+    left = [uncancelled(pool, handles[name], away) for name in unknown]
     for name, command in commands.items():
-        # An engine that does not answer is not asked again for each array.
-        reason = reason or _failure(pool, command)
+        reason = away
+        if not away:
+            try:
+                answer = pool.call(command)
+                reason = "" if engine.is_done(answer) else answer.reason
+            except (EngineUnavailable, SubmissionRefused) as error:
+                reason = away = str(error)
         if reason:
             words = pool.typed(*command.words)
             left.append(LeftPilots(pool.name, name, handles[name].array, reason, words))
     return left
-
-
-def _failure(pool: PoolSetup, command: Command) -> str:
-    try:
-        answer = pool.call(command)
-    except (EngineUnavailable, SubmissionRefused) as error:
-        return str(error)
-    return "" if pool.engine.is_done(answer) else answer.reason

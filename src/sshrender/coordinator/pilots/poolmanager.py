@@ -345,7 +345,8 @@ class PoolManager:
             with self._lock:
                 for index in indexes:
                     # One that has started meanwhile reports its end.
-                    array.pilots[index].has_ended = not array.pilots[index].is_live
+                    if not array.pilots[index].is_live:
+                        array.pilots[index].end()
 
     def _submit(self, count: int, now: float) -> None:
         """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""

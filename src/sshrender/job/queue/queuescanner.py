@@ -17,7 +17,7 @@ from sshrender.errors import UserError
 from sshrender.job import fencedfiles, jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.lease import LEASE_SECONDS, Observer
+from sshrender.job.lease import Observer
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_signed_spec
 from sshrender.storage.files import require_listing, user_in, visible
@@ -57,7 +57,6 @@ class QueueScanner:
         self._clock = clock
         self._user: int | None = None
         self._observers: dict[str, Observer] = {}
-        self._seen_since: dict[str, float] = {}
         self._over: dict[str, tuple[float, Entry]] = {}
         self._judged: dict[str, _Judged] = {}
 
@@ -109,7 +108,7 @@ class QueueScanner:
         name = folder.name
         # The signature first: what is not signed is not looked at further.
         found = jobattributes.load_signed(folder, self._require_signed(folder))
-        holder = self._holder(folder, now)
+        holder = self._holder(folder)
         entry = entry_of(name, found, holder)
         if holder is LeaseHolder.VANISHED:
             # Only then is it known for long enough; ``take`` compares it with what it sees.
@@ -135,7 +134,7 @@ class QueueScanner:
             raise known.verdict
         return known.verdict
 
-    def _holder(self, folder: JobFolder, now: float) -> LeaseHolder:
+    def _holder(self, folder: JobFolder) -> LeaseHolder:
         """Return the holder.
 
         It takes LEASE_SECONDS to find out that a lease which never changed is dead.
@@ -143,16 +142,12 @@ class QueueScanner:
         observer = self._observers.setdefault(folder.name, Observer(folder.lease))
         claim = observer.holder()
         if claim is None:
-            self._seen_since.pop(folder.name, None)
             # Released, as far as is known; else the heartbeat has stood still.
             return LeaseHolder.NONE if observer.was_given_back() else LeaseHolder.VANISHED
-        since = self._seen_since.setdefault(folder.name, now)
-        if observer.has_moved:
-            return LeaseHolder.ACTIVE
-        return LeaseHolder.UNSURE if now - since < 2 * LEASE_SECONDS else LeaseHolder.ACTIVE
+        return LeaseHolder.ACTIVE if observer.has_moved else LeaseHolder.UNSURE
 
     def _remember(self, names: set[str]) -> None:
-        for known in (self._observers, self._seen_since, self._over, self._judged):
+        for known in (self._observers, self._over, self._judged):
             _keep(known, names)
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:

@@ -59,7 +59,10 @@ class PageRenderer(abc.ABC):
 
     @abc.abstractmethod
     def kill(self) -> None:
-        """End the program that renders now, if there is one. The caller holds the slot's lock."""
+        """End the program that renders now, if there is one, at once or when its page takes long.
+
+        The caller holds the slot's lock.
+        """
         # See WarmRenderer and OneShot: what they read here is changed under the same lock only.
 
     @abc.abstractmethod

@@ -207,6 +207,8 @@ class Slot(threading.Thread):
         finally:
             with self._lock:
                 self._attempt = None
+                # Before the window is closed, which may take longer than a page.
+                self._warm.spare()
         # Outside of the lock: submit() may block while rasters wait.
         self._finalizer.submit(rendered)
         # After the page was handed over, so that its report does not wait for this.

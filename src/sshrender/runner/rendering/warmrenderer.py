@@ -23,7 +23,7 @@ from sshrender.runner.rendering.pagewindow import PageWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer, RenderedFile
 from sshrender.runner.rendering.slotsettings import SlotSettings
-from sshrender.runner.rendering.warmsession import Answer, Session, SessionEnded
+from sshrender.runner.rendering.warmsession import REASONS, Answer, Session, SessionEnded
 from sshrender.runner.slots.slotlocks import SlotLocks
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.storage.primitives import VISIBLE_TIMEOUT, reason_of
@@ -111,6 +111,9 @@ class WarmRenderer(PageRenderer):
     def take_ahead(self) -> None:
         """Make the page that was queued ahead, if any, the one to render. The caller holds the lock."""
         self._is_sent, self._is_ahead_sent, self.ahead = self._is_ahead_sent, False, None
+
+    def spare(self) -> None:
+        """Forget that the page was cancelled: it is over. The caller holds the lock."""
         self._is_cancelled = False
         if self._session is not None:
             self._session.spare()
@@ -224,6 +227,9 @@ class WarmRenderer(PageRenderer):
         if self._settings.password is not None:
             readable = task._replace(file=session.scratch_file(self._program.copy_name))
         with self._lock:
+            # The session has answered, so that its end would not end what starts here.
+            if self._is_cancelled:
+                raise SessionEnded(wire.KILLED, REASONS[wire.KILLED], [])
             self._is_one_shot = True
         try:
             rendered = self._one_shot_raster(session, readable, result)

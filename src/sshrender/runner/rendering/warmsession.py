@@ -1,6 +1,7 @@
 """One warm renderer process: starts it, asks it for page after page, limits its time and memory.
 
-A session belongs to one slot's thread; only ``kill`` may be called from another thread.
+A session belongs to one slot's thread; only ``kill`` and ``kill_unless_done`` may be called from another
+thread.
 
 Standard library only, Python 3.7 and later.
 """

@@ -85,6 +85,9 @@ class ArrayFolder:
 
     def bury(self) -> None:
         """Leave a tombstone: no pilot of this array works from now on. Never raises."""
+        # A link in its place would lead to another folder.
+        if self.path.is_symlink():
+            return
         with contextlib.suppress(OSError):
             self._write_state(FINISHED)
 
