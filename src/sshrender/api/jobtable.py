@@ -19,6 +19,7 @@ from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
+from sshrender.config.settings import resolve
 from sshrender.core.jobqueue import Entry, LeaseHolder
 from sshrender.document import pagelist
 from sshrender.job import jobattributes
@@ -56,10 +57,18 @@ class JobTable:
 
     is_first = True
 
-    def __init__(self, san: Path, title: str, hosts: Sequence[inv.HostTable]) -> None:
+    def __init__(
+        self,
+        san: Path,
+        title: str,
+        hosts: Sequence[inv.HostTable],
+        hosts_file: Path | None = None,
+    ) -> None:
+        """``hosts`` of the inventory ``hosts_file``; None: of the one that is found."""
         self.title = title
         self._san = san
         self._hosts = hosts
+        self._hosts_file = hosts_file
         # By name. A job that is gone is dropped, so the table does not grow for ever.
         self._jobs: dict[str, _Job] = {}
 
@@ -81,8 +90,9 @@ class JobTable:
         elif op is Operation.RELEASE:
             (changed,) = jobchanges.release(self._san, job)
         else:
-            (changed,) = jobchanges.cancel(self._san, job)
-        return changed.no_need
+            typed = {} if self._hosts_file is None else {"hosts": self._hosts_file}
+            (changed,) = jobchanges.cancel(self._san, job, settings=resolve(typed).settings)
+        return changed.no_need or "; ".join(each.in_words() for each in changed.left)
 
     def _read(self) -> Listed:
         names = self._names()
@@ -358,4 +368,4 @@ def whole_queue(san: Path, hosts_file: Path | None) -> JobTable:
     """
     if san != state_folder():  # which is created with the first job
         on_san(san, lambda: require_san(san))
-    return JobTable(san, f"jobs in {san}", inventory_hosts(hosts_file))
+    return JobTable(san, f"jobs in {san}", inventory_hosts(hosts_file), hosts_file)

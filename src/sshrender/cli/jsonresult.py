@@ -92,8 +92,9 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
         )
 
         result["error"], result["hint"] = summary.failure(result)
-    if "hint" in result:
-        result["hint"] = hintcommands.complete(str(result["hint"]))
+    result |= _completed(result)
+    if "jobs" in result:
+        result["jobs"] = [{**each, **_completed(each)} for each in result["jobs"]]
     try:
         output.as_json(result, indent=1)
         why = streams.flush()
@@ -111,6 +112,11 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
         return code
     narrate(unwritable(why))
     return code or ExitCode.STORAGE
+
+
+def _completed(fields: Mapping[str, Any]) -> dict[str, str]:
+    hint = fields.get("hint")
+    return {"hint": hintcommands.complete(hint)} if isinstance(hint, str) else {}
 
 
 def put_error(what: str, hint: str, code: int) -> None:

@@ -25,7 +25,7 @@ def answer(describe: Callable[[], str]) -> None:
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             _print(describe())
 
-    # A signal that was ignored at the start stays ignored.
+    # A signal that was ignored at the start stays ignored outside of a run.
     if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
         signal.signal(signal.SIGUSR1, show)
 

@@ -34,6 +34,15 @@ MAX_LINE = 8 << 20
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+def beginning(path: str, size: int) -> bytes:
+    """Return the first bytes of a file, none of a FIFO. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
 class BadLine(Exception):
     """A whole line that its writer did not write: perhaps its bytes have not arrived yet."""
 

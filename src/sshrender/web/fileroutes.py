@@ -192,8 +192,8 @@ def _ranged(
     """Return the whole, or the part that a Range header names (RFC 9110, 14.2)."""
     request = call.request
     known = request.headers.get("if-none-match", "").split(",")
-    # A proxy that compresses has made the tag a weak one (RFC 9110, 13.1.2).
-    if headers["ETag"] in (each.strip().removeprefix("W/") for each in known):
+    # A proxy that compresses has made the tag a weak one; * is any (RFC 9110, 13.1.2).
+    if {"*", headers["ETag"]} & {each.strip().removeprefix("W/") for each in known}:
         return Response(status_code=304, headers=headers)
     start, end = _range(request, size, headers["ETag"])
     headers |= {"Accept-Ranges": "bytes", "Content-Length": str(end - start)}

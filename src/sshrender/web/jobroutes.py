@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sshrender.api import history, hostcontrol, jobchanges, removal
+from sshrender.api.web import webjobs
 from sshrender.api.web.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import pagehistory
@@ -71,7 +73,12 @@ async def queue(call: Call) -> Response:
     return JSONResponse({"jobs": found, "is_untaken": call.site.is_untaken})
 
 
-@JOBS.add("GET", _JOB, "One job, as status --json has it", answers={200: "The job", 404: "No such job"})
+@JOBS.add(
+    "GET",
+    _JOB,
+    "One job, as status --json has it",
+    answers={200: "The job; position and is_untaken", 404: "No such job"},
+)
 async def job(call: Call) -> Response:
     """Return one job in detail."""
     watched = await _watched(call)
@@ -80,7 +87,9 @@ async def job(call: Call) -> Response:
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
     if report.state == "queued":
-        await call.site.listed()
+        # The job itself was read: a list that cannot be read now takes nothing from it.
+        with contextlib.suppress(Refused, UserError):
+            await call.site.listed()
         row["is_untaken"] = call.site.is_untaken
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
@@ -215,14 +224,16 @@ async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | 
     changed = await call.site.long.run(change, watched.feed.name, note)
     call.site.forget_list()
     await watched.refresh(0)
-    done = changed[0].no_need if isinstance(changed, list) and changed else ""
-    return JSONResponse(
-        {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": done}, 202
-    )
+    one = changed[0] if isinstance(changed, list) and changed else None
+    done = one.no_need if one else ""
+    answer = {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": done}
+    if one and one.left:
+        answer["pilots"] = [asdict(each) for each in one.left]
+    return JSONResponse(answer, 202)
 
 
 _CHANGED = {
-    202: "Requested: job, state, no_need",
+    202: "Requested: job, state, no_need; pilots that a cancelled job may have left in a queue",
     403: "Not your job",
     409: "Its coordinator does not answer",
 }
@@ -245,7 +256,11 @@ async def release(call: Call) -> Response:
 )
 async def cancel(call: Call) -> Response:
     """Stop a job."""
-    answer = await _change(call, lambda name, _note: jobchanges.cancel(call.site.san, [name]))
+    given = call.site.settings
+    answer = await _change(
+        call,
+        lambda name, _note: webjobs.cancel(call.site.san, name, given.typed, given.config),
+    )
     call.site.forget_password(call.word("name"))
     return answer
 

@@ -23,7 +23,7 @@ from sshrender.web.people import Person
 from sshrender.web.refusals import Refused, busy, not_found
 from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
-from sshrender.web.watchedjob import READ_SECONDS, Watched
+from sshrender.web.watchedjob import READ_SECONDS, StillReading, Watched
 
 LIST_SECONDS = 2.0
 """For how long a list of jobs is shown again instead of read anew."""
@@ -34,6 +34,9 @@ UNTAKEN_SECONDS = 60.0
 MAX_FEEDS = 64
 """Jobs that are kept in memory; the one that was asked for least recently is dropped."""
 
+
+MAX_FIRST_READINGS = 4
+"""Jobs that are kept while they are read for the first time: so many threads read (sanpool.py)."""
 
 MAX_FEED_PAGES = 300_000
 """Pages of all jobs in memory, or one job of any size: a page takes 1 KB, and more with its history."""
@@ -132,6 +135,9 @@ class Site:
             self._feeds.move_to_end(name)
         try:
             await found.refresh(timeout=timeout)
+        except StillReading:
+            self._keep_few(name)
+            raise
         except UserError as error:
             if error.code == ExitCode.USAGE:
                 self.drop(name)
@@ -148,11 +154,13 @@ class Site:
             len(self._feeds) > MAX_FEEDS
             or sum(each.feed.pages for each in self._feeds.values()) > MAX_FEED_PAGES
         ):
-            unwatched = (key for key, each in self._feeds.items() if not each.watchers and key != name)
-            oldest = next(unwatched, None)
+            # What has been read of a large job is not thrown away: its page asks again and again.
+            reading = [key for key, each in self._feeds.items() if each.is_reading][:MAX_FIRST_READINGS]
+            in_use = {*reading, *(key for key, each in self._feeds.items() if each.watchers)}
+            oldest = next((key for key in self._feeds if key not in in_use and key != name), None)
             if oldest is not None:
                 del self._feeds[oldest]
-            elif not self._feeds[name].watchers:
+            elif name not in in_use:
                 del self._feeds[name]
                 raise Refused(503, "too many jobs are open", "try again later", {"Retry-After": "30"})
             else:

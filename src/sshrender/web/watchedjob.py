@@ -66,6 +66,11 @@ class Watched:
         self._updated = 0.0
         self._messages: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether its journal is being read for the first time."""
+        return self._first is not None
+
     async def refresh(self, age: float = POLL_INTERVAL, timeout: float = READ_SECONDS) -> None:
         """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused.
 

@@ -15,11 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sshrender.api import jobchanges
+from sshrender.api.jobchanges import Changed
 from sshrender.api.jobs import all_jobs, on_san, read_or_record
 from sshrender.api.runcontext import RunContext
 from sshrender.api.runevents import SilentListener
 from sshrender.api.submission import OwnedByAnother, Submitted, submit
 from sshrender.api.web.uploads import stem_of
+from sshrender.config.settings import resolve
 from sshrender.document import facts, pagelist
 from sshrender.document.facts import PasswordError
 from sshrender.document.reading import Reading
@@ -157,6 +160,14 @@ def context_for(settings: Mapping[str, Any], config: Path | None, options: WebOp
     context.require_key()
     context.password = options.password or None
     return context
+
+
+def cancel(san: Path, name: str, typed: Mapping[str, Any], config: Path | None) -> list[Changed]:
+    """Stop a job, and the pilots that it has left in pools of the server's inventory.
+
+    ``typed`` and ``config``: as context_for has them. Raises UserError.
+    """
+    return jobchanges.cancel(san, [name], settings=resolve(typed, config).settings)
 
 
 class LockedDocument(UserError):
