@@ -187,11 +187,10 @@ def test_jobs_in_memory_are_bounded_by_their_pages(
     monkeypatch.setattr(site, "MAX_FEED_PAGES", 1000)
     found = _site(tmp_path)
 
-    def add(name: str, pages: int, watchers: int = 0) -> None:
-        made = found._feeds[name] = cast(
-            Any, SimpleNamespace(feed=SimpleNamespace(pages=pages), watchers=watchers)
-        )
-        assert made.watchers == watchers
+    def add(name: str, pages: int, watchers: int = 0, is_reading: bool = False) -> None:
+        feed = SimpleNamespace(pages=pages)
+        made = SimpleNamespace(feed=feed, watchers=watchers, is_reading=is_reading)
+        found._feeds[name] = cast(Any, made)
         found._keep_few(name)
 
     add("huge", 5000)
@@ -203,6 +202,12 @@ def test_jobs_in_memory_are_bounded_by_their_pages(
     with pytest.raises(Refused, match="too many jobs are open"):
         add("large", 200)
     assert list(found._feeds) == ["live"]
+    # What was read of a large job stays, as its page asks again; but not of any number of jobs.
+    for name in "abcd":
+        add(name, 2000, is_reading=True)
+    with pytest.raises(Refused, match="too many jobs are open"):
+        add("e", 2000, is_reading=True)
+    assert list(found._feeds) == ["live", *"abcd"]
 
 
 def test_the_last_byte_of_an_archive_reads_each_page_once_for_all_requests(

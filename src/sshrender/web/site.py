@@ -125,12 +125,7 @@ class Site:
                 found = await self._follow(name)
             except UserError as error:
                 raise (_no_job(name) if error.code == ExitCode.USAGE else error) from None
-        # Before its journal is read: others have no work done by asking for it. Read again, because
-        # attributes that were damaged for a moment have no owner.
-        if not person.may_see(name, found.feed.owner):
-            owner = await self.pool.run(found.feed.read_owner)
-            if not person.may_see(name, owner):
-                raise _no_job(name)
+        await self._require_seen(found, person)
         if name in self._feeds:
             self._feeds.move_to_end(name)
         try:
@@ -147,6 +142,15 @@ class Site:
         if not person.may_see(name, found.feed.owner):
             raise _no_job(name)
         return found
+
+    async def _require_seen(self, found: Watched, person: Person) -> None:
+        """Raise Refused unless the user may see the job, before its journal is read: that is work."""
+        name = found.feed.name
+        if not person.may_see(name, found.feed.owner):
+            # Read again, because attributes that were damaged for a moment have no owner.
+            owner = await self.pool.run(found.feed.read_owner)
+            if not person.may_see(name, owner):
+                raise _no_job(name)
 
     def _keep_few(self, name: str) -> None:
         """Drop jobs that no client watches. Raises Refused (503) where all the others are watched."""
