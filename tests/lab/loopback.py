@@ -103,7 +103,7 @@ class Loopback:
         return path
 
     def refusal(self) -> str:
-        """Return why it lets nobody in, such as a locked account (sshd(8), UsePAM); empty if it does."""
+        """Return why it refuses a login, such as a locked account (sshd(8), UsePAM); else empty."""
         options = ["BatchMode=yes", "IdentitiesOnly=yes", f'UserKnownHostsFile="{self.known_hosts}"']
         words = ["ssh", "-F", "none", "-i", str(self.identity), "-p", str(self.port)]
         words += [word for option in options for word in ("-o", option)]

@@ -42,7 +42,7 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
         skip_or_fail(f"an sshd on loopback needs: {absent}")
     with Loopback(tmp_path_factory.mktemp("loopback")) as running:
         if refusal := running.refusal():
-            skip_or_fail(f"the sshd on loopback lets nobody in: {refusal}")
+            skip_or_fail(f"the sshd on loopback refuses each login: {refusal}")
         yield running
 
 

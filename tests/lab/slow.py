@@ -79,7 +79,7 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
     """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
 
     "sent" is the state of a host to which a page was sent. For a test of what each host contributes, or
-    of what becomes of it: however late it is met, the job lasts until then. Hosts have programs of
+    of its last state: however late it is met, the job lasts until then. Hosts have programs of
     ``open_gate_after``.
     """
     for host in farm.hosts:

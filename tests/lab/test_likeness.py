@@ -45,7 +45,7 @@ def drawing(tmp_path: Path) -> Path:
 
 
 def _render(farm: Farm, document: Path, *words: str, **states: str) -> tuple[int, dict[str, Any], str]:
-    """Render a document. ``states``: what becomes of hosts before the job may end."""
+    """Render a document. ``states``: of hosts, each reached before the job may end."""
     inventory = farm.write_inventory()
     command = [*PROGRAM, "render", str(document), "--hosts", str(inventory), "-r", "72", "--json"]
     with gated(farm, **states):

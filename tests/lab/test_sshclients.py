@@ -128,7 +128,7 @@ def test_a_program_that_reads_to_the_end_in_the_place_of_the_runner_is_found_out
     """What it reads never ends, so it would be waited for as long as for any hello."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed here")
-    monkeypatch.setattr(startwatch, "PATIENCE", 0.0)
+    monkeypatch.setattr(startwatch, "TEST_AFTER", 0.0)
     with _forced(loopback, tmp_path, program) as key:
         failed = _failure(replace(to_it, identity_file=str(key)), client)
     assert failed.refusal is Refusal.PROTOCOL

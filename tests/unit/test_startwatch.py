@@ -43,7 +43,7 @@ class FakeLink:
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startwatch, "PATIENCE", -1.0)
+    monkeypatch.setattr(startwatch, "TEST_AFTER", -1.0)
 
 
 def test_a_loader_that_speaks_counts_whatever_the_test_says() -> None:

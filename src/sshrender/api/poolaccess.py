@@ -18,14 +18,6 @@ from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.errors import UserError
 from sshrender.runner import allocationholder
 
-_SUBMITTED_BY = {
-    "slurm": "sbatch",
-    "torque": "qsub",
-    "openpbs": "qsub",
-    "gridengine": "qsub",
-    "htcondor": "condor_submit",
-}
-
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
     """Return how to reach a pool of the inventory."""
@@ -62,12 +54,13 @@ def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:
 
     Pools of one engine share a file, as its controller does not care who asks.
     """
+    from sshrender.transports.batch.engines.names import engine
     from sshrender.transports.batch.loginhost import ENGINE_PREFIXES, ENGINE_VARIABLES
 
     place = [pool.engine, _server(pool), *via]
     if not via:
         # Each of them may lead to another cluster, whose engine knows nothing of these pilots.
-        place += [str(shutil.which(_SUBMITTED_BY[pool.engine]))]
+        place += [str(shutil.which(engine(pool.engine).version_command().words[0]))]
         place += [
             f"{name}={value}"
             for name, value in sorted(os.environ.items())

@@ -16,7 +16,7 @@ from typing import Protocol
 from sshrender.transports import payload
 from sshrender.transports.interface import OTHER_SHELL, HostFiles, Link, LinkClosed
 
-PATIENCE = 5.0
+TEST_AFTER = 5.0
 """Seconds until the test: a loader says within one that it runs, where the shell's start-up files are
 short."""
 
@@ -60,7 +60,7 @@ class WatchedLink:
         # What repeats its input (cat) is no Python.
         if self._is_replaced or payload.BEGINNING in seen:
             raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
-        if self._test is None and time.monotonic() - self._since > PATIENCE:
+        if self._test is None and time.monotonic() - self._since > TEST_AFTER:
             # In a thread, as the loader may speak meanwhile.
             self._test = threading.Thread(target=self._run_test, daemon=True, name="test the shell")
             # Without a thread to spare (ulimit -u) the host has the time that it takes to start.

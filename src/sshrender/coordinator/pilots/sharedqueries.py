@@ -19,6 +19,7 @@ from typing import Any
 
 from sshrender.coordinator.pilots.pilotarray import digits
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.storage.files import write_whole
 from sshrender.transports.batch.engines.interface import (
     ArrayHandle,
     Element,
@@ -171,8 +172,6 @@ def _save(path: Path, record: _Record) -> None:
     elements = [{**asdict(each), "state": each.state.value} for each in record.elements]
     fields = {name: getattr(record, name) for name in record.__slots__}
     text = json.dumps({**fields, "elements": elements})
-    new = path.with_suffix(".new")
     # Without it the next run asks once more; the answer of this one is there all the same.
     with contextlib.suppress(OSError):
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        write_whole(path, text.encode("utf-8"))

@@ -89,14 +89,14 @@ def ask_ghostscript(program: str) -> Tuple[Optional[str], str]:
         # ENOENT, too, where a script's interpreter is missing: then the program itself is there.
         is_there = error.errno != errno.ENOENT or processlimits.find(program) is not None
         return None, primitives.reason_of(error) if is_there else ""
-    said = answer.stdout.decode("ascii", "replace").strip()
+    output = answer.stdout.decode("ascii", "replace").strip()
     if answer.returncode != 0:
-        lines = (answer.stderr.decode("utf-8", "replace").strip() or said).splitlines()
+        lines = (answer.stderr.decode("utf-8", "replace").strip() or output).splitlines()
         why = "it ends with exit code %d" % answer.returncode
         return None, ": ".join([why] + lines[-1:])
     # A wrapper of the site may print lines of its own.
-    versions = [line.strip() for line in said.splitlines() if _VERSION.match(line.strip())]
-    return versions[0] if versions else said, ""
+    versions = [line.strip() for line in output.splitlines() if _VERSION.match(line.strip())]
+    return versions[0] if versions else output, ""
 
 
 def mutool_version() -> str:
