@@ -24,7 +24,7 @@ from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.storageerrors import storage_error
-from sshrender.core.jobqueue import Entry
+from sshrender.core.queueorder import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder, require_san

@@ -26,7 +26,7 @@ from sshrender.job.fieldpatterns import MAX_TEXT
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.journalformat import timestamp
-from sshrender.job.output import manifest, outputfolder
+from sshrender.job.output import manifest, outputlocation
 from sshrender.utf8 import writable
 from sshrender.views.interface import View
 
@@ -139,10 +139,10 @@ def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Att
     if not outcome.is_over:
         return
     held.ensure()
-    if not plan.attributes.is_queued or outputfolder.is_same(began_as, plan.attributes):
+    if not plan.attributes.is_queued or outputlocation.is_same(began_as, plan.attributes):
         plan.attributes = plan.attributes.changed(
             over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
         )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: another machine that takes the job over needs the marker to deliver into this folder.
-    outputfolder.remove_marker(plan.output, began_as.output_marker)
+    outputlocation.remove_marker(plan.output, began_as.output_marker)

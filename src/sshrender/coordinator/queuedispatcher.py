@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.core import jobqueue
-from sshrender.core.jobqueue import Entry, QueueState
+from sshrender.core import queueorder
+from sshrender.core.queueorder import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
@@ -181,11 +181,11 @@ class QueueDispatcher:
         self._tell_unsigned(found.unsigned)
         self._forget_failures(found)
         now = self._wall()
-        ready = jobqueue.ready(found.entries, found.unfinished, now)
+        ready = queueorder.ready(found.entries, found.unfinished, now)
         self._count_repeats({entry.name for entry in ready})
         waiting = [entry for entry in ready if self._may_start(entry.name)]
         running = [task.priority for task in self._working.values()]
-        for entry in jobqueue.choose(waiting, running, self._at_once, now):
+        for entry in queueorder.choose(waiting, running, self._at_once, now):
             # Tested before each start: a signal may come between two of them.
             if self._stopped_by is not None:
                 return False
@@ -219,7 +219,7 @@ class QueueDispatcher:
 
     def _is_worth_waiting(self, found: QueueSnapshot, now: float) -> bool:
         """Whether a job may become ready soon: its lease is being watched."""
-        states = {jobqueue.state(entry, found.unfinished, now) for entry in found.entries}
+        states = {queueorder.state(entry, found.unfinished, now) for entry in found.entries}
         return QueueState.UNSURE in states
 
     def _forget_failures(self, found: QueueSnapshot) -> None:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from sshrender.config import times
 from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
-from sshrender.core import jobqueue
-from sshrender.core.jobqueue import AGING_INTERVAL, Entry, LeaseHolder, QueueState
+from sshrender.core import queueorder
+from sshrender.core.queueorder import AGING_INTERVAL, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
@@ -39,7 +39,7 @@ def _entry(name: str, **fields: object) -> Entry:
 
 def _ready(*entries: Entry) -> list[str]:
     unfinished = {entry.name for entry in entries if not entry.is_over}
-    return [entry.name for entry in jobqueue.ready(entries, unfinished, NOW)]
+    return [entry.name for entry in queueorder.ready(entries, unfinished, NOW)]
 
 
 class TestOrder:
@@ -77,13 +77,13 @@ class TestOrder:
         ],
     )
     def test_what_a_job_waits_for(self, entry: Entry, state: QueueState) -> None:
-        assert jobqueue.state(entry, {"b", "a"}, NOW) is state
+        assert queueorder.state(entry, {"b", "a"}, NOW) is state
 
     def test_the_way_round_a_circle_is_told(self) -> None:
         known = {"a": (), "b": ("a",), "c": ("x", "b"), "d": ("d",)}
-        assert jobqueue.circle("a", ["c"], known) == ("a", "c", "b", "a")
-        assert jobqueue.circle("c", ["a", "x"], known) == ()
-        assert jobqueue.circle("d", ["d", "a"], known) == ()
+        assert queueorder.circle("a", ["c"], known) == ("a", "c", "b", "a")
+        assert queueorder.circle("c", ["a", "x"], known) == ()
+        assert queueorder.circle("d", ["d", "a"], known) == ()
 
     @given(
         st.dictionaries(
@@ -95,7 +95,7 @@ class TestOrder:
         while ready := _ready(*left.values()):
             for name in ready:
                 del left[name]
-        circles = [jobqueue.circle(name, others, after) for name, others in after.items()]
+        circles = [queueorder.circle(name, others, after) for name, others in after.items()]
         assert bool(left) is any(circles)
         for circle in filter(None, circles):
             assert circle[0] == circle[-1]
@@ -103,9 +103,9 @@ class TestOrder:
 
     def test_an_urgent_job_does_not_wait_for_a_place(self) -> None:
         entries = [_entry("a", priority=1), _entry("b", priority=9), _entry("c", priority=8)]
-        chosen = jobqueue.choose(entries, [0, 5], 2, NOW)
+        chosen = queueorder.choose(entries, [0, 5], 2, NOW)
         assert [entry.name for entry in chosen] == ["b"], "c is not more urgent than b, which runs now"
-        assert jobqueue.choose(entries, [0, 5, 3, 2], 2, NOW) == [], "twice as many are the most"
+        assert queueorder.choose(entries, [0, 5, 3, 2], 2, NOW) == [], "twice as many are the most"
 
     @given(
         st.lists(st.integers(-5, 5), max_size=8),
@@ -116,7 +116,7 @@ class TestOrder:
         self, waiting: list[int], running: list[int], at_once: int
     ) -> None:
         entries = [_entry(f"j{number}", priority=each) for number, each in enumerate(waiting)]
-        chosen = jobqueue.choose(entries, running, at_once, NOW)
+        chosen = queueorder.choose(entries, running, at_once, NOW)
         assert len(running) + len(chosen) <= max(2 * at_once, len(running))
         assert len(chosen) >= min(len(entries), at_once - len(running))
         assert len({entry.name for entry in chosen}) == len(chosen)
