@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.config import times
-from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
+from sshrender.coordinator.queuedispatcher import (
+    DEFECTS,
+    FIRST_PAUSE,
+    Clocks,
+    JobActions,
+    QueueDispatcher,
+)
 from sshrender.core import queueorder
 from sshrender.core.queueorder import AGING_INTERVAL, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
@@ -349,18 +356,17 @@ class _Queue:
         self.said: list[str] = []
         self.remarks: list[tuple[str, str]] = []
         self.now = 0.0
-        self.dispatcher = QueueDispatcher(
-            san,
-            self._start,
-            self._put_aside,
+        # Tests replace these two.
+        self.start: Callable[[Entry], _Worker] = self._start
+        self.put_aside: Callable[[str, str], None] = self._put_aside
+        actions = JobActions(
+            lambda entry: self.start(entry),
+            lambda name, why: self.put_aside(name, why),
             lambda name, why: self.remarks.append((name, why)),
             self.said.append,
-            at_once=2,
-            is_once=is_once,
-            clock=lambda: self.now,
-            wall=lambda: time.time() + self.now,
-            pause=self._pause,
         )
+        clocks = Clocks(lambda: self.now, lambda: time.time() + self.now, self._pause)
+        self.dispatcher = QueueDispatcher(san, actions, at_once=2, is_once=is_once, clocks=clocks)
         self.stops_at = 10_000.0
 
     def _start(self, entry: Entry) -> _Worker:
@@ -445,7 +451,7 @@ class TestForeman:
             jobattributes.load(folder).changed(over="done").save(folder)
             return _Queue._start(queue, entry)
 
-        queue.dispatcher._start = got
+        queue.start = got
         queue.dispatcher.run()
         assert not queue.dispatcher.tally.codes
 
@@ -524,7 +530,7 @@ class TestForeman:
             queue.dispatcher.stop(signal.SIGTERM)
             return queue.workers[-1]
 
-        queue.dispatcher._start = interrupted
+        queue.start = interrupted
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert queue.workers[0].signals == [signal.SIGTERM]
@@ -585,7 +591,7 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT] * 9}, is_once=False)
-        queue.dispatcher._put_aside = lambda name, reason: None  # the SAN is full, say
+        queue.put_aside = lambda name, reason: None  # the SAN is full, say
         queue.stops_at = 8 * FIRST_PAUSE
         queue.dispatcher.run()
         first, second, third = queue.begun_at[:3]
@@ -614,7 +620,7 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [*[code] * 4, 0]}, is_once=False)
-        start = queue.dispatcher._start
+        start = queue.start
 
         def silent(entry: Entry) -> _Worker:
             worker = start(entry)
@@ -622,7 +628,7 @@ class TestForeman:
             worker.why = ""
             return worker
 
-        queue.dispatcher._start = silent
+        queue.start = silent
         queue.stops_at = 16 * FIRST_PAUSE
         queue.dispatcher.run()
         assert queue.started == ["a"] * 5
@@ -642,13 +648,13 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 2 * FIRST_PAUSE
-        start = queue.dispatcher._start
+        start = queue.start
 
         def full(entry: Entry) -> _Worker:
-            queue.dispatcher._start = start
+            queue.start = start
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        queue.dispatcher._start = full
+        queue.start = full
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert "Resource temporarily unavailable" in queue.said[0]

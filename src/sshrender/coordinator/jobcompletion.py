@@ -117,17 +117,8 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
 def _save_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
     # With --strict suspect pages count as failed; in the manifest they are what they are.
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
-    manifest.save(
-        plan.folder,
-        plan.spec,
-        plan.history.pages.values(),
-        failed,
-        plan.history.notes,
-        plan.history.fonts,
-        plan.history.hosts,
-        timestamp(time.time()),
-        held.epoch,
-    )
+    finished = timestamp(time.time())
+    manifest.save(plan.folder, plan.spec, plan.history, failed, finished, held.epoch)
 
 
 def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
