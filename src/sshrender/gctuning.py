@@ -1,4 +1,4 @@
-"""How often Python looks for garbage (gc): seldom while a command is loaded, as usual while it works."""
+"""Tunes Python's garbage collection: seldom while a command is loaded, as usual while it works."""
 
 from __future__ import annotations
 

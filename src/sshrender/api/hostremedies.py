@@ -32,7 +32,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a check found, and how the host is reached.
+    """The result of a check, and the way to the host.
 
     ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it.
     ``file``: the inventory, in which settings are changed.

@@ -63,7 +63,7 @@ OnChanged = Callable[[Changed], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do with each of several jobs."""
+    """The change of each of several jobs."""
 
     op: Operation
     note: str = ""

@@ -1,4 +1,4 @@
-"""The process in which the queue's dispatcher runs one job: order on stdin, result on stdout.
+"""Runs one job in a process of the queue's dispatcher: order on stdin, result on stdout.
 
 Narration goes to stderr; the dispatcher passes it on. Each job has a process of its own, so that an
 error in one cannot affect another, and memory does not add up over months.

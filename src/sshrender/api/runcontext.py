@@ -77,7 +77,7 @@ class Resumption:
 
 @dataclass(slots=True)
 class RunContext:
-    """What all documents of one command share."""
+    """The data that all documents of one command share."""
 
     resolved: Resolved
     san: Path

@@ -100,7 +100,7 @@ def clean(
 
 @dataclass(slots=True)
 class _Result:
-    """What is removed, and what is kept for which reason; each is printed."""
+    """The jobs that are removed, and those that are kept, with the reasons; each is printed."""
 
     is_dry_run: bool
     kept: dict[str, str] = field(default_factory=dict)

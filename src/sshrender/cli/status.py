@@ -78,7 +78,7 @@ def status(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What ``status`` is to show: one job, or all jobs with these states and this owner."""
+    """The selection of ``status``: one job, or all jobs with these states and this owner."""
 
     job: str | None
     states: tuple[str, ...]

@@ -29,7 +29,7 @@ from sshrender.job.journal.journalchecks import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """What every entry has. ``time``: UTC, as ``2026-01-31T12:00:00.123Z``.
+    """The fields of every entry. ``time``: UTC, as ``2026-01-31T12:00:00.123Z``.
 
     ``epoch``: of the coordinator that wrote it; None where a request was handled without a coordinator.
     A writer leaves both out: JournalRecorder sets them with ``stamped``.
