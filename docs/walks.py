@@ -136,7 +136,7 @@ JOB = (
     Step("api.queue", "cli.coordinate", "runs the queue until it is empty or the command is stopped"),
     Step("coordinator.queuedispatcher", "api.queue", "starts, watches and ends jobs"),
     Step("job.queue.queuescanner", "coordinator.queuedispatcher", "finds the job in the shared folder"),
-    Step("core.jobqueue", "coordinator.queuedispatcher", "decides which job comes next"),
+    Step("core.queueorder", "coordinator.queuedispatcher", "decides which job comes next"),
     Step("api.jobprocess", "api.queue", "starts a process for the job and sends it an order"),
     Step("api.jobworker", "api.jobprocess", "opens the job again, in that process", "pipe"),
     Step("api.runcontext", "api.jobworker", "reads the settings of the job and runs it"),

@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from sshrender import commandstart, gctuning, lastresort, startlimits
+from sshrender import commandstarttime, gctuning, startlimits, threadfailure
 from sshrender.errors import ExitCode, UserError, cpu_limit_reached, ended_with, limit_reached
 
 try:
     from sshrender.cli import jsonresult, statusline, streams
 except (ImportError, MemoryError, OSError) as failed:  # a limit leaves no room even for these
-    os._exit(lastresort.say_what_is_left(failed))
+    os._exit(threadfailure.say_what_is_left(failed))
 
 if TYPE_CHECKING:
     import typer
@@ -32,13 +32,13 @@ def main() -> None:
     """
     code = 1
     try:
-        commandstart.start()
-        lastresort.watch_threads(_report)
+        commandstarttime.start()
+        threadfailure.watch_threads(_report)
         streams.open_missing()
         streams.be_lenient()
         code = flushed(_within_limits())
     except BaseException as error:  # noqa: BLE001 - not even the report of an error was possible
-        code = lastresort.say_what_is_left(error)
+        code = threadfailure.say_what_is_left(error)
     finally:
         os._exit(code)
 

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 import sshrender.__main__ as program
-from sshrender import lastresort, startlimits
+from sshrender import startlimits, threadfailure
 from sshrender.api import errorlog
 from sshrender.api.documentarguments import require_files
 from sshrender.cli import dashboard, streams
 from sshrender.config import paths
-from sshrender.coordinator import inputhandlers, signals, switchtrial
+from sshrender.coordinator import inputhandlers, signals, userswitchcheck
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
@@ -298,8 +298,8 @@ def test_what_is_no_limit_is_not_called_one() -> None:
 
 
 def test_the_last_resort_needs_no_python(capfd: pytest.CaptureFixture[str]) -> None:
-    assert lastresort.say_what_is_left(OSError(errno.EMFILE, "Too many open files")) == ExitCode.USAGE
-    assert lastresort.say_what_is_left(ValueError("ß")) == 1
+    assert threadfailure.say_what_is_left(OSError(errno.EMFILE, "Too many open files")) == ExitCode.USAGE
+    assert threadfailure.say_what_is_left(ValueError("ß")) == 1
     said = capfd.readouterr().err
     assert "RLIMIT_NOFILE" in said
     assert "ValueError: ?" in said
@@ -313,7 +313,7 @@ def test_a_thread_without_memory_ends_the_command(dies: str) -> None:
     pid = os.fork()
     if pid == 0:
         os.dup2(writing, 2)
-        lastresort.watch_threads(lambda _limit: 1 // 0)
+        threadfailure.watch_threads(lambda _limit: 1 // 0)
         waits = threading.Event()
 
         def fail(*_: object) -> None:
@@ -414,7 +414,7 @@ class TestFloor:
 def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
     error = ValueError("of a thread")
-    lastresort._log(error)
+    threadfailure._log(error)
     assert "of a thread" in (home / "log").read_text()
 
 
@@ -587,19 +587,19 @@ class TestSwitches:
 
     @pytest.mark.parametrize("switch", ["-dLeadingEdge=99", "-dMaxBitmap=-5", "-dOverprint=/foo"])
     def test_the_switch_is_named(self, switch: str) -> None:
-        found = switchtrial.objection("png16m", ["-dPDFSTOPONERROR", switch])
+        found = userswitchcheck.objection("png16m", ["-dPDFSTOPONERROR", switch])
         assert found is not None
         assert found.switch == switch
         assert "rangecheck" in found.words
 
     def test_what_works_passes(self) -> None:
-        assert switchtrial.objection("png16m", ["-dMaxBitmap=1000", "-dOverprint=/simulate"]) is None
+        assert userswitchcheck.objection("png16m", ["-dMaxBitmap=1000", "-dOverprint=/simulate"]) is None
 
     def test_a_missing_or_broken_ghostscript_says_nothing_of_switches(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert switchtrial.objection("png16m", ["-dLeadingEdge=99"]) is None
+        assert userswitchcheck.objection("png16m", ["-dLeadingEdge=99"]) is None
         (tmp_path / "gs").write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "gs").chmod(0o755)
-        assert switchtrial.objection("png16m", ["-dLeadingEdge=99"]) is None
+        assert userswitchcheck.objection("png16m", ["-dLeadingEdge=99"]) is None

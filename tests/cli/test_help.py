@@ -14,7 +14,7 @@ import typer.main
 
 from sshrender.cli.app import app
 from sshrender.config.declaration import SETTINGS
-from sshrender.config.declared import FOREGROUND, NEW_JOBS, Declared, Panel
+from sshrender.config.declarationtypes import FOREGROUND, NEW_JOBS, Declared, Panel
 from sshrender.config.settings import resolve
 from sshrender.errors import UserError
 

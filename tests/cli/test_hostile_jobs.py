@@ -23,7 +23,7 @@ from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.queue import drains
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.storage import processidentity
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.plain import PlainView
 from sshrender.views.progressboard import BoardView
@@ -162,8 +162,8 @@ def test_the_dashboard_repeats_no_terminal_escape() -> None:
 def test_a_text_that_a_stream_cannot_hold_ends_no_command() -> None:
     for encoding in ("ascii", "latin-1", "utf-8"):
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-        output.line("päge ✕ \ud800 \U0001f600", stream, flush=True)
-        output.as_json({"\ud800": ["\ud800", "✕\x7f\x1b"]}, stream)
+        safeprint.line("päge ✕ \ud800 \U0001f600", stream, flush=True)
+        safeprint.as_json({"\ud800": ["\ud800", "✕\x7f\x1b"]}, stream)
         assert stream.buffer.getvalue().count(b"\n") == 2
 
 
@@ -173,7 +173,7 @@ def test_only_one_module_writes_to_a_stream() -> None:
     strangers = []
     for path in root.rglob("*.py"):
         place = path.relative_to(root).as_posix()
-        if place.startswith("runner/") or place in ("views/output.py", "document/readerworker.py"):
+        if place.startswith("runner/") or place in ("views/safeprint.py", "document/readerworker.py"):
             continue
         calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
         for node in calls:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sshrender.api import jobselection
-from sshrender.api.jobreports import job_reports
+from sshrender.api.statusreports import job_reports
 from sshrender.cli import tablewatch
 from sshrender.cli.app import app
 from sshrender.errors import ExitCode, UserError

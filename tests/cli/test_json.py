@@ -215,7 +215,7 @@ def test_whatever_ends_a_command_prints_one_object(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("sshrender.api.jobreports.job_reports", fail)
+    monkeypatch.setattr("sshrender.api.statusreports.job_reports", fail)
     answer = command("status", "--json")
     assert answer.code == code
     answer.object_of("error")
@@ -348,7 +348,7 @@ def test_usr1_is_answered_before_there_is_a_run(
     before = signal.getsignal(signal.SIGUSR1)
     monkeypatch.setenv("SSHRENDER_PROGRESS", form)
     monkeypatch.setattr(
-        "sshrender.api.jobreports.job_reports", lambda *_: signal.raise_signal(signal.SIGUSR1)
+        "sshrender.api.statusreports.job_reports", lambda *_: signal.raise_signal(signal.SIGUSR1)
     )
     try:
         statusline.answer(lambda: "sshrender status: running")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sshrender.api.jobreports import write_overview_to_mail
+from sshrender.api.statusreports import write_overview_to_mail
 from sshrender.coordinator import embeddedoverview
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import overview

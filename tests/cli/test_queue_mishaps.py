@@ -21,7 +21,7 @@ from sshrender.job.journal.history import PageRecord
 from sshrender.job.journal.journal import JournalWriter
 from sshrender.job.journal.journalformat import SCHEMA, stamped
 from sshrender.job.leasefiles import LeaseFiles
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.storage import files
@@ -309,8 +309,8 @@ class TestThreads:
             where.append(threading.current_thread() is threading.main_thread())
             return "0" * 16
 
-        monkeypatch.setattr(outputfolder, "create_marker", seen)
-        monkeypatch.setattr(outputfolder, "remove_marker", seen)
+        monkeypatch.setattr(outputlocation, "create_marker", seen)
+        monkeypatch.setattr(outputlocation, "remove_marker", seen)
         jobchanges._marked(home / "out", home / "san")
         jobs.remove_marker(home / "out", jobs.create_marker(home / "out"))
         assert where == [False] * 3

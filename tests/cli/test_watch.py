@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sshrender.api.jobtable import JobTable
+from sshrender.api.joblistsource import JobListSource
 from sshrender.job.queue.requestoperations import Operation
 from tests import pdfs
 from tests.conftest import Run
@@ -28,7 +28,7 @@ def test_without_a_job_each_job_is_a_line(sshrender: Run, san: Path, home: Path)
 def test_the_list_changes_a_job_as_the_commands_do(sshrender: Run, san: Path, home: Path) -> None:
     pdfs.write(home / "doc.pdf", pdfs.numbered(2))
     job = sshrender("submit", "doc.pdf").stdout.strip()
-    table = JobTable(san, "jobs", [])
+    table = JobListSource(san, "jobs", [])
     for op, state in (("hold", "held"), ("release", "queued"), ("cancel", "cancelled")):
         assert table.change(job, Operation(op)) == ""
         assert [line.state for line in table.read().jobs] == [state]

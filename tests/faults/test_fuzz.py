@@ -32,7 +32,7 @@ from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings, load_spec
 from sshrender.storage import processidentity
 from sshrender.transports import framing, knownhosts, messages, payload, sshconfig
-from sshrender.transports.ssh import _enter_known_keys
+from sshrender.transports.fabricssh import _enter_known_keys
 from tests import pdfs
 from tests.conftest import Run
 from tests.entries import fields_of

@@ -22,7 +22,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import history
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name, load_spec
-from sshrender.transports import knownhosts, messages, ssh, sshconfig
+from sshrender.transports import fabricssh, knownhosts, messages, sshconfig
 from sshrender.transports.interface import ConnectFailed
 from tests.entries import entries_of, fields_of, parsed
 
@@ -41,7 +41,7 @@ def test_a_user_cannot_smuggle_in_a_proxy_command(character: str) -> None:
 
 def test_a_known_key_of_an_unknown_kind_is_passed_over() -> None:
     known = [knownhosts.KnownKey("sk-ssh-ed25519@openssh.com", b"x", False, "f", 1)]
-    ssh._enter_known_keys(paramiko.SSHClient(), sshconfig.SshSettings("n", "n"), known)
+    fabricssh._enter_known_keys(paramiko.SSHClient(), sshconfig.SshSettings("n", "n"), known)
 
 
 @pytest.mark.parametrize("known_hosts", ["~nobody-here/x", "a\0b"])

@@ -29,8 +29,6 @@ LONG_FILES: dict[str, str] = {
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS: dict[str, str] = {
-    "coordinator/queuedispatcher.py::__init__": "takes what its tests replace, one by one",
-    "job/output/manifest.py::save": "takes the manifest's parts, one by one",
     "runner/rendering/oneshot.py::__init__": "takes the task's fields, one by one",
     "runner/rendering/warmsession.py::__init__": "takes the document's settings, one by one",
 }

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
-from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.transports import startwatch
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.interface import ConnectFailed, FilesFailed, Link, Refusal, RunnerSpec

@@ -18,9 +18,10 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.jobopening import open_job
-from sshrender.coordinator.jobplan import HostSetup, JobPlan, RenderRequest
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.jobrun import run_job
 from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.renderrequest import HostSetup, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
 from sshrender.transports.interface import FilesFailed, Refusal

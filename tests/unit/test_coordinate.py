@@ -25,7 +25,7 @@ from sshrender.cli import coordinate
 from sshrender.config.settings import resolve
 from sshrender.coordinator import notification
 from sshrender.coordinator.signals import ENDING
-from sshrender.core.jobqueue import Entry
+from sshrender.core.queueorder import Entry
 from sshrender.errors import ExitCode
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder

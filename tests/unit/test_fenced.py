@@ -18,6 +18,7 @@ from sshrender.errors import UserError
 from sshrender.job import fencedfiles, jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal.history import History
 from sshrender.job.journal.journal import JournalTail, JournalWriter
 from sshrender.job.journal.journalformat import as_fields
 from sshrender.job.lease import LeaseLost
@@ -198,8 +199,8 @@ def test_what_a_replaced_coordinator_writes_into_the_journal_does_not_count(tmp_
 
 def test_a_manifest_of_a_lower_epoch_never_replaces_a_higher_one_s(folder: JobFolder) -> None:
     def save(epoch: int, host: str) -> None:
-        hosts = {host: {"ghostscript": "10.00"}}
-        manifest.save(folder, spec, [], [], [], {}, hosts, "2026-01-01T00:00:00.000Z", epoch)
+        history = History(hosts={host: {"ghostscript": "10.00"}})
+        manifest.save(folder, spec, history, [], "2026-01-01T00:00:00.000Z", epoch)
 
     document = DocumentRecord(name="doc.pdf", bytes=1, sha256="0" * 64, pages=1, needs_password=False)
     settings = RenderSettings(device="png16m", dpi=150, pages="1", split=0)

@@ -214,7 +214,7 @@ def _create_twice(path: Path, mode: int) -> int:
     [
         ("primitives.rename", _refuse, "replaced by renaming another: refused"),
         ("primitives.try_write", lambda *_words: "Read-only", "cannot be written: Read-only"),
-        ("conditions.create", _create_twice, r"exclusively \(O_EXCL\): a file was created twice"),
+        ("filesystemcheck.create", _create_twice, r"exclusively \(O_EXCL\): a file was created twice"),
     ],
 )
 def test_a_file_system_on_which_no_job_can_run_is_refused_with_what_it_lacks(

@@ -25,7 +25,7 @@ from PIL import Image
 from sshrender.api.storageconditions import check_storage
 from sshrender.coordinator import inputhandlers, pagerestoration
 from sshrender.coordinator.storageerrors import run_error, storage_error
-from sshrender.coordinator.workers import journalwriter, leaserenewer, writefailure
+from sshrender.coordinator.workers import journalwriter, leaserenewer, writeerrorscope
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.coordinator.workers.verificationresults import (
@@ -39,7 +39,13 @@ from sshrender.coordinator.workers.verificationresults import (
     Waits,
 )
 from sshrender.coordinator.workers.verifier import Verifier
-from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, NameTrouble, OutputFailed, classify
+from sshrender.coordinator.workers.writeerrorscope import (
+    OUTPUT,
+    SAN,
+    NameTrouble,
+    OutputFailed,
+    classify,
+)
 from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode, UserError
@@ -435,7 +441,7 @@ def test_a_storage_that_recovers_just_before_it_is_looked_at_is_no_trouble_of_a_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, works = [0.0], [True]
-    monkeypatch.setattr(writefailure, "why_unusable", lambda _folder, _name: "" if works[0] else "no")
+    monkeypatch.setattr(writeerrorscope, "why_unusable", lambda _folder, _name: "" if works[0] else "no")
     trouble = NameTrouble(10, lambda: now[0])
     error = OSError(errno.EROFS, "read-only")
 

@@ -19,7 +19,7 @@ from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.output import outputclaim, outputfolder, outputrecord, outputrecordfiles, publish
+from sshrender.job.output import outputclaim, outputlocation, outputrecord, outputrecordfiles, publish
 from sshrender.job.output.outputclaim import OutputClaim, OutputLost
 from sshrender.job.output.outputrecord import Contents, Record
 from sshrender.job.output.outputrecordfiles import Stored
@@ -52,7 +52,7 @@ class Desk:
         if not folder.path.exists():
             folder.path.mkdir(parents=True)
             folder.create()
-            Attributes().changed(**outputfolder.recorded(self.output, folder.path.parent)).save(folder)
+            Attributes().changed(**outputlocation.recorded(self.output, folder.path.parent)).save(folder)
             spec.save(folder)
             names = [f"page-000{n}.{extension}" for n in "123" for extension in EXTENSIONS]
             for page in Contents.of(spec).files_in(names):
@@ -61,7 +61,7 @@ class Desk:
 
     def queue(self, delivery: Delivery, **changes: Any) -> None:
         """Put the job into the queue."""
-        found = Attributes().changed(**outputfolder.recorded(self.output, delivery.folder.path.parent))
+        found = Attributes().changed(**outputlocation.recorded(self.output, delivery.folder.path.parent))
         found.changed(submitted="2026-01-31T12:00:00.123Z", **changes).save(delivery.folder)
 
     def pages(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.cli import reporting
+from sshrender.cli import reportersetup
 from sshrender.config.settings import job_settings, resolve
 from sshrender.coordinator import notification
 from sshrender.errors import UserError
@@ -19,7 +19,7 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.status import accounting
 from sshrender.job.status.accounting import Account
 from tests.entries import entry, fields_of, parsed
@@ -75,29 +75,29 @@ class TestDelivery:
 
     def test_a_folder_on_the_san_is_the_same_wherever_that_is_mounted(self, folder: JobFolder) -> None:
         san = folder.path.parent
-        wanted = Attributes().changed(**outputfolder.recorded(san / "out" / "a", san))
+        wanted = Attributes().changed(**outputlocation.recorded(san / "out" / "a", san))
         elsewhere = JobFolder(Path("/mnt/other") / folder.name)
-        assert outputfolder.place(wanted, elsewhere) == Path("/mnt/other/out/a")
+        assert outputlocation.place(wanted, elsewhere) == Path("/mnt/other/out/a")
 
     def test_a_folder_of_this_machine_is_used_here_and_nowhere_else(
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        wanted = Attributes().changed(**outputfolder.recorded(output, folder.path.parent))
-        assert outputfolder.place(wanted, folder) == output
+        wanted = Attributes().changed(**outputlocation.recorded(output, folder.path.parent))
+        assert outputlocation.place(wanted, folder) == output
         monkeypatch.setattr("socket.gethostname", lambda: "another")
-        assert outputfolder.place(wanted, folder) is None
+        assert outputlocation.place(wanted, folder) is None
 
     def test_a_marked_folder_is_known_on_any_machine(
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        word = outputfolder.create_marker(output)
-        wanted = Attributes().changed(**outputfolder.recorded(output, folder.path.parent, word))
+        word = outputlocation.create_marker(output)
+        wanted = Attributes().changed(**outputlocation.recorded(output, folder.path.parent, word))
         monkeypatch.setattr("socket.gethostname", lambda: "another")
-        assert outputfolder.place(wanted, folder) == output
-        outputfolder.remove_marker(output, word)
-        assert outputfolder.place(wanted, folder) is None
+        assert outputlocation.place(wanted, folder) == output
+        outputlocation.remove_marker(output, word)
+        assert outputlocation.place(wanted, folder) is None
         assert list(output.iterdir()) == []
 
     @pytest.mark.parametrize("word", ["", "../x", "a/b", "0" * 15, "G" * 16])
@@ -105,7 +105,7 @@ class TestDelivery:
         self, folder: JobFolder, word: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wanted = Attributes.model_construct(output="/tmp", output_host="elsewhere", output_marker=word)
-        assert outputfolder.place(wanted, folder) is None
+        assert outputlocation.place(wanted, folder) is None
 
 
 DELIVERED: dict[str, Any] = {
@@ -321,7 +321,7 @@ class TestNotices:
     def test_whom_a_job_does_not_tell_is_said(
         self, home: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        reporting.start({}, None, job={"mail_to": "a@["})
+        reportersetup.start({}, None, job={"mail_to": "a@["})
         assert "no mail to a@[: this is not a mail address" in capsys.readouterr().err
 
     def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:

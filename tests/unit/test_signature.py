@@ -20,7 +20,7 @@ from sshrender.api.renderoptions import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve, validated
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.queuedispatcher import QueueDispatcher
+from sshrender.coordinator.queuedispatcher import JobActions, QueueDispatcher
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, RequestsRefused
 from sshrender.document import facts
 from sshrender.errors import ExitCode, UserError
@@ -501,9 +501,8 @@ class TestQueue:
             started.append(entry.name)
             raise OSError
 
-        dispatcher = QueueDispatcher(
-            san, start, lambda *_: None, lambda *_: None, said.append, at_once=4, is_once=True
-        )
+        actions = JobActions(start, lambda *_: None, lambda *_: None, said.append)
+        dispatcher = QueueDispatcher(san, actions, at_once=4, is_once=True)
         assert dispatcher.run() is None
         assert (started, len(said)) == ([], 1)
         assert said[0].startswith("not run: evil?[2J-00000000, and 19 more: ")

@@ -15,10 +15,10 @@ import paramiko
 import pytest
 
 from sshrender.transports import sshconfig
+from sshrender.transports.fabricssh import open_connection
 from sshrender.transports.interface import ConnectFailed, FilesFailed, Refusal
-from sshrender.transports.opensshclient import ErrorLines, failure
+from sshrender.transports.opensshcommand import ErrorLines, failure
 from sshrender.transports.sftp import open_sftp
-from sshrender.transports.ssh import open_connection
 from tests.unit import sshd
 
 MIB = 1 << 20

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from sshrender.api.endbyhand import record_end_by_hand
+from sshrender.api.killedruns import record_end_by_hand
 from sshrender.core import events as ev
-from sshrender.core import jobqueue, snapshot
+from sshrender.core import queueorder, snapshot
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState
@@ -384,7 +384,7 @@ def test_a_run_that_its_user_killed_is_not_taken_over(
 ) -> None:
     folder = JobFolder(tmp_path / SPEC.name)
     folder.create()
-    monkeypatch.setattr("sshrender.api.endbyhand.load_spec", lambda _folder: SPEC)
+    monkeypatch.setattr("sshrender.api.killedruns.load_spec", lambda _folder: SPEC)
     journal = Journal(10, ["node1"])
     journal.deliver(1, "node1", journal.send(1, "node1"))
     writer = JournalWriter(folder.journal)
@@ -397,8 +397,8 @@ def test_a_run_that_its_user_killed_is_not_taken_over(
     assert record_end_by_hand([folder.path]) == []
     assert observer.holder() is None
     assert observer.was_given_back()
-    found = jobqueue.Entry(SPEC.name, jobqueue.LeaseHolder.NONE)
-    assert jobqueue.state(found, (), 0.0) is jobqueue.QueueState.NOT_SUBMITTED
+    found = queueorder.Entry(SPEC.name, queueorder.LeaseHolder.NONE)
+    assert queueorder.state(found, (), 0.0) is queueorder.QueueState.NOT_SUBMITTED
     last = list(read_journal(folder.journal))[-1]
     assert isinstance(last, RunEnded)
     assert last.state == "partial"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.transports import framing, hostlimits, knownhosts, messages, openssh, sshconfig
+from sshrender.transports import framing, knownhosts, limitmessages, messages, openssh, sshconfig
 from sshrender.transports.interface import LinkClosed
 from sshrender.transports.local import LocalLink
 
@@ -90,14 +90,14 @@ def test_a_flood_of_noise_is_refused_and_kept_short() -> None:
     ],
 )
 def test_what_a_host_prints_before_its_runner_speaks_names_its_limit(line: str, limit: str) -> None:
-    found = hostlimits.limit_in(["Welcome!", line, "logout"])
+    found = limitmessages.limit_in(["Welcome!", line, "logout"])
     assert found.startswith("a limit of this host is too low")
     assert f"ulimit {limit}" in found
 
 
 @pytest.mark.parametrize("line", ["python3: command not found", "Memory: 64 GiB", "Permission denied"])
 def test_other_words_are_no_limit(line: str) -> None:
-    assert not hostlimits.limit_in([line])
+    assert not limitmessages.limit_in([line])
 
 
 def test_ssh_config_is_asked_of_ssh_itself(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.api.web.webaccess import session_key
-from sshrender.web.identity import SESSION, Authenticator
+from sshrender.web.authentication import SESSION, Authenticator
 from sshrender.web.server import Server, listen
 from sshrender.web.settings import Auth, Limits, ServeSettings
 

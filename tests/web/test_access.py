@@ -16,7 +16,7 @@ from sshrender.api.web import webaccess
 from sshrender.errors import UserError
 from sshrender.web import server, settings
 from sshrender.web.app import endpoints
-from sshrender.web.identity import LOCAL_USER, SESSION
+from sshrender.web.authentication import LOCAL_USER, SESSION
 from sshrender.web.settings import Auth, Limits, ServeSettings
 from tests.web.serving import LOOPBACK, Client, serving
 

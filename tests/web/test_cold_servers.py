@@ -18,7 +18,7 @@ from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.views.overview import as_data
-from sshrender.web import identity, watchedjob
+from sshrender.web import authentication, watchedjob
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Limits
 from tests.stretch import wait_until
@@ -174,7 +174,7 @@ def test_a_file_of_users_that_hangs_stops_only_those_who_need_it(
     def hash_of(_self: object, _file: Path, _name: str) -> None:
         ended.wait(120)
 
-    monkeypatch.setattr(identity._Users, "hash_of", hash_of)
+    monkeypatch.setattr(authentication._Users, "hash_of", hash_of)
     with serving(san, htpasswd=san / "users") as client:
         cookies = {"sshrender_session": client.authenticator.sign("session", 600, name="alice", of="")}
         alice = Client(client.port, client.authenticator, "", cookies)

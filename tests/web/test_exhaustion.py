@@ -24,8 +24,8 @@ from sshrender.api.web.pagearchive import Member, PageArchive
 from sshrender.api.web.pagefiles import read_part
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
-from sshrender.web import identity, refusals, site, watchedjob
-from sshrender.web.identity import SHARED_SECONDS, Authenticator
+from sshrender.web import authentication, refusals, site, watchedjob
+from sshrender.web.authentication import SHARED_SECONDS, Authenticator
 from sshrender.web.refusals import Refused
 from sshrender.web.routing import log_in
 from sshrender.web.sanpool import SanPool
@@ -348,7 +348,9 @@ def test_of_many_passwords_at_the_same_moment_only_a_few_are_answered() -> None:
 
         fake = SimpleNamespace(
             authenticator=SimpleNamespace(
-                address=lambda _request: "10.0.0.7", attempts=identity._Attempts(5), is_password=None
+                address=lambda _request: "10.0.0.7",
+                attempts=authentication._Attempts(5),
+                is_password=None,
             ),
             passwords=SimpleNamespace(run=compare),
         )
@@ -382,13 +384,13 @@ def test_a_session_ends_with_the_password_that_began_it(san: Path, home: Path) -
         sessions = {}
         for name in ("alice", "bob"):
             visitor = sessions[name] = client.as_("")
-            visitor.cookies[identity.SESSION] = client.authenticator.session(name, 600)
+            visitor.cookies[authentication.SESSION] = client.authenticator.session(name, 600)
             assert visitor.call("GET", "/api/v1/queue").status == 200
         write(alice="second")
         for visitor in sessions.values():
             assert visitor.call("GET", "/api/v1/queue").status == 401
         # One that was signed for a server without this file, or by an older version.
-        visitor.cookies[identity.SESSION] = client.authenticator.sign("session", 600, name="alice")
+        visitor.cookies[authentication.SESSION] = client.authenticator.sign("session", 600, name="alice")
         assert visitor.call("GET", "/api/v1/queue").status == 401
 
 

@@ -21,7 +21,7 @@ import bcrypt
 import pytest
 
 from sshrender.api.web.webaccess import session_key
-from sshrender.web.identity import SESSION, Authenticator
+from sshrender.web.authentication import SESSION, Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs
 from tests.conftest import PROGRAM

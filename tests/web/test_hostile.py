@@ -18,7 +18,7 @@ import pytest
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploads import Quota, UploadError
-from sshrender.web.identity import SESSION
+from sshrender.web.authentication import SESSION
 from sshrender.web.settings import Limits
 from tests import pdfs
 from tests.web.serving import Client, serving

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.jobtable import JobTable
+from sshrender.api.joblistsource import JobListSource
 from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.job import jobattributes
@@ -358,7 +358,7 @@ def test_names_and_messages_from_elsewhere_never_run(
     job = _submit(client, 2, "evil.pdf")
     line = JobLine("", EVIL, "running", 9, 1, owner=f"web:{EVIL}", note=EVIL)
     host = HostLine(EVIL, "idle", EVIL, 1, 1, 0.5, (EVIL,))
-    monkeypatch.setattr(JobTable, "read", lambda _self: Listed((line,), (host,)))
+    monkeypatch.setattr(JobListSource, "read", lambda _self: Listed((line,), (host,)))
     found = JobFeed.sheet
 
     def sheet(self: JobFeed) -> dict[str, object]:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from sshrender.api.web import uploads, webaccess
 from sshrender.api.web.uploads import PartWriter, Quota, UploadError
-from sshrender.web.identity import Authenticator
+from sshrender.web.authentication import Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs
 from tests.stretch import wait_until

@@ -21,7 +21,7 @@ import pytest
 from sshrender.api.web.webaccess import session_key
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
-from sshrender.web.identity import SESSION, Authenticator
+from sshrender.web.authentication import SESSION, Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs
 from tests.conftest import PROGRAM

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sshrender.api.history import history_of_host, history_of_page, problems_of_job
     from sshrender.api.hostcontrol import drain, drained_hosts, move, undrain
     from sshrender.api.jobchanges import alter, cancel, hold, release, resubmit, retry
-    from sshrender.api.jobreports import write_overview, write_overview_to_mail
     from sshrender.api.queue import QueueRun
     from sshrender.api.removal import removable_jobs, remove
     from sshrender.api.results import RenderResult
@@ -30,13 +29,14 @@ if TYPE_CHECKING:
         submit,
         usage,
     )
+    from sshrender.api.statusreports import write_overview, write_overview_to_mail
     from sshrender.errors import ExitCode, UserError
 
 _MODULES = {
     "sshrender.api.hostcontrol": ("drain", "drained_hosts", "move", "undrain"),
     "sshrender.api.history": ("history_of_host", "history_of_page", "problems_of_job"),
     "sshrender.api.jobchanges": ("alter", "cancel", "hold", "release", "resubmit", "retry"),
-    "sshrender.api.jobreports": ("write_overview", "write_overview_to_mail"),
+    "sshrender.api.statusreports": ("write_overview", "write_overview_to_mail"),
     "sshrender.api.runevents": ("DeliveredPage",),
     "sshrender.api.queue": ("QueueRun",),
     "sshrender.api.removal": ("removable_jobs", "remove"),

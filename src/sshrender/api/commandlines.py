@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from sshrender.coordinator.hosts.handshake import ghostscript_command
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.job.spec import RecipeRecord
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sshrender.api.jobs import all_jobs, find_job, if_readable, on_san
 from sshrender.config import times
-from sshrender.core import jobqueue
+from sshrender.core import queueorder
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
 from sshrender.job.journal.journalformat import timestamp
@@ -61,7 +61,7 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
             ExitCode.USAGE, f"{name} cannot wait for itself", "name another job with --after"
         )
     # Only the new edges can close a circle, so nothing is read where there are none.
-    circle = jobqueue.circle(name, after, on_san(san, known)) if after else ()
+    circle = queueorder.circle(name, after, on_san(san, known)) if after else ()
     if circle:
         raise UserError(
             ExitCode.USAGE,

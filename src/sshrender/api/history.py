@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sshrender.api.jobreports import job_report, why_not_runnable
+from sshrender.api.statusreports import job_report, why_not_runnable
 from sshrender.core.states import FailureKind
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError

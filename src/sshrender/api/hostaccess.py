@@ -7,7 +7,7 @@ from pathlib import Path
 from sshrender.api.sshcommand import overrides_of
 from sshrender.config import inventory as inv
 from sshrender.config.settings import Settings
-from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.core.policy import HostPlan
 from sshrender.transports.interface import Transport
 

@@ -29,7 +29,7 @@ from sshrender.job.journal.journal import read_journal
 from sshrender.job.journal.journalentries import PilotsRequested
 from sshrender.job.journal.replay import replay
 from sshrender.job.lease import Observer
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.output.outputrules import Delivery
 from sshrender.job.queue import queueoperations
 from sshrender.job.queue.requestoperations import Operation
@@ -106,7 +106,7 @@ def resubmit(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) ->
 
     def claim(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
         # Before the job is queued: without its output folder it would fail later, on another machine.
-        output = on_san(san, lambda: outputfolder.place(jobattributes.load(folder), folder))
+        output = on_san(san, lambda: outputlocation.place(jobattributes.load(folder), folder))
         if output is not None:
             claim_output(Delivery(output, spec, folder, by="alter"))
         return {}
@@ -168,7 +168,7 @@ def retry(san: Path, job: str, pages: Iterable[int]) -> None:
 def _marked(output: Path, san: Path) -> dict[str, Any]:
     """Return the attributes of a new output folder, so that other machines know it. Raises UserError."""
     marker = "" if output.is_relative_to(san) else create_marker(output)
-    return outputfolder.recorded(output, san, marker)
+    return outputlocation.recorded(output, san, marker)
 
 
 def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged) -> list[Changed]:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sshrender import commandstart
+from sshrender import commandstarttime
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory, state_folder
 from sshrender.config.settings import Settings
@@ -89,7 +89,7 @@ def deadline_of(settings: Settings) -> float | None:
     """Return when this command must end, on the monotonic clock: ``--deadline`` after its start."""
     # From the start of the process, not from here: reading the settings is part of what the user waits
     # for.
-    return None if settings.deadline is None else commandstart.began() + settings.deadline
+    return None if settings.deadline is None else commandstarttime.began() + settings.deadline
 
 
 def san_folder(settings: Settings) -> Path:
@@ -133,29 +133,29 @@ def own_san() -> Path:
 
 
 def create_marker(output: Path) -> str:
-    """Create the marker by which other machines recognise an output folder (job/output/outputfolder.py).
+    """Create the marker by which other machines recognise an output folder (outputlocation.py).
 
     Return its content. Raises UserError.
     """
     from sshrender.coordinator.storageerrors import output_error
-    from sshrender.job.output import outputfolder
+    from sshrender.job.output import outputlocation
     from sshrender.storage.hangguard import guarded_call
 
     try:
-        return guarded_call(output.parent, partial(outputfolder.create_marker, output))
+        return guarded_call(output.parent, partial(outputlocation.create_marker, output))
     except OSError as error:
         raise output_error(error, output) from None
 
 
 def remove_marker(output: Path, marker: str) -> None:
     """Remove that marker, if there is one. Never raises OSError."""
-    from sshrender.job.output import outputfolder
+    from sshrender.job.output import outputlocation
     from sshrender.storage.hangguard import guarded_call
 
     if marker:
         # A marker that stays in the user's folder does no harm.
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(outputfolder.remove_marker, output, marker))
+            guarded_call(output.parent, partial(outputlocation.remove_marker, output, marker))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender import commandstart, gctuning, lastresort, startlimits
+from sshrender import commandstarttime, gctuning, startlimits, threadfailure
 from sshrender.api.jobworkermessages import MAX_ORDER_BYTES, JobEnd, JobOrder
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run the job of the order on stdin, and write its end to stdout."""
-    commandstart.start()
+    commandstarttime.start()
     gctuning.load()
     # Before anything may be printed: what is left on descriptor 1 would follow the result.
     results = _take_stdout()
     startlimits.limit_reservations()
-    lastresort.watch_threads(lambda limit: _write_end(results, _failed(limit, [])))
+    threadfailure.watch_threads(lambda limit: _write_end(results, _failed(limit, [])))
     # Bounded: a dispatcher of ours writes less, and anything else is no order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
     # The parent is compared after prctl(2): a parent that ended before that sends no signal.

@@ -22,9 +22,9 @@ from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
-from sshrender.coordinator.queuedispatcher import QueueDispatcher
+from sshrender.coordinator.queuedispatcher import JobActions, QueueDispatcher
 from sshrender.coordinator.storageerrors import storage_error
-from sshrender.core.jobqueue import Entry
+from sshrender.core.queueorder import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder, require_san
@@ -78,16 +78,14 @@ class QueueRun:
         self._runner = JobStarter(
             self._folder, settings, config, say, self._passwords, wants_json=wants_summaries
         )
-        self._dispatcher = QueueDispatcher(
-            self._folder,
+        actions = JobActions(
             self._runner.start,
             self._runner.put_aside,
             self._runner.remark,
             say,
-            at_once=max_jobs,
-            is_once=is_once,
-            is_for_us=lambda name: self._passwords.may_run(self._folder, name),
+            may_run=lambda name: self._passwords.may_run(self._folder, name),
         )
+        self._dispatcher = QueueDispatcher(self._folder, actions, at_once=max_jobs, is_once=is_once)
 
     def stop(self, number: int) -> None:
         """End as signal ``number`` asks: running jobs stop, and stay in the queue. Safe in a handler."""

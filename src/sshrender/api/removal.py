@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sshrender.api.jobreports import read_jobs
 from sshrender.api.jobs import all_jobs, find_job, on_san
+from sshrender.api.statusreports import read_jobs
 from sshrender.api.usagetotals import account_of
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import fencedfiles, jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.lease import Lease
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.spec import JobSpec
 from sshrender.job.status import accounting
 from sshrender.job.status.jobstatus import JobReport
@@ -198,8 +198,8 @@ def _marker_remover(folder: JobFolder) -> Callable[[], None]:
         found = jobattributes.load_signed(folder)
     except UserError:
         return lambda: None
-    output = outputfolder.place(found, folder)
-    return lambda: None if output is None else outputfolder.remove_marker(output, found.output_marker)
+    output = outputlocation.place(found, folder)
+    return lambda: None if output is None else outputlocation.remove_marker(output, found.output_marker)
 
 
 def left_behind(san: Path) -> list[Path]:

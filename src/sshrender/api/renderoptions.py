@@ -17,7 +17,7 @@ from sshrender.config.recipeappearance import DEFAULT_DEVICE, AppearanceRequest,
 from sshrender.config.settings import Settings
 from sshrender.config.settingvalues import resolutions
 from sshrender.config.validation import invalid
-from sshrender.coordinator import switchtrial
+from sshrender.coordinator import userswitchcheck
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import iccprofiles
 from sshrender.job.iccprofiles import Taken
@@ -131,7 +131,7 @@ def _require_start(settings: Settings, taken: Taken) -> None:
     """Raise UserError if a switch ends Ghostscript at its start, as far as this machine has one."""
     files = {profile.name for profile in taken.profiles}  # these are not there yet
     options = [each for each in taken.options if each.partition("=")[2] not in files]
-    found = switchtrial.objection(settings.device, options) if options else None
+    found = userswitchcheck.objection(settings.device, options) if options else None
     if found is not None:
         raise UserError(
             ExitCode.USAGE,

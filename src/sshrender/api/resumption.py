@@ -14,7 +14,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.spec import JobSpec, load_signed_spec
 
 
@@ -67,7 +67,7 @@ def resumption_of(
     """
     # The output folder is looked for on this machine: its marker tells whether it is the same one.
     found = job.attributes
-    output = on_san(context.san, lambda: outputfolder.place(found, job.folder))
+    output = on_san(context.san, lambda: outputlocation.place(found, job.folder))
     # Not an error: a run on another machine can still complete the job in its folder.
     if output is None and found.output and context.settings.output is None:
         where = f"{found.output} is a folder of {found.output_host}"

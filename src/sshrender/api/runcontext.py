@@ -22,7 +22,7 @@ from sshrender.api.poolaccess import pool_setup
 from sshrender.api.renderoptions import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener, PauseView
-from sshrender.api.runfiles import RunFiles
+from sshrender.api.summaryfiles import SummaryFiles
 from sshrender.config import inventory as inv
 from sshrender.config import pins
 from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
@@ -32,7 +32,7 @@ from sshrender.config.settingnames import option
 from sshrender.config.settings import Resolved, Settings, job_settings, resolve
 from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
-from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
+from sshrender.coordinator.renderrequest import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
 from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
@@ -40,7 +40,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.storagepause import Pause
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
 from sshrender.renderers.devices import DEVICES
@@ -255,7 +255,7 @@ class RunContext:
         if assembly is not None:
             self._add(assembly, summary)
         # Files of the end come after the run, so that an error in them changes no page.
-        summary |= RunFiles(self.settings, self.listener).add(plan, summary)
+        summary |= SummaryFiles(self.settings, self.listener).add(plan, summary)
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
         # A job of the queue that has not ended is tried again: only its end is worth a mail.
@@ -301,7 +301,7 @@ class RunContext:
         _check_assembly(settings, how.recipes, settings.device)
         output = output_of(settings.output, source, is_only)
         fields = {
-            **outputfolder.recorded(output, self.san),
+            **outputlocation.recorded(output, self.san),
             "wishes": job_settings(self.resolved),
             **self._rank(),
             **attributes,
@@ -337,7 +337,7 @@ class RunContext:
         # Relative to the folder in which the user typed it.
         if "output" in typed and named is not None:
             output = named.absolute()
-            ranked |= outputfolder.recorded(output, self.san)
+            ranked |= outputlocation.recorded(output, self.san)
         return self._complete_request(
             source=order.folder.source,
             output=output or order.folder.pages,

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sshrender.api import dependencies, hosts, jobreports, submission, usagetotals
+from sshrender.api import dependencies, hosts, statusreports, submission, usagetotals
 from sshrender.api.dryrun import DryRunReport, plan_render
-from sshrender.api.jobreports import JobOnDisk
 from sshrender.api.jobs import san_folder
 from sshrender.api.queue import QueueResult, QueueRun
 from sshrender.api.results import RenderResult
 from sshrender.api.resumption import find_unfinished, resumption_of
 from sshrender.api.runcontext import RunContext
 from sshrender.api.runevents import DeliveredPage, EntryView, Listener, SilentListener
+from sshrender.api.statusreports import JobOnDisk
 from sshrender.config.settings import Settings, resolve
 from sshrender.job.journal.journalentries import JournalEntry, PageDelivered
 from sshrender.job.status.jobstatus import JobReport
@@ -120,12 +120,12 @@ def run_queue(settings: Options | None = None) -> QueueResult:
 
 def list_jobs(settings: Options | None = None) -> list[JobReport]:
     """Return the reports of all jobs that can be read. Raises UserError."""
-    return jobreports.job_reports(shared_folder(settings), {})
+    return statusreports.job_reports(shared_folder(settings), {})
 
 
 def status(job: str, settings: Options | None = None) -> JobOnDisk:
     """Return one job's folder, report and journal. Raises UserError."""
-    return jobreports.job_report(shared_folder(settings), job)
+    return statusreports.job_report(shared_folder(settings), job)
 
 
 def check_hosts(settings: Options | None = None) -> hosts.HostChecks:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from sshrender.api.jobs import on_san
 from sshrender.errors import ExitCode, UserError
-from sshrender.storage import conditions
-from sshrender.storage.conditions import Condition
+from sshrender.storage import filesystemcheck
+from sshrender.storage.filesystemcheck import Condition
 
 __all__ = ["Condition", "check_storage", "check_storage_if_there", "in_words"]
 
 
 def check_storage(san: Path) -> list[Condition]:
     """Return what the folder's file system can do. Raises UserError if no job could run there."""
-    found = conditions.check(san)
-    lacking = conditions.missing(found)
+    found = filesystemcheck.check(san)
+    lacking = filesystemcheck.missing(found)
     if lacking is not None:
         raise UserError(
             ExitCode.STORAGE,

@@ -10,7 +10,7 @@ import typer
 
 import sshrender
 from sshrender.cli import helptext, jsonresult
-from sshrender.views import output
+from sshrender.views import safeprint
 
 _MODULES = {
     # The order is that of the list in ``--help``: what is used every day comes first.
@@ -88,7 +88,7 @@ def _version(value: bool) -> None:
     if value and jsonresult.is_wanted():
         raise typer.Exit(jsonresult.put({"version": sshrender.__version__}))
     if value:
-        output.line(f"sshrender {sshrender.__version__}")
+        safeprint.line(f"sshrender {sshrender.__version__}")
         raise typer.Exit
 
 

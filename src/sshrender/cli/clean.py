@@ -13,7 +13,7 @@ import typer
 
 from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.text import count, duration, local_time
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ class _Result:
         would = "would be " if self.is_dry_run else ""
         words = f"{report.name} ({_state(report)}) {would}removed"
         if self.is_dry_run and not self.is_json:  # the plan is what was asked for
-            output.line(words)
+            safeprint.line(words)
         else:
-            output.note(words)
+            safeprint.note(words)
 
     def keep(self, name: str, reason: str) -> None:
         """Remember why a job is kept."""
@@ -124,7 +124,7 @@ class _Result:
     def print_kept(self) -> None:
         """Print the jobs that are kept though the user may expect otherwise."""
         for name, reason in self.kept.items():
-            output.note(f"{name} kept: {reason}")
+            safeprint.note(f"{name} kept: {reason}")
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
@@ -154,7 +154,7 @@ def _without_unfinished(
     # Both ends of the question have to be at a terminal: cron has neither.
     if may_ask and not result.is_dry_run and sys.stdin.isatty() and sys.stderr.isatty():
         for report in unfinished:
-            output.note(f"{report.name}: {_state(report)}, last event {local_time(report.updated)}")
+            safeprint.note(f"{report.name}: {_state(report)}, last event {local_time(report.updated)}")
         which = "this unfinished job" if len(unfinished) == 1 else "these unfinished jobs"
         if typer.confirm(f"Remove {which}, too?", err=True):
             return found

@@ -10,8 +10,8 @@ import typer
 
 from sshrender.cli import completion, helptext, jsonresult, options
 from sshrender.config.declaration import SETTINGS
-from sshrender.config.declared import Declared
-from sshrender.views import output
+from sshrender.config.declarationtypes import Declared
+from sshrender.views import safeprint
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
     # As a line of TOML, with the source as its comment.
     for key, value in values.items():
         shown = json.dumps(value) if value is not None else "-"
-        output.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
+        safeprint.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
 
 
 @app.command(cls=helptext.Command)
@@ -51,7 +51,7 @@ def path(json_: options.Json = False) -> None:
         rows = [{"path": str(each.absolute()), "exists": is_there(each)} for each in found]
         raise typer.Exit(jsonresult.put({"files": rows}))
     for place in found:
-        output.line(f"{place.absolute()}" + ("" if is_there(place) else "  (does not exist)"))
+        safeprint.line(f"{place.absolute()}" + ("" if is_there(place) else "  (does not exist)"))
 
 
 @app.command(cls=helptext.Command)
@@ -129,7 +129,7 @@ def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> tuple[dict[s
 
 def _print_line(line: str, wants_json: bool) -> None:
     if not wants_json:
-        output.line(line)
+        safeprint.line(line)
 
 
 @app.command(cls=helptext.Command)
@@ -162,7 +162,7 @@ def schema(
     if json_:
         # JSON Schema ignores keywords that it does not know, so the object may have our fields as well.
         raise typer.Exit(jsonresult.put(schemas[which]()))
-    output.as_json(schemas[which](), indent=1)
+    safeprint.as_json(schemas[which](), indent=1)
 
 
 @app.command(cls=helptext.Command)
@@ -196,13 +196,13 @@ def values(
     if not setting:
         width = max(map(len, SETTINGS))
         for declared in wanted:
-            output.line(f"{declared.name:{width}}  {settingforms.form(declared)}")
+            safeprint.line(f"{declared.name:{width}}  {settingforms.form(declared)}")
         return
     for declared in wanted:
         if len(wanted) > 1:
-            output.line(f"{settingforms.label(declared)}:")
+            safeprint.line(f"{settingforms.label(declared)}:")
         for line in settingforms.described(declared, _own_recipes(config)):
-            output.line(f"  {line}" if len(wanted) > 1 else line)
+            safeprint.line(f"  {line}" if len(wanted) > 1 else line)
 
 
 def _named(text: str) -> Declared:

@@ -14,7 +14,7 @@ import typer
 from sshrender import gctuning
 from sshrender.api.jobworkermessages import MAX_CONCURRENT_JOBS
 from sshrender.cli import hintcommands, jsonresult, options, statusline
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.text import count
 
 _lock = threading.Lock()
@@ -73,4 +73,4 @@ def _in_words(jobs: Sequence[str]) -> str:
 def say(line: str) -> None:
     """Print a line about a job. A full log, or one without a reader, does not stop the queue."""
     with _lock, contextlib.suppress(OSError):
-        output.note(hintcommands.in_line_of_job(line), flush=True)
+        safeprint.note(hintcommands.in_line_of_job(line), flush=True)

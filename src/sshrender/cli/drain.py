@@ -10,7 +10,7 @@ import typer
 
 from sshrender.cli import completion, hintcommands, jsonresult, options
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.text import count
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def drain(
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})
         back = hintcommands.complete(f"sshrender undrain {shlex.quote(name)}")
-        output.note(f"{name} is drained; to put it back into use: {back}")
+        safeprint.note(f"{name} is drained; to put it back into use: {back}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))
 
@@ -71,7 +71,7 @@ def _list(found: list[Drain], wants_json: bool) -> None:
         raise typer.Exit(jsonresult.put({"hosts": rows}))
     for each in found:
         note = f": {each.note}" if each.note else ""
-        output.line(f"{each.host}  {each.since or '-'}  {each.by}{note}")
+        safeprint.line(f"{each.host}  {each.since or '-'}  {each.by}{note}")
 
 
 def undrain(
@@ -97,13 +97,13 @@ def undrain(
             {"name": name, "drained": False, "informed_jobs": informed, "not_informed": dict(failed)}
         )
         for job, why in done.not_informed.items():
-            output.note(f"{job} was not informed: {why}")
+            safeprint.note(f"{job} was not informed: {why}")
         told = f"{count(informed, 'running job')} informed" if informed else ""
         if done.was_drained:
-            output.note(f"{name} may be used again" + (f", and {told}" if told else ""))
+            safeprint.note(f"{name} may be used again" + (f", and {told}" if told else ""))
         else:  # a job may have drained it for itself, in the dashboard
             remark = f"; {told}, in case one had drained it" if told else ""
-            output.note(f"{name} was not drained{remark}")
+            safeprint.note(f"{name} was not drained{remark}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))
 
@@ -135,7 +135,7 @@ def move(
             f"sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
         )
     name = hostcontrol.move(san_folder(settings), job, pages, names[0])
-    output.note(f"{name}: requested to render pages {pages} on {names[0]}")
+    safeprint.note(f"{name}: requested to render pages {pages} on {names[0]}")
     if json_:
         raise typer.Exit(jsonresult.put({"job": name, "requested": pages, "host": names[0]}))
 

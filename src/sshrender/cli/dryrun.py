@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sshrender.errors import UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.rendersettings import settings_in_words
 from sshrender.views.text import clean, count, size
 
@@ -31,7 +31,7 @@ def dry_run(
         return RenderResult.failure(source, error)
     if not context.settings.quiet:
         for line in _lines(report):
-            output.line(line, stream)
+            safeprint.line(line, stream)
     return RenderResult(report.exit_code, report.as_json())
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from sshrender.cli import values
-from sshrender.config.declared import Panel
+from sshrender.config.declarationtypes import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import hosttables, jsonresult, options, reporting
+from sshrender.cli import hosttables, jsonresult, options, reportersetup
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 WATCH_INTERVAL = 5.0
 """Seconds between two checks with ``--watch``."""
@@ -42,10 +42,10 @@ def hosts(
     from sshrender.api.hosts import command_lines
     from sshrender.api.runcontext import COMMAND_LINES
 
-    run_context, _ = reporting.start(options.typed(context), config)
+    run_context, _ = reportersetup.start(options.typed(context), config)
     if verbose >= COMMAND_LINES:
         for line in command_lines(run_context):
-            output.note(line)
+            safeprint.note(line)
     # The context is kept: the inventory is read once.
     while True:
         code = hosttables.show(run_context, is_json=json_, verbose=verbose, is_watched=watch)

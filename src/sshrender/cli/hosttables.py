@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sshrender.cli import hintcommands, jsonresult
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
@@ -49,7 +49,7 @@ def show(
         return jsonresult.put(fields, checks.exit_code)
     # Redrawn in place on a terminal; a file gets one table below the other.
     if is_watched and sys.stdout.isatty():
-        output.clear_screen(sys.stdout)
+        safeprint.clear_screen(sys.stdout)
     # Looked up only for people: remedies read known_hosts and keys.
     fixes = {
         report.name: [
@@ -59,12 +59,12 @@ def show(
     }
     if rows:
         for line in hosttable.lines(rows, fixes, verbose):
-            output.line(line)
+            safeprint.line(line)
     if checks.pools:
         for line in pooltable.lines([asdict(pool) for pool in checks.pools]):
-            output.line(line)
+            safeprint.line(line)
     for line in in_words(context.san, checks.conditions):
-        output.line(line)
+        safeprint.line(line)
     # With --watch the table would stay in the buffer.
     sys.stdout.flush()
     return checks.exit_code

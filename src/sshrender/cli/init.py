@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from sshrender.cli import hintcommands, hosttables, jsonresult, options, reporting
+from sshrender.cli import hintcommands, hosttables, jsonresult, options, reportersetup
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def init(
     folder = None if no_san else _folder(san, may_ask)
     # Said only where the list comes from ssh_config.
     if found.git and not host:
-        output.note(f"left out, as they are git servers: {', '.join(found.git)}")
+        safeprint.note(f"left out, as they are git servers: {', '.join(found.git)}")
     node_set = _node_set(host, found.names, may_ask, target)
     # Written before the check: what is wrong with a host is mended later.
     write_inventory(target, inventory_text(folder, node_set, user))
@@ -84,10 +84,10 @@ def init(
         shown = None if folder is None else str(folder)
         result = {"path": str(target), "node_set": node_set, "san": shown}
         raise typer.Exit(jsonresult.put({**result, **(_checked(target, ssh_config) if check else {})}))
-    output.line(f"{target}: {node_set}")
+    safeprint.line(f"{target}: {node_set}")
     if check:
         _check(target, ssh_config)
-    output.line(f"next: {hintcommands.complete('sshrender hosts')}")
+    safeprint.line(f"next: {hintcommands.complete('sshrender hosts')}")
 
 
 def _folder(named: Path | None, may_ask: bool) -> Path | None:
@@ -112,7 +112,7 @@ def _folder(named: Path | None, may_ask: bool) -> Path | None:
         why = folder_problem(folder)
         if not why:
             return folder
-        output.note(why)
+        safeprint.note(why)
         if typer.confirm("Use it nevertheless?", default=False, err=True):
             # The folder may be mounted on the hosts alone, or later.
             return folder
@@ -149,7 +149,7 @@ def _repeated(ask: Callable[[], T]) -> T:
         try:
             return ask()
         except UserError as error:
-            output.note(f"{error.what}; {error.hint}")
+            safeprint.note(f"{error.what}; {error.hint}")
 
 
 def _folded(names: Sequence[str]) -> str:
@@ -174,11 +174,11 @@ def _check(target: Path, ssh_config: Path | None) -> None:
     """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
     # The inventory is written by then, so an error here is a remark.
     try:
-        context, _ = reporting.start(_typed(target, ssh_config), None)
+        context, _ = reportersetup.start(_typed(target, ssh_config), None)
         hosttables.show(context)
     except UserError as error:
-        output.note(f"the hosts cannot be checked yet: {error.what}")
-        output.note(f"hint: {error.hint}")
+        safeprint.note(f"the hosts cannot be checked yet: {error.what}")
+        safeprint.note(f"hint: {error.hint}")
 
 
 def _checked(target: Path, ssh_config: Path | None) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _checked(target: Path, ssh_config: Path | None) -> dict[str, Any]:
     from sshrender.api.hosts import check_hosts
 
     try:
-        context, _ = reporting.start(_typed(target, ssh_config), None)
+        context, _ = reportersetup.start(_typed(target, ssh_config), None)
         return {"hosts": [asdict(report) for report in check_hosts(context).reports]}
     except UserError as error:
         return {"hosts": [], "problem": error.what}

@@ -11,7 +11,7 @@ import typer
 from sshrender.cli import completion, jsonresult, options
 from sshrender.cli.queueoptions import NewAfter, NewNotBefore
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output as printed
+from sshrender.views import safeprint as printed
 
 if TYPE_CHECKING:
     from sshrender.api.jobchanges import Changed

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from sshrender.cli import hintcommands, streams
 from sshrender.errors import ExitCode, UserError, cpu_limit_reached
-from sshrender.views import output
+from sshrender.views import safeprint
 
 SCHEMA = 1
 """Version of every object that a command prints."""
@@ -96,7 +96,7 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
     if "jobs" in result:
         result["jobs"] = [{**each, **_completed(each)} for each in result["jobs"]]
     try:
-        output.as_json(result, indent=1)
+        safeprint.as_json(result, indent=1)
         why = streams.flush()
     except BrokenPipeError:
         # A run's exit code tells of its pages, so a reader that has gone does not change it.

@@ -10,7 +10,7 @@ import typer
 
 from sshrender.cli import helptext, jsonresult, options
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 app = typer.Typer(
     help="The key that signs your jobs: show it, or copy it to another machine.",
@@ -28,14 +28,14 @@ def show(json_: options.Json = False) -> None:
 
     key = keyfile.load_or_make()
     # On standard error, so that the key alone can be redirected.
-    output.note(
+    safeprint.note(
         f"key {keyfile.fingerprint(key)}: machines that have it can sign jobs of this user;"
         " never copy it to a rendering host or to the shared folder"
     )
     if json_:
         fields = {"key": keyfile.as_text(key), "fingerprint": keyfile.fingerprint(key)}
         raise typer.Exit(jsonresult.put(fields))
-    output.line(keyfile.as_text(key))
+    safeprint.line(keyfile.as_text(key))
 
 
 @app.command("import", cls=helptext.Command)
@@ -57,7 +57,7 @@ def import_(
         if is_new
         else "was already this user's key here; nothing changed"
     )
-    output.note(f"key {keyfile.fingerprint(key)} {was}")
+    safeprint.note(f"key {keyfile.fingerprint(key)} {was}")
     if json_:
         fields = {"fingerprint": keyfile.fingerprint(key), "changed": is_new}
         raise typer.Exit(jsonresult.put(fields))
@@ -75,9 +75,9 @@ def path(json_: options.Json = False) -> None:
             "fingerprint": None if key is None else keyfile.fingerprint(key),
         }
         raise typer.Exit(jsonresult.put(fields))
-    output.line(keyfile.path())
+    safeprint.line(keyfile.path())
     state = "there is no key yet" if key is None else f"key {keyfile.fingerprint(key)}"
-    output.note(state)
+    safeprint.note(state)
 
 
 def _read(file: Path | None, origin: str) -> str:

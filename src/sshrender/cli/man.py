@@ -15,7 +15,7 @@ import typer
 import sshrender
 from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 PAGES = {
     "sshrender": "sshrender.1",
@@ -63,7 +63,7 @@ def man(
     # Not man itself: it ends with 0 where its output cannot be written.
     environment = {**os.environ, "MANPAGER": "cat"}
     shown = subprocess.run(["man", str(file)], env=environment, stdout=subprocess.PIPE, check=False)
-    output.text(shown.stdout.decode("utf-8", "replace"))
+    safeprint.text(shown.stdout.decode("utf-8", "replace"))
     raise typer.Exit(shown.returncode)
 
 

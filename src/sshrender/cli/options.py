@@ -18,7 +18,7 @@ from typer.models import OptionInfo
 
 from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS
-from sshrender.config.declared import Declared, Panel
+from sshrender.config.declarationtypes import Declared, Panel
 
 
 def _option(name: str, command: str = "", *, has_panel: bool = False, about: str = "") -> Any:

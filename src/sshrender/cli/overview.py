@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sshrender.cli import jsonresult, options
-from sshrender.views import output
+from sshrender.views import safeprint
 
 
 def overview(
@@ -30,8 +30,8 @@ def overview(
 
     It is in the job's folder and shows the thumbnails there. --embed makes one file that can be mailed.
     """
-    from sshrender.api.jobreports import write_overview, write_overview_to_mail
     from sshrender.api.jobs import san_folder
+    from sshrender.api.statusreports import write_overview, write_overview_to_mail
     from sshrender.config.settings import resolve
 
     settings = resolve(options.typed(context), config).settings
@@ -43,4 +43,4 @@ def overview(
         written = write_overview(place, job)
     if json_:
         raise typer.Exit(jsonresult.put({"overview": str(written)}))
-    output.line(written)
+    safeprint.line(written)

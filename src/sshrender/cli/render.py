@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from sshrender.cli import dashboard, jsonresult, options, reporting
-from sshrender.config.declared import Panel
+from sshrender.cli import dashboard, jsonresult, options, reportersetup
+from sshrender.config.declarationtypes import Panel
 from sshrender.errors import ExitCode, most_severe
 from sshrender.views.summary import totals
 
@@ -39,7 +39,7 @@ def render(
     # A descriptor of this process is replaced by its file before other processes are started.
     pdf = require_files(pdf)
     check_pdfs(pdf)
-    run_context, reporter = reporting.start(given.typed, given.config)
+    run_context, reporter = reportersetup.start(given.typed, given.config)
     if dry_run:
         # With --json the object alone is on standard output, so the plan goes to the other stream.
         perform = partial(_dry_run, run_context, stream=sys.stderr if given.wants_json else sys.stdout)
@@ -55,11 +55,11 @@ def render(
     # Without a dashboard everything runs in this process, and lines are printed as it goes.
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
-    from sshrender.cli.foreground import run_in_foreground
+    from sshrender.cli.runwithdashboard import run_with_dashboard
 
     # The parent's dashboard shows the progress; the child prints only what remains after it.
     reporter.hide_progress()
-    raise typer.Exit(run_in_foreground(run_context, everything, [source.name for source in pdf]))
+    raise typer.Exit(run_with_dashboard(run_context, everything, [source.name for source in pdf]))
 
 
 def _dry_run(context: RunContext, source: Path, *, is_only: bool, stream: TextIO) -> RenderResult:

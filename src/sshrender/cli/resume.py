@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from sshrender.cli import dashboard, jsonresult, options, reporting
-from sshrender.config.declared import Panel
+from sshrender.cli import dashboard, jsonresult, options, reportersetup
+from sshrender.config.declarationtypes import Panel
 
 
 @options.takes_settings("resume", own=Panel.OUTPUT)
@@ -20,7 +20,7 @@ def resume(job: options.Job, given: options.Given) -> None:
     found = find_unfinished(typed, given.config, job)
     # The job's own folder, unless the user names one: the configuration may name another.
     typed.setdefault("san", found.folder.path.parent)
-    run_context, reporter = reporting.start(typed, given.config, job=found.attributes.wishes)
+    run_context, reporter = reportersetup.start(typed, given.config, job=found.attributes.wishes)
     order = resumption_of(run_context, found)
 
     def everything() -> int:
@@ -30,7 +30,7 @@ def resume(job: options.Job, given: options.Given) -> None:
 
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
-    from sshrender.cli.foreground import run_in_foreground
+    from sshrender.cli.runwithdashboard import run_with_dashboard
 
     reporter.hide_progress()
-    raise typer.Exit(run_in_foreground(run_context, everything, [found.spec.name]))
+    raise typer.Exit(run_with_dashboard(run_context, everything, [found.spec.name]))

@@ -17,7 +17,7 @@ import typer
 from sshrender import gctuning
 from sshrender.cli import hintcommands, jsonresult, options, streams
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 if TYPE_CHECKING:
     from sshrender.web.settings import ServeSettings
@@ -158,9 +158,9 @@ def _print_address(address: str) -> None:
     """Print the address as the first line, also into a pipe; with --json on stderr."""
     jsonresult.know(address=address)
     if jsonresult.is_wanted():
-        output.note(address, flush=True)
+        safeprint.note(address, flush=True)
     else:
-        output.line(address)
+        safeprint.line(address)
         # A program that waits for the first line of a pipe gets it now.
         streams.flush()
 
@@ -168,7 +168,7 @@ def _print_address(address: str) -> None:
 def _note(line: str) -> None:
     """Print a line about a job. A full log, or one without a reader, does not stop the server."""
     with _lock, contextlib.suppress(OSError):
-        output.note(line, flush=True)
+        safeprint.note(line, flush=True)
 
 
 def _require_extra() -> None:

@@ -12,7 +12,7 @@ import typer
 
 from sshrender.cli import completion, hintcommands, jsonresult, options, tablewatch
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 _INTERVAL_HINT = "sshrender status --watch --interval 5s"
 
@@ -126,7 +126,7 @@ class _Wanted:
         return tablewatch.Shown([*view.table(rows, damaged, has_accounts=self.has_accounts)])
 
     def _one(self, san: Path) -> dict[str, Any]:
-        from sshrender.api.jobreports import job_report, overview_of, stats_of, why_not_runnable
+        from sshrender.api.statusreports import job_report, overview_of, stats_of, why_not_runnable
 
         found = job_report(san, self.job or "")
         row = {
@@ -139,8 +139,8 @@ class _Wanted:
 
     def _rows(self, san: Path, damaged: dict[str, str]) -> list[dict[str, Any]]:
         """Return the selected jobs. A selection has no damaged ones, as their state is unknown."""
-        from sshrender.api.jobreports import add_accounts, job_reports
         from sshrender.api.jobselection import REMOVED, selected
+        from sshrender.api.statusreports import add_accounts, job_reports
 
         is_selection = bool(self.states) or self.user is not None
         rows = [each.as_json() for each in job_reports(san, {} if is_selection else damaged)]
@@ -236,4 +236,4 @@ def _as_json(damaged: dict[str, str]) -> dict[str, Any]:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        output.line(line)
+        safeprint.line(line)

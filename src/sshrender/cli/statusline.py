@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from sshrender.cli import jsonresult
-from sshrender.views import output
+from sshrender.views import safeprint
 
 
 def answer(describe: Callable[[], str]) -> None:
@@ -42,8 +42,8 @@ def ignored() -> Iterator[None]:
 
 def _print(text: str) -> None:
     if jsonresult.progress() != "jsonl":
-        output.line(text, sys.stderr, flush=True)
+        safeprint.line(text, sys.stderr, flush=True)
         return
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-    output.as_json({"schema": 1, "type": "status", "time": stamp, "text": text}, sys.stderr)
+    safeprint.as_json({"schema": 1, "type": "status", "time": stamp, "text": text}, sys.stderr)

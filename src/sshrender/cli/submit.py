@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import jsonresult, options, reporting
+from sshrender.cli import jsonresult, options, reportersetup
 from sshrender.cli.queueoptions import After, NotBefore
-from sshrender.config.declared import Panel
+from sshrender.config.declarationtypes import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.views.output import line
+from sshrender.views.safeprint import line
 from sshrender.views.summary import totals
 
 
@@ -42,7 +42,7 @@ def submit(
     # Patterns are expanded before the first document is queued.
     sources = require_files(find_documents(pdf))
     check_pdfs(sources)
-    run_context, reporter = reporting.start(given.typed, given.config)
+    run_context, reporter = reportersetup.start(given.typed, given.config)
     conditions = {
         "not_before": start_time(not_before),
         "after": job_names_of(run_context.san, after or []),

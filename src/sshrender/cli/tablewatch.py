@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sshrender.errors import UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.text import fitted
 
 MIN_INTERVAL = 0.5
@@ -68,18 +68,18 @@ def _redraw(lines: list[str], interval: float) -> None:
     hidden = len(lines) - room
     # One line more would take the place of the remark, so a single hidden line is shown instead.
     shown = [*lines[:room], f"and {hidden} more lines"] if hidden > 1 else lines
-    output.clear_screen(sys.stdout)
+    safeprint.clear_screen(sys.stdout)
     for line in (head, *shown):
         # A line that is wrapped would push the first ones out of the window.
-        output.line(fitted(line, columns))
+        safeprint.line(fitted(line, columns))
     sys.stdout.flush()
 
 
 def _print(lines: list[str], *, is_first: bool) -> None:
     if not is_first:
-        output.line("")
+        safeprint.line("")
     for line in (_now(), *lines):
-        output.line(line)
+        safeprint.line(line)
     sys.stdout.flush()
 
 

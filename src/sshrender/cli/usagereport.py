@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sshrender.cli import completion, jsonresult, options
-from sshrender.views import output
+from sshrender.views import safeprint
 
 
 def report(
@@ -46,9 +46,9 @@ def report(
     used = usage(san_folder(settings), keys, month, user)
     # On standard error: the table holds only what was counted.
     for name, why in used.damaged.items():
-        output.note(f"{name} is damaged and not counted: {why}")
+        safeprint.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in used.accounts]
     if json_:
         raise typer.Exit(jsonresult.put({"by": keys, "accounts": rows}))
     for line in view.table(rows, keys):
-        output.line(line)
+        safeprint.line(line)

@@ -11,13 +11,13 @@ import typer
 from sshrender import gctuning
 from sshrender.cli import completion, dashboard, jsonresult, options
 from sshrender.errors import ExitCode, UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sshrender.api.dashboardsource import JobSource
-    from sshrender.api.jobtable import JobTable
+    from sshrender.api.joblistsource import JobListSource
     from sshrender.config.settings import Settings
 
 POLL_INTERVAL = 0.5
@@ -49,8 +49,8 @@ def watch(
     With --json there is no dashboard: the object is printed when the job's run has ended.
     """
     from sshrender.api.dashboardsource import open_source
+    from sshrender.api.joblistsource import whole_queue
     from sshrender.api.jobs import san_folder
-    from sshrender.api.jobtable import whole_queue
     from sshrender.config.settings import resolve
 
     gctuning.begin()
@@ -62,7 +62,7 @@ def watch(
     # Asked before the job is opened, so that the remark comes first.
     why_not = dashboard.why_no_dashboard()
     if why_not:
-        output.note(f"no dashboard: {why_not}")
+        safeprint.note(f"no dashboard: {why_not}")
     if job is None:
         _watch_all(whole_queue(folder, settings.hosts), why_not)
         return
@@ -72,7 +72,7 @@ def watch(
         return
     failed = dashboard.show(_Viewer(source, None), source.facts.name)
     if failed:
-        output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
+        safeprint.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
         # A new source, because the old one has given its entries away.
         # The journal from its start: how much of it the dashboard has shown is unknown.
         _follow(open_source(folder, job, settings.hosts, settings.ssh_config), folder, verbose)
@@ -81,7 +81,7 @@ def watch(
 def _wait_for_object(folder: Path, job: str | None, settings: Settings, verbose: int) -> NoReturn:
     """Print the events on stderr until the job's run has ended, then the object."""
     from sshrender.api.dashboardsource import open_source
-    from sshrender.api.jobreports import job_report
+    from sshrender.api.statusreports import job_report
 
     if job is None:
         what = "--json prints the object of one job when its run has ended; JOB is missing"
@@ -91,19 +91,19 @@ def _wait_for_object(folder: Path, job: str | None, settings: Settings, verbose:
     raise typer.Exit(jsonresult.put(job_report(folder, job).report.as_json()))
 
 
-def _watch_all(table: JobTable, why_not: str) -> None:
+def _watch_all(table: JobListSource, why_not: str) -> None:
     if not why_not:
         failed = dashboard.show(_Viewer(None, table), table.title)
         if not failed:
             return
-        output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
+        safeprint.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
     _follow_all(table)
 
 
 class _Viewer:
     """See views.dashboard.source.Owner."""
 
-    def __init__(self, source: JobSource | None, table: JobTable | None) -> None:
+    def __init__(self, source: JobSource | None, table: JobListSource | None) -> None:
         self._source = source
         self._table = table
 
@@ -111,7 +111,7 @@ class _Viewer:
         """Return the job that the user named, always the same."""
         return self._source
 
-    def jobs(self) -> JobTable | None:
+    def jobs(self) -> JobListSource | None:
         """Return the list of all jobs, where the user named none."""
         return self._table
 
@@ -145,13 +145,13 @@ def _follow(source: JobSource, san: Path, verbose: int, stream: TextIO | None = 
         # A page that was sent says little to a reader; -v shows it.
         shown = [entry for entry in entries if verbose or not isinstance(entry, PageSent)]
         for line in lines([entry for entry in shown if tell(entry)]):
-            output.line(line, stream, flush=True)
+            safeprint.line(line, stream, flush=True)
         has_ended = not holder
         if not has_ended:
             time.sleep(POLL_INTERVAL)
 
 
-def _follow_all(table: JobTable) -> None:
+def _follow_all(table: JobListSource) -> None:
     """Print each job when it has changed, until none runs; if none is running, print all of them once.
 
     A job that only waits in the queue is not waited for: perhaps no coordinator ever takes it.
@@ -163,7 +163,7 @@ def _follow_all(table: JobTable) -> None:
     while True:
         listed = table.read()
         for line in changed(before, listed, time.time()):
-            output.line(line, flush=True)
+            safeprint.line(line, flush=True)
         if not any(job.is_coordinated for job in listed.jobs):
             return
         before = listed

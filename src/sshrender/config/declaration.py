@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from sshrender.config import settingvalues
-from sshrender.config.declared import FOREGROUND, NEW_JOBS, NOWHERE, Declared, Panel, setting
+from sshrender.config.declarationtypes import FOREGROUND, NEW_JOBS, NOWHERE, Declared, Panel, setting
 from sshrender.config.units import parse_duration, parse_size, show_duration, show_size
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from sshrender.config.declaration import SETTINGS
-from sshrender.config.declared import Declared
+from sshrender.config.declarationtypes import Declared
 from sshrender.config.recipes import BUILT_IN, SHIPPED
 from sshrender.config.settingnames import option
 from sshrender.config.units import parse_duration, parse_size

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import to_jsonable_python
 
 from sshrender.config.declaration import SETTINGS, Settings
-from sshrender.config.declared import Declared
+from sshrender.config.declarationtypes import Declared
 from sshrender.config.mailaddresses import are_addresses
 from sshrender.config.paths import is_there, is_trusted, places, untrusted_file
 from sshrender.config.pydanticmessages import in_words

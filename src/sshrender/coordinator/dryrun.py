@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sshrender.coordinator import jobopening
-from sshrender.coordinator.jobplan import RenderRequest
+from sshrender.coordinator.renderrequest import RenderRequest
 from sshrender.document import facts, pagelist, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError

@@ -26,7 +26,7 @@ from sshrender.job.fieldpatterns import MAX_TEXT
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.journalformat import timestamp
-from sshrender.job.output import manifest, outputfolder
+from sshrender.job.output import manifest, outputlocation
 from sshrender.utf8 import writable
 from sshrender.views.interface import View
 
@@ -117,17 +117,8 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
 def _save_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
     # With --strict suspect pages count as failed; in the manifest they are what they are.
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
-    manifest.save(
-        plan.folder,
-        plan.spec,
-        plan.history.pages.values(),
-        failed,
-        plan.history.notes,
-        plan.history.fonts,
-        plan.history.hosts,
-        timestamp(time.time()),
-        held.epoch,
-    )
+    finished = timestamp(time.time())
+    manifest.save(plan.folder, plan.spec, plan.history, failed, finished, held.epoch)
 
 
 def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
@@ -139,10 +130,10 @@ def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Att
     if not outcome.is_over:
         return
     held.ensure()
-    if not plan.attributes.is_queued or outputfolder.is_same(began_as, plan.attributes):
+    if not plan.attributes.is_queued or outputlocation.is_same(began_as, plan.attributes):
         plan.attributes = plan.attributes.changed(
             over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
         )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: another machine that takes the job over needs the marker to deliver into this folder.
-    outputfolder.remove_marker(plan.output, began_as.output_marker)
+    outputlocation.remove_marker(plan.output, began_as.output_marker)

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from sshrender.coordinator import jobsigning, pagecount
-from sshrender.coordinator.jobplan import JobPlan, RenderRequest
+from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.renderrequest import RenderRequest
 from sshrender.coordinator.storageerrors import output_error, storage_error
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading

@@ -21,11 +21,12 @@ from sshrender.coordinator.jobopening import (
     deadline_passed,
     require_output,
 )
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.pagerestoration import restore_pages
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
@@ -33,7 +34,7 @@ from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import lease
 from sshrender.job.nonce import Nonce
-from sshrender.job.output import outputclaim, outputfolder
+from sshrender.job.output import outputclaim, outputlocation
 from sshrender.job.queue import drains, queueoperations
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.interface import View
@@ -178,7 +179,7 @@ def _follow_output(plan: JobPlan) -> None:
 
     Raises UserError.
     """
-    output = outputfolder.place(plan.attributes, plan.folder) or plan.folder.pages
+    output = outputlocation.place(plan.attributes, plan.folder) or plan.folder.pages
     if output != plan.output:
         plan.output = output
         require_output(output)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.core import commands as do

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sshrender.coordinator.jobplan import HostSetup, RunLimits
+from sshrender.coordinator.renderrequest import HostSetup, RunLimits
 from sshrender.errors import ExitCode, UserError
-from sshrender.renderers.limits import BWRAP, NO_SANDBOX
+from sshrender.renderers.constants import BWRAP, NO_SANDBOX
 from sshrender.transports import registry
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.interface import ConnectFailed, LinkClosed, RunnerSpec, Transport

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.workers.writefailure import OutputFailed, classify, is_of_one_name
+from sshrender.coordinator.workers.writeerrorscope import OutputFailed, classify, is_of_one_name
 from sshrender.job.journal import history, journal
 from sshrender.job.journal.history import History, PageRecord
 from sshrender.job.journal.journalformat import stamped
@@ -23,7 +23,7 @@ from sshrender.job.output import publish
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import PageImage, open_page
-from sshrender.renderers.limits import FILE_TO_MEMORY
+from sshrender.renderers.constants import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
 
 BLOCKED_TIMEOUT, BLOCKED_INTERVAL = 3.0, 0.5

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from sshrender.core import jobqueue
-from sshrender.core.jobqueue import Entry, QueueState
+from sshrender.core import queueorder
+from sshrender.core.queueorder import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
@@ -83,40 +83,56 @@ class Tally:
     codes: Counter[int] = field(default_factory=Counter)
 
 
-class QueueDispatcher:
-    """Starts, watches and ends the processes of jobs.
+@dataclass(frozen=True, slots=True)
+class JobActions:
+    """What a dispatcher does with a job, by its name.
 
-    ``start`` starts the process of a job; it raises OSError if this machine cannot. ``put_aside`` holds
-    a job that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
-    ``is_for_us``: whether this dispatcher may start a job; others are left to others.
+    ``start`` starts its process; it raises OSError if this machine cannot. ``put_aside`` holds a job
+    that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
+    ``say`` prints a line. ``may_run`` returns whether this dispatcher may start the job.
+    """
+
+    start: Callable[[Entry], JobProcess]
+    put_aside: Callable[[str, str], None]
+    remark: Callable[[str, str], None]
+    say: Callable[[str], None]
+    may_run: Callable[[str], bool] = lambda _name: True
+
+
+class Clocks(NamedTuple):
+    """The time in seconds, of a clock that never goes back and since the epoch, and how to wait."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
+
+
+SYSTEM_CLOCKS = Clocks()
+
+
+class QueueDispatcher:
+    """Starts, watches and ends the processes of jobs: ``at_once`` of them at most.
+
+    ``is_once``: end when no job is left, instead of waiting for the next one.
     """
 
     def __init__(
         self,
         san: Path,
-        start: Callable[[Entry], JobProcess],
-        put_aside: Callable[[str, str], None],
-        remark: Callable[[str, str], None],
-        say: Callable[[str], None],
+        actions: JobActions,
         *,
         at_once: int,
         is_once: bool,
-        is_for_us: Callable[[str], bool] = lambda _name: True,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        pause: Callable[[float], None] = time.sleep,
+        clocks: Clocks = SYSTEM_CLOCKS,
     ) -> None:
         self._san = san
-        self._queue_scanner = QueueScanner(san, clock)
+        self._queue_scanner = QueueScanner(san, clocks.monotonic)
         self._hang_guard = HangGuard(san)
-        self._start = start
-        self._put_aside = put_aside
-        self._remark = remark
-        self._say = say
+        self._actions = actions
+        self._say = actions.say
         self._at_once = at_once
         self._is_once = is_once
-        self._is_for_us = is_for_us
-        self._clock, self._wall, self._pause = clock, wall, pause
+        self._clock, self._wall, self._pause = clocks
         self._working: dict[str, _Task] = {}
         self._failures: dict[str, _Failure] = {}
         self._done_with: set[str] = set()
@@ -181,11 +197,11 @@ class QueueDispatcher:
         self._tell_unsigned(found.unsigned)
         self._forget_failures(found)
         now = self._wall()
-        ready = jobqueue.ready(found.entries, found.unfinished, now)
+        ready = queueorder.ready(found.entries, found.unfinished, now)
         self._count_repeats({entry.name for entry in ready})
         waiting = [entry for entry in ready if self._may_start(entry.name)]
         running = [task.priority for task in self._working.values()]
-        for entry in jobqueue.choose(waiting, running, self._at_once, now):
+        for entry in queueorder.choose(waiting, running, self._at_once, now):
             # Tested before each start: a signal may come between two of them.
             if self._stopped_by is not None:
                 return False
@@ -204,13 +220,13 @@ class QueueDispatcher:
                 self._try_later(name, "its process has ended, but the job is still queued")
 
     def _may_start(self, name: str) -> bool:
-        if name in self._working or name in self._done_with or not self._is_for_us(name):
+        if name in self._working or name in self._done_with or not self._actions.may_run(name):
             return False
         return name not in self._failures or self._clock() >= self._failures[name].until
 
     def _begin(self, entry: Entry) -> None:
         try:
-            worker = self._start(entry)
+            worker = self._actions.start(entry)
         except OSError as error:
             self.tally.codes[ExitCode.NO_HOST] += 1
             self._try_later(entry.name, f"it cannot be started here: {error.strerror or error}")
@@ -219,7 +235,7 @@ class QueueDispatcher:
 
     def _is_worth_waiting(self, found: QueueSnapshot, now: float) -> bool:
         """Whether a job may become ready soon: its lease is being watched."""
-        states = {jobqueue.state(entry, found.unfinished, now) for entry in found.entries}
+        states = {queueorder.state(entry, found.unfinished, now) for entry in found.entries}
         return QueueState.UNSURE in states
 
     def _forget_failures(self, found: QueueSnapshot) -> None:
@@ -254,12 +270,12 @@ class QueueDispatcher:
             return
         if not (needs_user or self._is_for_a_person(name, code, reason)):
             if reason and code in (ExitCode.USAGE, ExitCode.BUG):
-                self._remark(name, reason)
+                self._actions.remark(name, reason)
             self._try_later(name, reason or f"exit code {code}")
             return
         self._say(f"{name}: cannot be completed; holding it: {reason}")
         self._rest(name)  # whether or not that can be written down
-        self._put_aside(name, reason)
+        self._actions.put_aside(name, reason)
 
     def _is_for_a_person(self, name: str, code: int, reason: str) -> bool:
         """Return whether a user must act, because the job would fail again anywhere and at any time.

@@ -23,12 +23,13 @@ from sshrender.coordinator.hosts.loadsampler import LoadSamples
 from sshrender.coordinator.hosts.messagehandlers import HostMessages
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
 from sshrender.coordinator.pilots.leftpilots import Orphans
 from sshrender.coordinator.pilots.pilothosts import Pilots
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.pilots.poolmanager import PoolManager
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.coordinator.workers.pageremover import PageRemover
 from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
@@ -41,7 +42,7 @@ from sshrender.job.folder import BATCH, WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.queue.drains import Drain
-from sshrender.renderers.limits import FILE_TO_MEMORY
+from sshrender.renderers.constants import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
 from sshrender.views.interface import View
 

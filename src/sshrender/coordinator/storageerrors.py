@@ -1,6 +1,6 @@
 """The errors of the storage, as users are told them: which file, in which of the two folders, and why.
 
-An error that belongs to one file (see workers/writefailure.py) names that file and what is in its place,
+An error that belongs to one file (workers/writeerrorscope.py) names that file and what is in its place,
 and does not send the user to look at the mount.
 """
 
@@ -13,10 +13,10 @@ import shlex
 import stat
 from pathlib import Path
 
-from sshrender.coordinator.workers.writefailure import OutputFailed
+from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal.journal import OldJournal
-from sshrender.storage import conditions
+from sshrender.storage import filesystemcheck
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name that a file has which cannot be replaced."""
@@ -41,7 +41,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
         # Only renames have a second name: what links would do is done otherwise where there are none.
         return UserError(
             ExitCode.STORAGE,
-            f"the shared folder {san}: {conditions.REPLACE.format(why=error.strerror)}",
+            f"the shared folder {san}: {filesystemcheck.REPLACE.format(why=error.strerror)}",
             f"see which file system it is: findmnt -T {shlex.quote(str(san))}",
         )
     hints = {

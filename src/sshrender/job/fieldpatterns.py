@@ -48,7 +48,7 @@ def moment(value: str) -> str:
 
 
 def marker(value: str) -> str:
-    """Return the token of an output marker (outputfolder.py), or an empty text. Raises ValueError."""
+    """Return the token of an output marker (outputlocation.py), or an empty text. Raises ValueError."""
     if value and not is_marker(value):
         raise ValueError("an output marker has 16 hexadecimal digits")
     return value

@@ -50,7 +50,7 @@ class Attributes(BaseModel):
     ``submitted``: since when it has been in the queue. ``held``: by which user. ``over``: its terminal
     state (one of those that status shows), empty while it is unfinished; ``why``: in words. ``limit``:
     slots at once. ``after``: jobs that have to finish first. Where its pages go (``output`` and what
-    begins so): see outputfolder.py. ``wishes``: settings of the submitter that bind every coordinator.
+    begins so): see outputlocation.py. ``wishes``: settings of the submitter that bind every coordinator.
     ``handled``: ids of requests that were handled, sorted; ``handled_before``: all up to this id were.
     ``job``: the id of the job (spec.py).
     """

@@ -1,4 +1,4 @@
-"""The dialogue with one warm Ghostscript: PostScript lines to send, and how to read its answers.
+"""The command line of Ghostscript, the PostScript that a warm one reads, and what it answers.
 
 Ghostscript is started without a final ``-`` (with it, Ghostscript waits for a full input buffer) and
 reads PostScript from standard input, line by line. Every file name is relative to the job's folder, so

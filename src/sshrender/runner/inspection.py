@@ -9,7 +9,7 @@ import os
 from typing import Any, Dict, List, Tuple
 
 from sshrender.renderers import ghostscript
-from sshrender.renderers.limits import BWRAP
+from sshrender.renderers.constants import BWRAP
 from sshrender.runner import wire
 from sshrender.runner.host import jobfolder, processlimits
 from sshrender.runner.rendering import warmsession

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
-from sshrender.renderers.limits import BWRAP
+from sshrender.renderers.constants import BWRAP
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import inspection, wire
 from sshrender.runner.host import (

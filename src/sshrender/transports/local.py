@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from sshrender import processends
+from sshrender import processreaper
 from sshrender.storage.files import open_plain
 from sshrender.transports import childprocess, payload
-from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
     FilesFailed,
@@ -22,6 +21,7 @@ from sshrender.transports.interface import (
     RunnerSpec,
     last_words,
 )
+from sshrender.transports.limitmessages import failed_start
 from sshrender.transports.payload import Form
 
 
@@ -133,4 +133,4 @@ class LocalLink:
         self._inputs.close()
         self._outputs.close()
         # It kills its group itself; only its own exit status is collected here.
-        processends.collect(self._process, 0.5)
+        processreaper.collect(self._process, 0.5)

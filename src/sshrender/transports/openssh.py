@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sshrender.transports import childprocess, opensshclient, payload
-from sshrender.transports.hostlimits import failed_start
+from sshrender.transports import childprocess, opensshcommand, payload
 from sshrender.transports.interface import (
     ConnectFailed,
     LinkClosed,
@@ -25,6 +24,7 @@ from sshrender.transports.interface import (
     RunnerSpec,
     last_words,
 )
+from sshrender.transports.limitmessages import failed_start
 from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import Overrides
 
@@ -67,7 +67,7 @@ class OpensshLink:
         self._name = name
         self._overrides = overrides
         self._folder = _private_folder()
-        self._errors = opensshclient.ErrorLines()
+        self._errors = opensshcommand.ErrorLines()
         self._process: subprocess.Popen[bytes] | None = None
         self._output: list[int] = []
         self._inputs = self._outputs = childprocess.Pipes()
@@ -82,7 +82,7 @@ class OpensshLink:
     def start(self, command: str, timeout: float) -> None:
         """Run the command on the host. Returns once the client is logged in. Raises ConnectFailed."""
         self._command = command
-        words = opensshclient.arguments(self._name, self._overrides, self._socket, timeout)
+        words = opensshcommand.arguments(self._name, self._overrides, self._socket, timeout)
         self._process = process = _popen([*words, command])
         assert process.stdin is not None
         for pipe in (process.stdin, process.stdout, process.stderr):
@@ -100,10 +100,10 @@ class OpensshLink:
             # which come after it.
             while not self._errors.is_logged_in and not self._early:
                 if time.monotonic() > end:
-                    raise opensshclient.no_answer(self._errors)
+                    raise opensshcommand.no_answer(self._errors)
                 self._early += self._receive(end - time.monotonic())
         except LinkClosed:
-            raise opensshclient.failure(self._errors) from None
+            raise opensshcommand.failure(self._errors) from None
 
     def read(self, timeout: float) -> bytes:
         """See Link.read."""
@@ -152,7 +152,7 @@ class OpensshLink:
 
     def test(self, timeout: float) -> int | None:
         """See TestedLink.test."""
-        words = opensshclient.second_session(self._name, self._socket)
+        words = opensshcommand.second_session(self._name, self._socket)
         try:
             status = subprocess.run(
                 [*words, self._command],
@@ -160,17 +160,17 @@ class OpensshLink:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=opensshclient.environment(),
+                env=opensshcommand.environment(),
                 timeout=timeout,
                 check=False,
             ).returncode
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return None if status < 0 or status == opensshclient.OWN_FAILURE else status
+        return None if status < 0 or status == opensshcommand.OWN_FAILURE else status
 
     def files(self, timeout: float) -> SftpFiles:
         """See Link.files."""
-        words = opensshclient.sftp_arguments(self._name, self._socket)
+        words = opensshcommand.sftp_arguments(self._name, self._socket)
         return SftpFiles(lambda: _Channel(words, timeout))
 
     def close(self) -> None:
@@ -200,7 +200,7 @@ class OpensshLink:
         status = self._process.returncode
         last = self._errors.last()
         # A negative status: a signal ended ssh, so the runner's status is not known.
-        if status is None or status < 0 or status == opensshclient.OWN_FAILURE:
+        if status is None or status < 0 or status == opensshcommand.OWN_FAILURE:
             return LinkClosed("the connection broke" + (f": {last}" if last else ""))
         return LinkClosed(
             f"the runner ended with exit code {status}" + (f": {last}" if last else ""), status
@@ -224,7 +224,7 @@ class _Channel:
                 stdout=far.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=opensshclient.environment(),
+                env=opensshcommand.environment(),
             )
 
     def send(self, data: bytes) -> int:
@@ -262,7 +262,7 @@ def _popen(words: list[str]) -> subprocess.Popen[bytes]:
             bufsize=0,
             # Ctrl-C is for the coordinator; without a terminal ssh cannot ask for a password.
             start_new_session=True,
-            env=opensshclient.environment(),
+            env=opensshcommand.environment(),
         )
     except OSError as error:
         raise ConnectFailed(Refusal.CONFIGURATION, f"cannot start ssh: {error.strerror}") from None

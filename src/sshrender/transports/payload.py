@@ -42,7 +42,7 @@ NOT_SENT = frozenset(
         "sshrender.renderers.switches",
         "sshrender.runner.allocationholder",
         "sshrender.runner.pilotlines",
-        "sshrender.storage.conditions",
+        "sshrender.storage.filesystemcheck",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",
         "sshrender.storage.newfiles",

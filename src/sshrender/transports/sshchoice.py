@@ -36,10 +36,10 @@ class ChosenTransport:
         settings = sshconfig.resolve(self._name, self._overrides)
         if self._is_incompatible or self._uses_openssh(settings):
             return self._connect_openssh(settings, spec, timeout)
-        from sshrender.transports.ssh import SshTransport
+        from sshrender.transports.fabricssh import FabricTransport
 
         try:
-            return SshTransport(settings).connect(spec, timeout)
+            return FabricTransport(settings).connect(spec, timeout)
         except NoCommonAlgorithm as failed:
             # paramiko lacks some algorithms of OpenSSH, to which an administrator may have limited sshd.
             if self._chosen == FABRIC or shutil.which("ssh") is None:

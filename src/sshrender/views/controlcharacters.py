@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from sshrender.views.output import harmless
+from sshrender.views.safeprint import harmless
 
 
 class Harmless:

@@ -17,10 +17,10 @@ from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.views import hostwords
+from sshrender.views.jobduration import RunTimes
 from sshrender.views.poolreports import PoolReports
 from sshrender.views.problems import ERROR, severity
 from sshrender.views.rate import Rate
-from sshrender.views.runtimes import RunTimes
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""

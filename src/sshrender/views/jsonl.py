@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.journalformat import as_fields, timestamp
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.plain import progress_line
 from sshrender.views.rate import Rate
 
@@ -60,7 +60,7 @@ class JsonLinesView:
         self._stream.flush()
 
     def _write(self, fields: Mapping[str, Any]) -> None:
-        output.as_json(fields, self._stream)
+        safeprint.as_json(fields, self._stream)
 
 
 def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sshrender.core.snapshot import Snapshot
 from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.storagepause import Pause
-from sshrender.views import hostwords, output
+from sshrender.views import hostwords, safeprint
 from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, clock_time, count, duration, pause
@@ -57,7 +57,7 @@ class PlainView:
 
     def print_line(self, line: str) -> None:
         """See View.print_line."""
-        output.line(line, self._stream, flush=True)
+        safeprint.line(line, self._stream, flush=True)
 
     def close(self) -> None:
         """See View.close."""

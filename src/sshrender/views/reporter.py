@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO, cast
 
 from sshrender.errors import UserError
-from sshrender.views import output
+from sshrender.views import safeprint
 from sshrender.views.guarded import GuardedView
 from sshrender.views.interface import View
 from sshrender.views.nonblocking import NonBlockingStream
@@ -135,7 +135,7 @@ class Reporter:
     def _json_line(self, fields: Mapping[str, Any]) -> None:
         # A lost reader of stderr changes no exit code.
         with contextlib.suppress(OSError, ValueError):
-            output.as_json(fields, self._stream)
+            safeprint.as_json(fields, self._stream)
 
     def _error_fields(self, error: UserError) -> dict[str, Any]:
         code, hint = int(error.code), self._complete(error.hint)
@@ -149,4 +149,4 @@ class Reporter:
 
     def _print(self, line: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # the reader exited
-            output.line(f"{self._prefix}{line}", self._stream, flush=True)
+            safeprint.line(f"{self._prefix}{line}", self._stream, flush=True)

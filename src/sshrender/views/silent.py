@@ -6,7 +6,7 @@ from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.views import output
+from sshrender.views import safeprint
 
 
 class SilentView:
@@ -23,7 +23,7 @@ class SilentView:
 
     def print_line(self, line: str) -> None:
         """See View.print_line."""
-        output.line(line, self._stream, flush=True)
+        safeprint.line(line, self._stream, flush=True)
 
     def close(self) -> None:
         """Do nothing."""

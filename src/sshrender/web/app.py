@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
+from sshrender.web.authentication import Authenticator
 from sshrender.web.fileroutes import FILES
 from sshrender.web.guard import Guard
 from sshrender.web.htmlroutes import PAGES
-from sshrender.web.identity import Authenticator
 from sshrender.web.jobroutes import JOBS
 from sshrender.web.refusals import not_found
 from sshrender.web.routing import Call, Endpoint, Endpoints, routes

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, Response
 
 from sshrender.api.web.blocks import Block, gzipped
 from sshrender.views import overview
-from sshrender.web.people import Person, Role
+from sshrender.web.roles import Person, Role
 from sshrender.web.settings import Auth
 
 escape = html.escape

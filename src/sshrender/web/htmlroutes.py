@@ -15,10 +15,10 @@ from sshrender.api.web.uploads import DEFAULT_PART, MIN_PART
 from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
 from sshrender.views import overview
 from sshrender.web import bodies, html
+from sshrender.web.authentication import LOCAL_USER, SESSION, SHARED, is_name
 from sshrender.web.html import Shell, escape
-from sshrender.web.identity import LOCAL_USER, SESSION, SHARED, is_name
-from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, not_found
+from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoints, log_in
 from sshrender.web.settings import Auth
 from sshrender.web.watchedjob import StillReading

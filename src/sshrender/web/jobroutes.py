@@ -17,10 +17,10 @@ from sshrender.api.web.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import pagehistory
 from sshrender.web import bodies
+from sshrender.web.authentication import SHARED_SECONDS
 from sshrender.web.html import large_response
-from sshrender.web.identity import SHARED_SECONDS
-from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, busy, no_passwords
+from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoints, number_of
 from sshrender.web.site import public
 from sshrender.web.watchedjob import COMMENT_INTERVAL, Watched

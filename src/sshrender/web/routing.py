@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sshrender.api.jobs import acting_as
-from sshrender.web.people import Person, Role
 from sshrender.web.refusals import Refused
+from sshrender.web.roles import Person, Role
 from sshrender.web.site import Site
 
 NAME = "[^/]{1,250}"

@@ -29,8 +29,8 @@ from sshrender.api.queue import QueueRun
 from sshrender.api.web import webaccess
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.app import make_app
+from sshrender.web.authentication import require_users
 from sshrender.web.guard import Guard
-from sshrender.web.identity import require_users
 from sshrender.web.settings import Auth, Limits, ServeSettings, require_safe
 
 MAX_HEADER_BYTES = 32 << 10

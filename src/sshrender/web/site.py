@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sshrender.api import jobreports, jobtable
+from sshrender.api import joblistsource, statusreports
 from sshrender.api.jobs import require_readable
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.views.dashboard.source import JobLine, Listed
-from sshrender.web.identity import Authenticator
-from sshrender.web.people import Person
+from sshrender.web.authentication import Authenticator
 from sshrender.web.refusals import Refused, busy, not_found
+from sshrender.web.roles import Person
 from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
 from sshrender.web.settings import ServeSettings
 from sshrender.web.watchedjob import READ_SECONDS, StillReading, Watched
@@ -102,7 +102,7 @@ class Site:
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
     _making: dict[str, asyncio.Task[Watched]] = field(default_factory=dict)
     _listed: tuple[float, Listed] | None = None
-    _table: jobtable.JobTable | None = None
+    _table: joblistsource.JobListSource | None = None
     _list_turns: Turns = field(default_factory=Turns)
     _list_thread: OneThread = field(default_factory=OneThread)
     _untaken: dict[str, float] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class Site:
         # A folder that is not there has no jobs for the table: to users they would all be lost.
         require_readable(self.san)
         if self._table is None:
-            self._table = jobtable.whole_queue(self.san, self.settings.hosts_file)
+            self._table = joblistsource.whole_queue(self.san, self.settings.hosts_file)
         return self._table.read()
 
     def documents_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
@@ -278,7 +278,7 @@ class Site:
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
         require_readable(self.san)
-        rows = (report.as_json() for report in jobreports.job_reports(self.san, {}))
+        rows = (report.as_json() for report in statusreports.job_reports(self.san, {}))
         return [public(row) for row in rows if person.may_see(row["job"], row["owner"] or "")]
 
     async def tend(self) -> None:

@@ -14,8 +14,8 @@ import sshrender
 from sshrender.api.jobs import require_readable
 from sshrender.api.web import uploads
 from sshrender.errors import UserError
-from sshrender.web.people import Role
 from sshrender.web.refusals import Refused
+from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoint, Endpoints
 from sshrender.web.settings import plain_address
 

@@ -19,8 +19,8 @@ from sshrender.api.web.uploads import PartWriter, Upload, UploadError
 from sshrender.api.web.webjobs import WebOptions
 from sshrender.errors import UserError
 from sshrender.web import bodies
-from sshrender.web.people import Role
 from sshrender.web.refusals import Refused, no_passwords
+from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoints
 
 UPLOADS = Endpoints()

@@ -32,7 +32,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import JobSpec
 from sshrender.renderers.appearance import page_box
-from sshrender.views.runtimes import RunTimes
+from sshrender.views.jobduration import RunTimes
 
 DEVICES = {
     "png16m": "PNG, colour",

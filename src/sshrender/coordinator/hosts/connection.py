@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sshrender.coordinator.hosts.writers import ElasticPool, Pinger
-from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.transports.framing import MessageReader, encode
-from sshrender.transports.hostlimits import limit_in
 from sshrender.transports.interface import (
     ConnectFailed,
     HostFiles,
@@ -27,6 +26,7 @@ from sshrender.transports.interface import (
     Refusal,
     RunnerSpec,
 )
+from sshrender.transports.limitmessages import limit_in
 from sshrender.transports.messages import (
     NEEDS_ADMINISTRATOR,
     Hello,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sshrender.config.recipeappearance import page_fields
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.document.splitting import place

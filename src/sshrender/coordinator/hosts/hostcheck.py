@@ -17,7 +17,7 @@ from typing import Any
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.handshake import check_host, fingerprint_of, seen_folder
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
-from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, difference, is_tied, most_common_fingerprint

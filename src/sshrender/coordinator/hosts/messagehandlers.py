@@ -13,8 +13,9 @@ from sshrender.coordinator.attemptrecords import AttemptRecords
 from sshrender.coordinator.hosts.handshake import check_host
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.hosts.textbudget import TextBudget
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core import events as ev
 from sshrender.core.pagetransitions import may_end_attempt

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import MAX_HANDSHAKES, HostConnection
-from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup
 
 STAGGER = 0.01
 """Seconds between the starts of two handshakes beyond the first MAX_HANDSHAKES."""

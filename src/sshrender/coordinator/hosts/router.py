@@ -10,13 +10,14 @@ from sshrender.coordinator.hosts.documentparts import DocumentParts
 from sshrender.coordinator.hosts.filetransfer import FileTransfer, TransferFailed
 from sshrender.coordinator.hosts.handshake import preparation
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
-from sshrender.coordinator.jobplan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.document.splitting import place
 from sshrender.job.nonce import Nonce
-from sshrender.renderers.limits import FILE_TO_MEMORY
+from sshrender.renderers.constants import FILE_TO_MEMORY
 
 
 class HostRouter:

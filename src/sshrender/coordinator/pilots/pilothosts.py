@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.leftpilots import Orphans
 from sshrender.coordinator.pilots.pool import Demand, PoolReport, shares
 from sshrender.coordinator.pilots.poolmessages import PilotEnded, PilotRetiring
+from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.core import events as ev
 from sshrender.core.constrainedpages import Constraint
 from sshrender.core.policy import HostPlan

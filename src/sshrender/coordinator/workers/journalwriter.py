@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sshrender.coordinator.workers.writefailure import NameTrouble
+from sshrender.coordinator.workers.writeerrorscope import NameTrouble
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.journal.journal import JournalWriter
 from sshrender.job.journal.journalentries import JournalEntry

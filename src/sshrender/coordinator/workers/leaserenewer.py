@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from sshrender.coordinator.workers.writefailure import NameTrouble
+from sshrender.coordinator.workers.writeerrorscope import NameTrouble
 from sshrender.core import events as ev
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.lease import BEAT_SECONDS, Lease, LeaseLost

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sshrender import processends
+from sshrender import processreaper
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.renderers import canary
@@ -116,6 +116,6 @@ class LocalCanary:
             self._process.wait(TIME_LIMIT)
         # Also after a timeout, and harmless after its end.
         finally:
-            processends.end(self._process, 1.0)
+            processreaper.end(self._process, 1.0)
         # Raises OSError where the program wrote nothing: _of_program() ignores that.
         return hashlib.sha256((folder / "canary.ppm").read_bytes()).hexdigest()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sshrender.coordinator.workers.verificationresults import VerificationTask, Verified
-from sshrender.coordinator.workers.writefailure import OutputFailed
+from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.job.output import publish
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.workers.writefailure import SAN, NameTrouble
+from sshrender.coordinator.workers.writeerrorscope import SAN, NameTrouble
 from sshrender.core import events as ev
 from sshrender.job.lease import LeaseLost
 from sshrender.job.output import publish

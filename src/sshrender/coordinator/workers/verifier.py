@@ -32,7 +32,7 @@ from sshrender.coordinator.workers.verificationresults import (
     Verified,
     Waits,
 )
-from sshrender.coordinator.workers.writefailure import SAN, OutputFailed, classify
+from sshrender.coordinator.workers.writeerrorscope import SAN, OutputFailed, classify
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.foldersync import Folders

@@ -8,23 +8,24 @@ from typing import Any
 
 from sshrender.job import fencedfiles
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal.history import PageRecord
+from sshrender.job.journal.history import History, PageRecord
 from sshrender.job.spec import JobSpec
 
 
 def save(
     folder: JobFolder,
     spec: JobSpec,
-    records: Iterable[PageRecord],
+    history: History,
     failed: Iterable[Mapping[str, Any]],
-    notes: Iterable[str],
-    fonts: Mapping[str, str],
-    hosts: Mapping[str, Mapping[str, str]],
     finished: str,
     epoch: int = 0,
 ) -> None:
-    """Write the manifest. Needs the lease of ``epoch``. Raises LeaseLost or OSError."""
-    pages = [_line(record) for record in records]
+    """Write the manifest. Needs the lease of ``epoch``. Raises LeaseLost or OSError.
+
+    ``failed``: the fields of each page that failed. ``finished``: when the run ended, as the journal
+    writes times.
+    """
+    pages = [_line(record) for record in history.pages.values()]
     pages += [{**page, "state": "failed"} for page in failed]
     lines = ",\n  ".join(json.dumps(page) for page in sorted(pages, key=lambda page: int(page["page"])))
     head = {
@@ -34,9 +35,9 @@ def save(
         "document": spec.document.model_dump(mode="json"),
         "settings": spec.settings.model_dump(mode="json"),
         "finished": finished,
-        "notes": list(notes),
-        "fonts_missing": [{"font": font, "pages": pages} for font, pages in fonts.items()],
-        "hosts": {name: dict(fingerprint) for name, fingerprint in hosts.items()},
+        "notes": list(history.notes),
+        "fonts_missing": [{"font": font, "pages": pages} for font, pages in history.fonts.items()],
+        "hosts": {name: dict(fingerprint) for name, fingerprint in history.hosts.items()},
     }
     # The head is indented, each page is one line: readable, and small for a long document.
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'

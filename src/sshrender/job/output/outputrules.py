@@ -21,7 +21,7 @@ from typing import Literal
 from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.output import outputfolder, publish
+from sshrender.job.output import outputlocation, publish
 from sshrender.job.output.outputrecord import UNKNOWN, Contents, Found, Record
 from sshrender.job.spec import JobSpec, load_spec, safe_stem
 
@@ -216,7 +216,7 @@ def _user_of(delivery: Delivery, owner: Contents) -> tuple[str, str] | None:
     for folder, _ in _siblings(delivery, owner):
         with contextlib.suppress(OSError):
             found = jobattributes.load_or_none(folder)
-            place = None if found is None else outputfolder.place(found, folder)
+            place = None if found is None else outputlocation.place(found, folder)
             # A damaged job delivers nothing, and so does one whose folder is not seen here.
             if found is None or place is None or os.path.realpath(place) != output:
                 continue

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sshrender.config import keyfile
-from sshrender.core.jobqueue import Entry, LeaseHolder
+from sshrender.core.queueorder import Entry, LeaseHolder
 from sshrender.errors import UserError
 from sshrender.job import fencedfiles, jobattributes
 from sshrender.job.folder import JobFolder

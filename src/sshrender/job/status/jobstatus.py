@@ -21,7 +21,7 @@ from sshrender.job.journal.replay import replay
 from sshrender.job.journal.storagepause import Pause
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.job.spec import JobSpec
 from sshrender.job.status.accounting import Account
@@ -348,7 +348,7 @@ def _report(
         runs=progress.runs,
         created=spec.created,
         updated=progress.updated or spec.created,
-        output=progress.output or outputfolder.in_words(attributes, folder.path.parent),
+        output=progress.output or outputlocation.in_words(attributes, folder.path.parent),
         coordinator=in_words(holder) if holder is not None else "",
         notes=past.notes,
         fonts=past.fonts,

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sshrender import processends
+from sshrender import processreaper
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import (
     MAX_SIDE,
@@ -220,7 +220,7 @@ class _Child:
     def stop(self) -> None:
         """End it. One that hangs in the kernel ends when its storage answers."""
         self._socket.close()
-        processends.end(self._process, 1.0)
+        processreaper.end(self._process, 1.0)
 
     def _ended(self) -> Exception:
         """Return why it answered nothing."""

@@ -15,7 +15,7 @@ import resource
 import subprocess
 from typing import Callable, Dict, List, Optional, Set
 
-from sshrender.renderers import limits
+from sshrender.renderers import constants
 
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 """Bytes added to the limit on address space for what is mapped but not resident. The resident memory
@@ -157,8 +157,8 @@ def _wrappers(memory: int) -> List[List[str]]:
             "prlimit",
             "--core=0",  # no core dumps in the job's folder
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
-            # A file of pixels may be larger than the memory of a page (renderers/limits.py).
-            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, limits.FILE_TO_MEMORY * memory),
+            # A file of pixels may be larger than the memory of a page (renderers/constants.py).
+            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, constants.FILE_TO_MEMORY * memory),
             "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
             "--",
         ],

@@ -16,7 +16,7 @@ import resource
 import threading
 from typing import Callable, List, NamedTuple, Optional
 
-from sshrender.renderers import limits
+from sshrender.renderers import constants
 from sshrender.renderers.ghostscript import RasterOutput
 from sshrender.runner.host import hostfacts, localworkspace, processlimits, scratch
 from sshrender.storage import primitives
@@ -125,7 +125,7 @@ class RasterFolders:
         # A /tmp that is a tmpfs is memory as well. The share alone leaves enough of that to others.
         if scratch.is_in_memory(folder):
             room = min(room, int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
-        limit = min(room // (LARGE_PER_SLOT * self._slots), limits.FILE_TO_MEMORY * self._page_memory)
+        limit = min(room // (LARGE_PER_SLOT * self._slots), constants.FILE_TO_MEMORY * self._page_memory)
         return min(limit, _longest_file())
 
 

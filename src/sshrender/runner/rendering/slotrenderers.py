@@ -10,13 +10,13 @@ from typing import Callable, Dict, NamedTuple, Optional
 
 from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import Setup
-from sshrender.renderers.ghostscriptdialogue import GHOSTSCRIPT
 from sshrender.renderers.recipe import Recipe
+from sshrender.renderers.warmghostscript import GHOSTSCRIPT
 from sshrender.runner import wire
 from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
-from sshrender.runner.rendering.pagewindow import PageWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
 from sshrender.runner.rendering.reciperenderer import RecipeRenderer
+from sshrender.runner.rendering.recyclewindow import RecycleWindow
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmrenderer import WarmProgram, WarmRenderer
@@ -79,8 +79,8 @@ def _mutool(
     # Ghostscript's own switches and profile mean nothing to MuPDF.
     setup = settings.setup._replace(options=(), files=(), profile=None)
 
-    def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
-        return PageWindow(
+    def make_window(_start: Callable[[Setup], Session]) -> RecycleWindow:
+        return RecycleWindow(
             parts.post, dialogue, settings.page_timeout, settings.recycle_memory, settings.pages
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript
-from sshrender.renderers.limits import BWRAP
+from sshrender.renderers.constants import BWRAP
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits

@@ -19,8 +19,8 @@ from sshrender.runner import wire
 from sshrender.runner.host import jobfolder, processlimits, scratch
 from sshrender.runner.rendering import thumbnailbudget
 from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow, remove_output
-from sshrender.runner.rendering.pagewindow import PageWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
+from sshrender.runner.rendering.recyclewindow import RecycleWindow
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer, RenderedFile
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmsession import REASONS, Answer, Session, SessionEnded
@@ -52,7 +52,7 @@ class WarmProgram(NamedTuple):
 
     dialogue: Dialogue
     setup: Setup
-    make_window: Callable[[Callable[[Setup], Session]], Union[DiagnosticWindow, PageWindow]]
+    make_window: Callable[[Callable[[Setup], Session]], Union[DiagnosticWindow, RecycleWindow]]
     rasters: Rasters
     recipe: Optional[int] = None
     one_shot: Optional[OneShotRenderer] = None

@@ -19,7 +19,7 @@ from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.renderers.dialogue import Dialogue
-from sshrender.renderers.ghostscriptdialogue import GHOSTSCRIPT
+from sshrender.renderers.warmghostscript import GHOSTSCRIPT
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits, processes, processlimits, sandbox, scratch
 

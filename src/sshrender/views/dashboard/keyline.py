@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sshrender.views.dashboard.keyhints import ENDS, Hint, fitting
-from sshrender.views.output import harmless
+from sshrender.views.safeprint import harmless
 
 _PLAIN, _DIM = Style(), Style(dim=True)
 _KEY = Style(bold=True, color="cyan")

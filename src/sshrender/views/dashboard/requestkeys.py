@@ -14,7 +14,7 @@ from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.rowlist import Listing
 from sshrender.views.dashboard.source import JobView
 from sshrender.views.jobmodel import FAILED, JobModel
-from sshrender.views.output import harmless
+from sshrender.views.safeprint import harmless
 from sshrender.views.text import clean
 
 

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from sshrender.views.output import harmless
+from sshrender.views.safeprint import harmless
 
 _MEASURED_ROWS = 100
 """Rows whose cells decide the column widths: a list may have thousands of rows."""

@@ -45,7 +45,7 @@ def render(sheet: Mapping[str, Any]) -> str:
     height, bytes, host, seconds, attempts, diagnostics, reason, history;
     ``hosts``: name, state, word (the state in words), reason, pages, failures, seconds, median, cores;
     ``timeline``: host, page, from, to (seconds of the runs, as ``seconds`` counts them), ok.
-    ``seconds``: how long runs worked on the job (views/runtimes.py).
+    ``seconds``: how long runs worked on the job (views/jobduration.py).
 
     With ``images`` (PNG or JPEG in base64 by page number) the file contains its thumbnails and refers to
     no other file: ``file`` of a page is a mere name then.

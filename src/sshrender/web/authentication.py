@@ -22,8 +22,8 @@ import bcrypt
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshrender.web.people import Person, Role
 from sshrender.web.refusals import Refused
+from sshrender.web.roles import Person, Role
 from sshrender.web.settings import Auth, ServeSettings, plain_address
 
 SESSION, SHARED = "sshrender_session", "sshrender_shared"

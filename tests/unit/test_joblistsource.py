@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from sshrender.api.jobtable import DocumentTable, JobTable, whole_queue
+from sshrender.api.joblistsource import DocumentListSource, JobListSource, whole_queue
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory
 from sshrender.config.inventory import HostTable
@@ -102,7 +102,7 @@ def test_a_pool_is_listed_for_all_running_jobs_and_a_pilot_with_its_node(san: Pa
         _write(folder, [report])
     pilot = {"host": "slurm:12_3", "cores": 4, "ghostscript": "10", "python": "3", "node": "node07"}
     _write(first, [entry("host_connected", NOW, **pilot), _state("slurm:12_3", "idle")])
-    listed = JobTable(san, "jobs", []).read()
+    listed = JobListSource(san, "jobs", []).read()
     (pool,) = listed.pools
     assert (pool.name, pool.waiting, pool.running, pool.reason) == ("cluster", 4, 2, "why")
     assert set(pool.jobs) == {first.name, second.name}
@@ -117,7 +117,7 @@ def test_a_running_job_is_followed_and_a_finished_one_is_read_again_when_it_has_
     _write(old, [_delivered(page, NOW - 90) for page in range(1, PAGES + 1)])
     held = lease.take(new.lease)
     _write(new, [_state("node1", "idle"), _sent(1), _sent(2), _delivered(1)])
-    table = JobTable(san, "jobs", _hosts(san, "node1", "node9"))
+    table = JobListSource(san, "jobs", _hosts(san, "node1", "node9"))
     listed = table.read()
     assert [(line.name, line.state, line.done, line.total) for line in listed.jobs] == [
         (new.name, "running", 1, PAGES),
@@ -144,7 +144,7 @@ def test_unfinished_jobs_come_first_and_one_that_is_gone_is_gone(san: Path, job:
     job("c-held", submitted="2026-01-01T00:00:00.000Z", held="bob@lab")
     damaged = job("d-damaged")
     damaged.spec.write_text("{")
-    table = JobTable(san, "jobs", ())
+    table = JobListSource(san, "jobs", ())
     listed = table.read()
     states = [line.state for line in listed.jobs]
     assert states[:2] == ["held", "queued"]
@@ -159,7 +159,7 @@ def test_queued_jobs_are_listed_as_they_will_start(san: Path, job: Made) -> None
     job("first", submitted="2026-01-01T00:00:00.000Z")
     job("second", submitted="2026-01-01T00:00:05.000Z")
     job("urgent", submitted="2026-01-01T00:00:09.000Z", priority=500)
-    names = [line.name.removesuffix("-12345678") for line in JobTable(san, "jobs", ()).read().jobs]
+    names = [line.name.removesuffix("-12345678") for line in JobListSource(san, "jobs", ()).read().jobs]
     assert names == ["urgent", "first", "second"]
 
 
@@ -172,7 +172,7 @@ def test_hosts_are_those_of_all_running_jobs_and_of_the_inventory(san: Path, job
         _write(folder, [entry("host_connected", NOW, host="node1", **facts), _state("node1", "idle")])
         _write(folder, [_sent(1), _state("node2", "lost", "not heard for 8 s")])
     drains.drain(san, "node9", "bob@lab", "a new disk")
-    listed = JobTable(san, "jobs", _hosts(san, "node1", "node9")).read()
+    listed = JobListSource(san, "jobs", _hosts(san, "node1", "node9")).read()
     by_name = {host.name: host for host in listed.hosts}
     assert list(by_name) == ["node1", "node2", "node9"]
     assert (by_name["node1"].running, by_name["node1"].slots) == (2, 4), "a page of each job"
@@ -188,7 +188,7 @@ def test_documents_without_a_job_wait_or_say_why_they_failed(san: Path, job: Mad
     opened: list[str] = []
     stages = {"b.pdf": "counting the pages", "c.pdf": FAILED + "c.pdf: not a PDF"}
     names = ["a.pdf", "b.pdf", "c.pdf", "d.pdf"]
-    table = DocumentTable(san, (), names, jobs=lambda: opened, stages=lambda: stages)
+    table = DocumentListSource(san, (), names, jobs=lambda: opened, stages=lambda: stages)
     states = [(line.name, line.state, line.note) for line in table.read().jobs]
     assert states == [
         ("a.pdf", "waiting", ""),

@@ -19,7 +19,7 @@ MAX_SIZE = 64
 """Pages of a window: more than of Ghostscript's (diagnosticsearch.py), because none is searched."""
 
 
-class PageWindow:
+class RecycleWindow:
     """The pages that one warm renderer has rendered since its last check; as DiagnosticWindow.
 
     ``recycle_memory``: bytes from which the window ends early. ``pages``: how many the coordinator knows

@@ -20,7 +20,7 @@ from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import resolve
-from sshrender.core.jobqueue import Entry, LeaseHolder
+from sshrender.core.queueorder import Entry, LeaseHolder
 from sshrender.document import pagelist
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder, require_san
@@ -52,7 +52,7 @@ _WORKING = ("idle", "busy")
 """States of a connected host. A host that works for one job and is lost for another one works."""
 
 
-class JobTable:
+class JobListSource:
     """A JobList of all jobs in the shared folder. See views.dashboard.source."""
 
     is_first = True
@@ -168,7 +168,7 @@ class JobTable:
         return [_host(name, rows, drained.get(name)) for name, rows in sorted(used.items())]
 
 
-class DocumentTable(JobTable):
+class DocumentListSource(JobListSource):
     """The documents of one command: those that have a job by now, then the others.
 
     ``documents``: their file names. ``jobs``: the names of the jobs that were opened so far. ``stages``:
@@ -361,11 +361,11 @@ def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain 
     )
 
 
-def whole_queue(san: Path, hosts_file: Path | None) -> JobTable:
+def whole_queue(san: Path, hosts_file: Path | None) -> JobListSource:
     """Return the list of all jobs in the shared folder, and of all hosts of the inventory.
 
     Raises UserError.
     """
     if san != state_folder():  # which is created with the first job
         on_san(san, lambda: require_san(san))
-    return JobTable(san, f"jobs in {san}", inventory_hosts(hosts_file), hosts_file)
+    return JobListSource(san, f"jobs in {san}", inventory_hosts(hosts_file), hosts_file)

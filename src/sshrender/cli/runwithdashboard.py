@@ -24,11 +24,11 @@ from sshrender.api import errorlog
 from sshrender.cli import dashboard, hintcommands, jsonresult
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.storagepause import Pause
-from sshrender.views import output
+from sshrender.views import safeprint
 
 if TYPE_CHECKING:
     from sshrender.api.dashboardsource import JobSource
-    from sshrender.api.jobtable import DocumentTable
+    from sshrender.api.joblistsource import DocumentListSource
     from sshrender.api.runcontext import RunContext
 
 POLL_INTERVAL = 0.5
@@ -38,7 +38,7 @@ START_TIMEOUT = 0.4
 """Seconds that the job gets to end or to fail before a dashboard is opened for it."""
 
 
-def run_in_foreground(context: RunContext, perform: Callable[[], int], documents: Sequence[str]) -> int:
+def run_with_dashboard(context: RunContext, perform: Callable[[], int], documents: Sequence[str]) -> int:
     """Run ``perform`` in a child process under a dashboard; return this process's exit code.
 
     ``documents``: the file names of what is rendered, or the name of the job that is resumed.
@@ -145,7 +145,7 @@ def _print_entries(child: _Child, owner: _JobOwner) -> None:
 
 def _note(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
-        output.note(line, flush=True)
+        safeprint.note(line, flush=True)
 
 
 @dataclass(slots=True)
@@ -225,20 +225,20 @@ class _Child:
         if self.status is None:
             self.read_announced()
             name = self.folders[-1].name if self.folders else "JOB"
-            output.note(
+            safeprint.note(
                 f"the job continues (pid {self.pid}); to open the dashboard again:"
                 f" {hintcommands.complete(f'sshrender watch {shlex.quote(name)}')}"
             )
-            output.note(f"to stop it: kill -INT {self.pid}")
+            safeprint.note(f"to stop it: kill -INT {self.pid}")
             return 0
         # What the job wrote is shown when the dashboard no longer covers it.
         self.spool.seek(0)
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone; the exit code remains
-            output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
+            safeprint.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
         if self.status >= 0:
             return self.status
         what, hint = "the job was stopped at once", "run the same command again to continue it"
-        output.note(f"{what}; {hint}")
+        safeprint.note(f"{what}; {hint}")
         if self.stops:
             self._record_end()
         # As a shell reports an interrupted command.
@@ -248,23 +248,23 @@ class _Child:
 
     def _record_end(self) -> None:
         """Record that the user ended it: its process was killed, and the queue must not continue it."""
-        from sshrender.api.endbyhand import record_end_by_hand
+        from sshrender.api.killedruns import record_end_by_hand
 
         self.read_announced()
         for problem in record_end_by_hand(self.folders):
-            output.note(problem)
+            safeprint.note(problem)
 
 
 class _JobOwner:
     """See views.dashboard.source.Owner."""
 
     def __init__(self, child: _Child, context: RunContext, documents: Sequence[str]) -> None:
-        from sshrender.api.jobtable import DocumentTable
+        from sshrender.api.joblistsource import DocumentListSource
 
         self._child = child
         self._context = context
         self._documents = documents
-        self._table = DocumentTable(
+        self._table = DocumentListSource(
             context.san,
             context.inventory,
             documents,
@@ -303,7 +303,7 @@ class _JobOwner:
             ),
         )
 
-    def jobs(self) -> DocumentTable | None:
+    def jobs(self) -> DocumentListSource | None:
         """Return the list of documents, if there are several."""
         return self._table if len(self._documents) > 1 else None
 

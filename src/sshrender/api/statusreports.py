@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
-from sshrender.api.runfiles import on_folder
+from sshrender.api.summaryfiles import on_folder
 from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
 from sshrender.errors import UserError
@@ -23,7 +23,7 @@ from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.journal.journal import MAX_BYTES, read_journal
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
-from sshrender.job.output import outputfolder
+from sshrender.job.output import outputlocation
 from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
 from sshrender.job.status.accounting import Account
@@ -138,7 +138,7 @@ def _output_of(folder: JobFolder) -> Path | None:
     """Return the output folder that the owner's key vouches for, if it is there."""
 
     def find() -> Path | None:
-        output = outputfolder.place(jobattributes.load_signed(folder), folder)
+        output = outputlocation.place(jobattributes.load_signed(folder), folder)
         return output if output is not None and output.is_dir() else None
 
     try:

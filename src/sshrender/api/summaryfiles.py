@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan
 
 
-class RunFiles:
+class SummaryFiles:
     """Adds to the summary of one run. A failure is a remark only: the pages do not depend on it."""
 
     def __init__(self, settings: Settings, listener: Listener) -> None:

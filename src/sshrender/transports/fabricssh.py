@@ -14,7 +14,6 @@ import fabric
 import paramiko
 
 from sshrender.transports import knownhosts, payload, sshconfig
-from sshrender.transports.hostlimits import failed_start
 from sshrender.transports.interface import (
     ConnectFailed,
     LinkClosed,
@@ -23,6 +22,7 @@ from sshrender.transports.interface import (
     RunnerSpec,
     last_words,
 )
+from sshrender.transports.limitmessages import failed_start
 from sshrender.transports.sftp import SftpFiles, open_sftp
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 from sshrender.transports.sshlimits import BoundedTransport
@@ -85,17 +85,17 @@ def check_revoked(known: list[knownhosts.KnownKey], key: paramiko.PKey) -> None:
             raise HostKeyRefused(f"its host key is revoked in {line.where}")
 
 
-class SshTransport:
+class FabricTransport:
     """Reaches one host of the inventory; shares the connections to jump hosts."""
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
 
-    def connect(self, spec: RunnerSpec, timeout: float) -> SshLink:
+    def connect(self, spec: RunnerSpec, timeout: float) -> FabricLink:
         """See Transport.connect."""
         connection = open_connection(self._settings, timeout)
         try:
-            link = SshLink(connection, timeout)
+            link = FabricLink(connection, timeout)
             link.start(payload.command(spec.python, spec.label))
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
@@ -309,7 +309,7 @@ STATUS_TIMEOUT = 3.0
 connection that has broken is not waited for."""
 
 
-class SshLink:
+class FabricLink:
     """One channel with a runner at its other end. See Link."""
 
     def __init__(self, connection: fabric.Connection, timeout: float) -> None:

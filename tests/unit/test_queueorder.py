@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,9 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.config import times
-from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
-from sshrender.core import jobqueue
-from sshrender.core.jobqueue import AGING_INTERVAL, Entry, LeaseHolder, QueueState
+from sshrender.coordinator.queuedispatcher import (
+    DEFECTS,
+    FIRST_PAUSE,
+    Clocks,
+    JobActions,
+    QueueDispatcher,
+)
+from sshrender.core import queueorder
+from sshrender.core.queueorder import AGING_INTERVAL, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
@@ -39,7 +46,7 @@ def _entry(name: str, **fields: object) -> Entry:
 
 def _ready(*entries: Entry) -> list[str]:
     unfinished = {entry.name for entry in entries if not entry.is_over}
-    return [entry.name for entry in jobqueue.ready(entries, unfinished, NOW)]
+    return [entry.name for entry in queueorder.ready(entries, unfinished, NOW)]
 
 
 class TestOrder:
@@ -77,13 +84,13 @@ class TestOrder:
         ],
     )
     def test_what_a_job_waits_for(self, entry: Entry, state: QueueState) -> None:
-        assert jobqueue.state(entry, {"b", "a"}, NOW) is state
+        assert queueorder.state(entry, {"b", "a"}, NOW) is state
 
     def test_the_way_round_a_circle_is_told(self) -> None:
         known = {"a": (), "b": ("a",), "c": ("x", "b"), "d": ("d",)}
-        assert jobqueue.circle("a", ["c"], known) == ("a", "c", "b", "a")
-        assert jobqueue.circle("c", ["a", "x"], known) == ()
-        assert jobqueue.circle("d", ["d", "a"], known) == ()
+        assert queueorder.circle("a", ["c"], known) == ("a", "c", "b", "a")
+        assert queueorder.circle("c", ["a", "x"], known) == ()
+        assert queueorder.circle("d", ["d", "a"], known) == ()
 
     @given(
         st.dictionaries(
@@ -95,7 +102,7 @@ class TestOrder:
         while ready := _ready(*left.values()):
             for name in ready:
                 del left[name]
-        circles = [jobqueue.circle(name, others, after) for name, others in after.items()]
+        circles = [queueorder.circle(name, others, after) for name, others in after.items()]
         assert bool(left) is any(circles)
         for circle in filter(None, circles):
             assert circle[0] == circle[-1]
@@ -103,9 +110,9 @@ class TestOrder:
 
     def test_an_urgent_job_does_not_wait_for_a_place(self) -> None:
         entries = [_entry("a", priority=1), _entry("b", priority=9), _entry("c", priority=8)]
-        chosen = jobqueue.choose(entries, [0, 5], 2, NOW)
+        chosen = queueorder.choose(entries, [0, 5], 2, NOW)
         assert [entry.name for entry in chosen] == ["b"], "c is not more urgent than b, which runs now"
-        assert jobqueue.choose(entries, [0, 5, 3, 2], 2, NOW) == [], "twice as many are the most"
+        assert queueorder.choose(entries, [0, 5, 3, 2], 2, NOW) == [], "twice as many are the most"
 
     @given(
         st.lists(st.integers(-5, 5), max_size=8),
@@ -116,7 +123,7 @@ class TestOrder:
         self, waiting: list[int], running: list[int], at_once: int
     ) -> None:
         entries = [_entry(f"j{number}", priority=each) for number, each in enumerate(waiting)]
-        chosen = jobqueue.choose(entries, running, at_once, NOW)
+        chosen = queueorder.choose(entries, running, at_once, NOW)
         assert len(running) + len(chosen) <= max(2 * at_once, len(running))
         assert len(chosen) >= min(len(entries), at_once - len(running))
         assert len({entry.name for entry in chosen}) == len(chosen)
@@ -349,18 +356,17 @@ class _Queue:
         self.said: list[str] = []
         self.remarks: list[tuple[str, str]] = []
         self.now = 0.0
-        self.dispatcher = QueueDispatcher(
-            san,
-            self._start,
-            self._put_aside,
+        # Tests replace these two.
+        self.start: Callable[[Entry], _Worker] = self._start
+        self.put_aside: Callable[[str, str], None] = self._put_aside
+        actions = JobActions(
+            lambda entry: self.start(entry),
+            lambda name, why: self.put_aside(name, why),
             lambda name, why: self.remarks.append((name, why)),
             self.said.append,
-            at_once=2,
-            is_once=is_once,
-            clock=lambda: self.now,
-            wall=lambda: time.time() + self.now,
-            pause=self._pause,
         )
+        clocks = Clocks(lambda: self.now, lambda: time.time() + self.now, self._pause)
+        self.dispatcher = QueueDispatcher(san, actions, at_once=2, is_once=is_once, clocks=clocks)
         self.stops_at = 10_000.0
 
     def _start(self, entry: Entry) -> _Worker:
@@ -445,7 +451,7 @@ class TestForeman:
             jobattributes.load(folder).changed(over="done").save(folder)
             return _Queue._start(queue, entry)
 
-        queue.dispatcher._start = got
+        queue.start = got
         queue.dispatcher.run()
         assert not queue.dispatcher.tally.codes
 
@@ -524,7 +530,7 @@ class TestForeman:
             queue.dispatcher.stop(signal.SIGTERM)
             return queue.workers[-1]
 
-        queue.dispatcher._start = interrupted
+        queue.start = interrupted
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert queue.workers[0].signals == [signal.SIGTERM]
@@ -585,7 +591,7 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT] * 9}, is_once=False)
-        queue.dispatcher._put_aside = lambda name, reason: None  # the SAN is full, say
+        queue.put_aside = lambda name, reason: None  # the SAN is full, say
         queue.stops_at = 8 * FIRST_PAUSE
         queue.dispatcher.run()
         first, second, third = queue.begun_at[:3]
@@ -614,7 +620,7 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [*[code] * 4, 0]}, is_once=False)
-        start = queue.dispatcher._start
+        start = queue.start
 
         def silent(entry: Entry) -> _Worker:
             worker = start(entry)
@@ -622,7 +628,7 @@ class TestForeman:
             worker.why = ""
             return worker
 
-        queue.dispatcher._start = silent
+        queue.start = silent
         queue.stops_at = 16 * FIRST_PAUSE
         queue.dispatcher.run()
         assert queue.started == ["a"] * 5
@@ -642,13 +648,13 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 2 * FIRST_PAUSE
-        start = queue.dispatcher._start
+        start = queue.start
 
         def full(entry: Entry) -> _Worker:
-            queue.dispatcher._start = start
+            queue.start = start
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        queue.dispatcher._start = full
+        queue.start = full
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert "Resource temporarily unavailable" in queue.said[0]
