@@ -6,7 +6,6 @@ import json
 import random
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sshrender.coordinator.workers import verifier
 from sshrender.core.events import PagesReady
 from sshrender.job.status.jobstatus import of as report_of
 from tests.entries import entries_of
-from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
+from tests.machine.conversations import Fields, Host, RandomHost, image, quick, run
 from tests.stretch import stretched
 
 PAGES = 12
@@ -87,7 +86,7 @@ def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> 
         honest.delay = 0.3
         return [Deaf("deaf", folder), honest]
 
-    policy = replace(QUICK, hedge=False, compare_wait=0.0)
+    policy = quick(hedge=False, compare_wait=0.0)
     ended = run(tmp_path, PAGES, make, policy)
     assert ended.outcome.pages["done"] == PAGES
     assert "request to return page" in json.dumps(ended.of("host_state"))
@@ -183,7 +182,7 @@ def test_hosts_that_greet_after_a_liar_are_used_and_its_pages_are_rendered_again
             host.delay = 1.0
         return [liar, *honest]
 
-    ended = run(tmp_path, PAGES, make, replace(QUICK, compare_wait=0.2))
+    ended = run(tmp_path, PAGES, make, quick(compare_wait=0.2))
     assert ended.outcome.pages["done"] == PAGES
     assert (ended.host("liar").state, ended.host("liar").pages) == ("refused", 0)
     assert {ended.host(f"honest{n}").state for n in range(3)} == {"idle"}
@@ -232,7 +231,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
         return [Liar("liar", folder), honest]
 
     deadline = time.monotonic() + 15.0
-    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, max_reconnect=60.0)
+    policy = quick(deadline=deadline, reconnect_first=60.0, max_reconnect=60.0)
     ended = run(tmp_path, 2, make, policy)
     assert ended.outcome.pages["done"] == 2
     assert ended.pages() == [image(1), image(2)]
@@ -264,7 +263,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     monkeypatch.setattr(loop, "MAX_ITEMS_PER_TURN", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
-    policy = replace(QUICK, silence=silence)
+    policy = quick(silence=silence)
     ended = run(tmp_path, 40, lambda folder: [Slow(name, folder) for name in hosts], policy)
     assert ended.outcome.pages["done"] == 40
     assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []
@@ -289,7 +288,7 @@ def test_the_output_keeps_no_page_of_an_outvoted_host_that_fails_elsewhere(tmp_p
             host.delay = 1.0
         return [Liar("liar", folder, canary="b" * 64), *honest]
 
-    ended = run(tmp_path, PAGES, make, replace(QUICK, compare_wait=0.2))
+    ended = run(tmp_path, PAGES, make, quick(compare_wait=0.2))
     assert {entry["page"] for entry in ended.of("page_withdrawn")} >= {1, 2}
     assert ended.outcome.pages["failed"] == 2
     assert ended.pages() == [image(number) for number in range(3, PAGES + 1)]

@@ -178,7 +178,7 @@ def test_a_coordinator_s_journal_gives_the_states_that_it_reported(tmp_path: Pat
     ended = conversations.run(tmp_path, 20, make)
     entries = entries_of(ended.entries)
     assert any(isinstance(entry, je.AttemptFailed) for entry in entries)
-    scheduled, model, history = _replayed(entries, 20, ["node1", "node2"], conversations.QUICK)
+    scheduled, model, history = _replayed(entries, 20, ["node1", "node2"], conversations.quick())
     assert scheduled.states() == dict(model_states(model))
     counts = ended.outcome.pages
     assert len(history.pages) == counts["done"] + counts["suspect"] == 20
