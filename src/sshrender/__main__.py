@@ -27,8 +27,8 @@ COMPLETION = "_SSHRENDER_COMPLETE"
 def main() -> None:
     """Run a command; every end has an exit code and no end has a traceback.
 
-    Everything is closed by then. What may be left are threads that wait for a dead host or a
-    hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
+    Everything is closed by then. Threads may still wait for a dead host or a hanging SAN. They must not
+    keep the interpreter from ending, and tidying it up would only cost time.
     """
     code = 1
     try:
@@ -80,8 +80,8 @@ def flushed(code: int) -> int:
 
 def _hurry() -> None:
     """Make loading shorter: it is most of the time before the first page is sent."""
-    # Loading makes no garbage, and looking for it takes a tenth of the time. It is never turned off: a
-    # command that does not call gctuning.begin() still has it, though seldom.
+    # Loading creates no garbage, and collecting takes a tenth of its time. The collector is never turned
+    # off: a command that does not call gctuning.begin() still runs it, though seldom.
     gctuning.load()
     # Looking for pydantic's plugins reads every installed package's metadata: 15 ms, for nothing.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -126,7 +126,7 @@ def run() -> int:
 
 
 def _app() -> typer.Typer:
-    """Return the commands: the one that is called, or all where its name is not that of one."""
+    """Return the command that is called, or all commands if none has that name."""
     from sshrender.cli.app import tree
 
     return tree() if COMPLETION in os.environ else tree(*sys.argv[1:2])
@@ -140,7 +140,7 @@ def _report(error: UserError) -> int:
 
 
 def _interrupted(number: int) -> int:
-    """Return the exit code of a signal. On stderr nothing is said: the user knows, but of a limit."""
+    """Return the exit code of a signal. Print nothing, unless a limit has sent it."""
     if number == signal.SIGXCPU:
         jsonresult.narrate_cpu_limit(128 + number)
         error = cpu_limit_reached()

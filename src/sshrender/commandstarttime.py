@@ -1,4 +1,4 @@
-"""When this command began, which is what ``--deadline`` counts from."""
+"""The time at which this command began: ``--deadline`` counts from it."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def start() -> None:
 
 
 def began() -> float:
-    """Return the time on the monotonic clock; now, where no command runs."""
+    """Return that time in seconds of the monotonic clock; the present time if no command runs."""
     return _began[0] if _began else time.monotonic()

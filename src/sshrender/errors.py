@@ -56,7 +56,7 @@ def most_severe(codes: list[ExitCode]) -> ExitCode:
 
 
 def ended_with(code: int) -> str:
-    """Say in words how a program ended of which nothing but its exit code is known."""
+    """Describe how a program ended, from its exit code alone."""
     try:
         name = signal.Signals(code - 128).name
     except ValueError:
@@ -65,7 +65,7 @@ def ended_with(code: int) -> str:
 
 
 CPU_LIMIT = "the limit on CPU time was reached (RLIMIT_CPU, ulimit -t)"
-"""Why SIGXCPU came."""
+"""The reason for SIGXCPU."""
 
 
 class UserError(Exception):
@@ -109,7 +109,7 @@ def _of_limit(what: str) -> UserError:
 
 
 _UNMAPPED = "failed to map segment"
-"""What dlopen(3) says where there is no memory for a library (glibc, elf/dl-load.c)."""
+"""The message of dlopen(3) if there is no memory for a library (glibc, elf/dl-load.c)."""
 
 _MEMORY = "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)"
 _LIMITS = {
@@ -119,4 +119,4 @@ _LIMITS = {
     errno.ENFILE: "the limit of this machine on open files was reached (sysctl fs.file-max)",
     errno.EFBIG: "the limit on the size of a file was reached (RLIMIT_FSIZE, ulimit -f)",
 }
-"""What each error means in which a limit shows itself (getrlimit(2))."""
+"""The limit behind each error number (getrlimit(2))."""

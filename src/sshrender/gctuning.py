@@ -1,4 +1,4 @@
-"""How often Python looks for garbage (gc): seldom while a command is loaded, as usual while it works."""
+"""Tunes Python's garbage collection: seldom while a command is loaded, as usual while it works."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _USUAL = gc.get_threshold()
 
 
 def load() -> None:
-    """Collect garbage seldom while a command is being loaded: that makes none."""
+    """Collect garbage seldom while a command is being loaded, because loading creates none."""
     gc.set_threshold(_LOADING, *_USUAL[1:])
 
 
 def begin() -> None:
-    """Collect garbage as usual from now on, but not among what was loaded: that stays."""
+    """Collect garbage as usual from now on, except among loaded modules, which stay in use."""
     gc.freeze()
     gc.set_threshold(*_USUAL)
     gc.enable()

@@ -1,8 +1,8 @@
-"""Ends child processes that may take long to go after they were killed.
+"""Ends child processes, and collects those that take long to end after they were killed.
 
-SIGKILL takes effect when the kernel next runs the process: at the lowest priority on a machine with much
-to do that is seconds later, and in a wait for dead storage it is when that answers. Such a process is
-waited for in a thread: one that is not stays as a zombie, and Python warns of it.
+SIGKILL takes effect when the kernel next runs the process. On a busy machine, at the lowest priority,
+that may be seconds later; if the process waits for dead storage, it is when the storage answers. A
+thread waits for such a process: otherwise it would stay as a zombie, and Python would warn of it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import subprocess
 from typing import Any
 
 _left: list[subprocess.Popen[Any]] = []
-"""Processes for which there was no room for a thread. Python would warn if their objects went."""
+"""Processes for which no thread could be started. Python would warn if their objects were deleted."""
 
 
 def end(process: subprocess.Popen[Any], timeout: float) -> int | None:
-    """Kill a process and wait for its end. Return its exit status; None: it takes longer than that.
+    """Kill a process and wait for its end, at most ``timeout`` seconds. Return its exit status.
 
-    In that case it is collected later. Any thread may call this, any number of times.
+    None: it has not ended yet, and is collected later. Any thread may call this, any number of times.
     """
     process.kill()
     return collect(process, timeout)

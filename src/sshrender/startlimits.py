@@ -1,8 +1,8 @@
-"""Limits of the process that runs a command: refused at the start where they are too low for it.
+"""Refuses to start a command whose process has limits that are too low for it.
 
-Where memory ends in the middle of an import or of a thread's start, libraries abort (pydantic's core is
-Rust, which ends the process) or wait for ever (threading.Thread.start). So a limit below what a command
-needs is refused before anything large is loaded.
+If memory runs out during an import or the start of a thread, libraries abort (pydantic's core is Rust,
+which ends the process) or wait for ever (threading.Thread.start). So a limit below a command's needs is
+refused before anything large is loaded.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _NAMES = {
     resource.RLIMIT_STACK: ("the stack (RLIMIT_STACK, ulimit -s)", "s"),
     resource.RLIMIT_NOFILE: ("open files (RLIMIT_NOFILE, ulimit -n)", "n"),
 }
-"""What each limit is of, and the option of ulimit that sets it."""
+"""The name of each limit, and the option of ulimit that sets it."""
 
 _USUAL = {"s": "8192", "n": "1024"}
-"""What Linux starts with (include/asm-generic/resource.h), of limits that better stay finite."""
+"""Linux's initial values (include/asm-generic/resource.h) of limits that should stay finite."""
 
 _M_ARENA_MAX = -8
 """The parameter of mallopt(3) for the number of arenas (malloc.h)."""
@@ -63,7 +63,7 @@ _LARGE_STACK = 64 * MIB
 
 
 def require(command: str) -> None:
-    """Raise UserError where this process has too little for a command. ``command``: name, or empty."""
+    """Raise UserError if a limit of this process is too low for ``command`` (a name, or empty)."""
     is_small = command in _LOOKING or not command
     for kind, least in (
         (resource.RLIMIT_AS, (MIN_MEMORY, MIN_MEMORY_TO_LOOK)),
@@ -72,7 +72,7 @@ def require(command: str) -> None:
         (resource.RLIMIT_NOFILE, (MIN_FILES, MIN_FILES_TO_LOOK)),
     ):
         _require(kind, least[is_small])
-    # Locks, loads and processes are known from there. A bare chroot(1) has none.
+    # Locks, load and processes are read from /proc. A bare chroot(1) has none.
     if not is_small and not os.access("/proc/self/stat", os.R_OK):
         raise UserError(
             ExitCode.USAGE, "/proc is not mounted on this machine", "mount -t proc proc /proc"
@@ -80,12 +80,12 @@ def require(command: str) -> None:
 
 
 def require_memory() -> None:
-    """Raise UserError where this process, and so its children, may not have the memory to read a PDF."""
+    """Raise UserError if the limits of this process leave its children too little memory for a PDF."""
     _require(resource.RLIMIT_AS, MIN_MEMORY)
 
 
 def limit_reservations() -> None:
-    """Let threads reserve less address space, where that is limited. Before the first thread.
+    """Let threads reserve less address space if it is limited. Call it before the first thread.
 
     A thread reserves a stack as large as RLIMIT_STACK, and with its first malloc(3) an arena of 64 MiB
     (glibc, HEAP_MAX_SIZE).
@@ -124,7 +124,7 @@ def _require(kind: int, least: int) -> None:
         return
     is_enough = hard == resource.RLIM_INFINITY or hard >= least
     is_size = kind != resource.RLIMIT_NOFILE
-    # Many files are asked for later, too (preconnect.py). Other limits are meant as they are.
+    # The soft limit on open files is raised later, too (preconnect.py). Other limits are set on purpose.
     if not is_size and is_enough:
         resource.setrlimit(kind, (least, hard))
         return

@@ -1,9 +1,9 @@
-"""Ends a command whose thread died, where the program would wait for that thread for ever.
+"""Ends the command if a thread dies for which the program would wait for ever.
 
-Others would wait without an end for the results of a thread that died of MemoryError. Where it dies
-before it could say that it runs, even threading.Thread.start() never returns (CPython 3.11). Memory and
-threads are short then, so that nothing orderly can be promised: the process ends, the runners on all
-hosts end with their connections, and the job can be resumed.
+If a thread dies of MemoryError, other threads wait for its results without end. If it dies before it has
+reported that it runs, even threading.Thread.start() never returns (CPython 3.11). Memory and threads are
+short at that moment, so no orderly end is possible: the process ends, the runners on all hosts end with
+their connections, and the job can be resumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def watch_threads(report: Callable[[UserError], int]) -> None:
-    """Log what a thread did not handle; after a limit, ``report`` it and end the process.
+    """Log errors that threads did not handle; if a limit is the cause, ``report`` it and exit.
 
     ``report`` returns the exit code.
     """
@@ -36,7 +36,7 @@ def watch_threads(report: Callable[[UserError], int]) -> None:
 
     def of_interpreter(failed: sys.UnraisableHookArgs) -> None:
         thread = getattr(failed.object, "__self__", None)
-        # What CPython calls when Thread._bootstrap raises: the thread's own excepthook was not reached.
+        # CPython calls this when Thread._bootstrap raises: the thread's own excepthook was not reached.
         if isinstance(thread, threading.Thread) and failed.exc_value is not None:
             _end_if_limit(failed.exc_value, report)
             _log(failed.exc_value)
@@ -49,14 +49,14 @@ def watch_threads(report: Callable[[UserError], int]) -> None:
 
 def _log(error: BaseException) -> None:
     """Write the traceback into the log of defects: none reaches the terminal."""
-    # Loaded when it is needed, which is hardly ever: every command loads this module.
+    # Imported only when needed: every command loads this module, and hardly any needs the log.
     from sshrender.api import errorlog
 
     errorlog.record(error)
 
 
 def _end_if_limit(error: BaseException, report: Callable[[UserError], int]) -> None:
-    """End this process if a limit is the cause; whatever happens meanwhile."""
+    """End this process if a limit is the cause, even if the report fails."""
     limit = limit_reached(error)
     if limit is None:
         return

@@ -1,4 +1,4 @@
-"""Text that can be written: what a command line, a file's name or JSON says need not be UTF-8."""
+"""Makes text writable: command lines, file names and JSON may contain text that is not UTF-8."""
 
 from __future__ import annotations
 

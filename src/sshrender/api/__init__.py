@@ -1,4 +1,4 @@
-"""What the program can do, as typed functions that print nothing.
+"""All capabilities of the program, as typed functions that print nothing.
 
 The names in ``__all__`` are for scripts (docs/api.md). Commands import the modules below directly. Each
 name is loaded when it is first used, so that a command loads no more than it needs.

@@ -58,7 +58,7 @@ class Assembly:
         except OSError as error:
             raise run_error(error, plan.folder.path.parent, plan.output) from None
         except NeedsUser as refused:
-            # The queue tries again: what is in the way may be gone by then.
+            # The queue tries again: the obstacle may be gone by then.
             raise UserError(refused.code, refused.what, refused.hint) from None
         # A page was replaced after it was verified: the next run renders it again.
         except PageChanged as failed:

@@ -1,4 +1,4 @@
-"""What a job of the queue waits for: other jobs, and a time of day.
+"""The start conditions of a job in the queue: other jobs, and a time of day.
 
 ``submit`` and ``alter`` turn the user's text into these values. The dispatcher reads them.
 """

@@ -43,8 +43,8 @@ def check_pdfs(sources: list[Path]) -> None:
 def require_files(sources: Iterable[Path]) -> list[Path]:
     """Return the documents; one that a descriptor of this process names is replaced by its file.
 
-    Raises UserError for a stream: the processes that read a document open it by its name, and begin
-    anywhere in it.
+    Raises UserError for a stream: the processes that read a document open it by its name and read it
+    from any position.
     """
     return [near_document(source, partial(_file, source)) for source in sources]
 
@@ -52,7 +52,7 @@ def require_files(sources: Iterable[Path]) -> list[Path]:
 def _file(source: Path) -> Path:
     """Return the name under which other processes find a file. Raises UserError.
 
-    What cannot be found or read is reported when that document is opened: the others are rendered.
+    A file that cannot be found or read is reported when it is opened; the others are rendered.
     """
     # A file that is called ``-`` is that file.
     is_standard_input = str(source) == "-" and not source.exists()
@@ -97,7 +97,7 @@ def _place(named: Path) -> str:
 def _matching(named: Path) -> list[Path]:
     """Return the documents that a path or a pattern names. Raises OSError."""
     if named.is_dir():
-        # Not recursive, as the shell's ``*.pdf``; the case of the ending is not looked at.
+        # Not recursive, like the shell's ``*.pdf``; the ending may be in upper or lower case.
         return sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
     # A file whose name contains a bracket is a file, not a pattern.
     if not named.exists() and glob.has_magic(str(named)):

@@ -1,4 +1,4 @@
-"""What a render would do: the job, its pages, the hosts and the space needed. Writes nothing."""
+"""Reports what a render would do: the job, its pages, the hosts and the space needed."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def _open_temporary() -> tuple[Path, TextIO]:
 def of_environment(error: BaseException) -> UserError | None:
     """Return the user's error if the current folder or a file is the cause, else None.
 
-    The traceback goes to the log as of a defect: where an error is expected, it gets a better text.
+    The traceback goes to the log, as for a defect. Expected errors have better texts elsewhere.
     """
     if not isinstance(error, OSError):
         return None

@@ -69,7 +69,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
         )
     kind = next((failed["kind"] for failed in report.failed if failed["page"] == page), None)
     if kind == FailureKind.TIMEOUT.value:
-        # With the time that it had, it would only fail again; resubmit has no option for it.
+        # With the same time limit it would fail again; resubmit has no option for that limit.
         command = f"sshrender resume {shlex.quote(clean(report.name))} --page-timeout 1h"
         return f"page {page} has failed; to try it again, with an hour for it: {command}"
     if kind is not None:
@@ -92,7 +92,7 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""
     pages, failures = count(share.pages, "page"), count(share.failures, "failure")
-    # Without a coordinator the last "idle" of a journal is not how the host is now.
+    # Without a coordinator, the last "idle" in the journal is not the present state of the host.
     says_nothing = share.state == "unknown" or (share.state == "idle" and not report.coordinator)
     word = (
         "" if says_nothing else f"{hostwords.word(share.state, is_working=share.flights > 0)}{reason}, "

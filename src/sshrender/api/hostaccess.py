@@ -1,4 +1,4 @@
-"""How each host of the inventory is reached, and where it sees the shared folder."""
+"""Builds the access to each host of the inventory, with its path of the shared folder."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def undrain(san: Path, host: str) -> Undrained:
     """Put a drained host back into use. Raises UserError.
 
     A running job that drained the host for itself (the dashboard can do that) is informed, too. Jobs of
-    other users are not: we may not write into them. Their coordinators notice that the host is no
-    longer drained.
+    other users are not informed, because this user may not write into them. Their coordinators notice
+    that the host is no longer drained.
     """
     on_san(san, partial(require_san, san))
     try:
@@ -76,7 +76,7 @@ def undrain(san: Path, host: str) -> Undrained:
             f"sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(host)}",
         ) from None
     damaged: dict[str, str] = {}
-    # After the drain was removed, so a coordinator that is told so finds none.
+    # Only after the drain was removed, so that the informed coordinators find none.
     folders = on_san(san, partial(_own_jobs, san))
     informed = [
         on_san(

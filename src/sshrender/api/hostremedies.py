@@ -1,7 +1,7 @@
-"""Names what fixes a host that cannot be used: commands that work when typed, and settings.
+"""Finds the fix for a host that cannot be used: commands that work when typed, and settings.
 
-The cause is looked up where it is: in the identity files, the agent and the known_hosts files that the
-connection uses. The text of an error is for people, and decides nothing here.
+The cause is looked up in the identity files, the agent and the known_hosts files that the connection
+uses. The text of an error is for people, and decides nothing here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a check found, and how the host is reached.
+    """The result of a check, and the way to the host.
 
     ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it.
     ``file``: the inventory, in which settings are changed.
@@ -124,7 +124,7 @@ def _configuration(problem: Problem) -> list[Remedy]:
 
 def _unreachable(problem: Problem) -> list[Remedy]:
     steps = [Remedy("try", problem.ssh.ssh("true"))]
-    # ssh alone would use another port: what the inventory says is the first thing to doubt.
+    # ssh alone would use another port, so the inventory is the first suspect.
     if problem.host is not None and problem.host.port is not None:
         steps.append(Remedy("or", problem.setting("leave out port, or correct it,")))
     return steps

@@ -63,7 +63,7 @@ OnChanged = Callable[[Changed], None]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to do with each of several jobs."""
+    """The change of each of several jobs."""
 
     op: Operation
     note: str = ""
@@ -202,14 +202,14 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
 
 
 def _bury_pilots(folder: JobFolder) -> bool:
-    """Leave tombstones for pilots of a coordinator that is gone; return whether there are arrays."""
+    """Write tombstones for pilots whose coordinator is gone; return whether there are arrays."""
     arrays = list((folder.path / BATCH).glob("*/"))
     if arrays:
         # Here, because few jobs have pilots.
         from sshrender.transports.batch.arrayfolder import ArrayFolder
 
         for array in arrays:
-            # No key is needed: a tombstone is no signed line.
+            # A tombstone is not signed, so no key is needed.
             ArrayFolder(array, b"").bury()
     return bool(arrays)
 
@@ -224,7 +224,7 @@ def _arrays(folder: JobFolder) -> list[PilotsRequested]:
 def _cancel_pilots(
     arrays: Sequence[PilotsRequested], san: Path, settings: Settings | None
 ) -> list[LeftPilots]:
-    """Cancel them at the engines: otherwise they wait until they start, and end then."""
+    """Cancel them at the engines: otherwise they would wait, start, and only then end."""
     from sshrender.api.poolaccess import known_pools
     from sshrender.coordinator.pilots.leftpilots import cancel_left
 
@@ -284,7 +284,7 @@ def _no_need(op: str, found: Attributes | None, now: Attributes | None) -> str:
 
     ``now``: the attributes after the change; None if the job's coordinator makes it.
     """
-    # The change has found all pages delivered, and ended the job as done rather than cancelled.
+    # All pages were delivered already, so the change ended the job as done, not as cancelled.
     if op is Operation.CANCEL and now is not None and found != now and now.over == jobattributes.DONE:
         return "is done: all pages are delivered"
     # The order matters: a job that is done was found by the line above.

@@ -231,7 +231,7 @@ class _Job:
         self._model = JobModel(())
         self._attributes = Attributes()
         self.updated = spec.created
-        """When something happened last, as in the journal."""
+        """The time of the last event, as in the journal."""
 
     @property
     def document(self) -> str:

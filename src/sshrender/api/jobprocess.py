@@ -102,7 +102,7 @@ class JobProcess:
             thread.join(1.0)
         if self._end is not None:
             self._take(self._end)
-        # As a shell reports it: 128 and the number of the signal.
+        # A shell reports it as 128 plus the number of the signal.
         return found if found >= 0 else 128 - found
 
     def reason(self) -> str:

@@ -35,9 +35,9 @@ _acting: ContextVar[str] = ContextVar("_acting", default="")
 
 @contextlib.contextmanager
 def acting_as(user: str) -> Iterator[None]:
-    """Let what is requested within be requested by this user: one process serves many web users.
+    """Make this user the author of the requests within: one process serves many web users.
 
-    It holds for this thread, or this task of asyncio. The journal and the attributes name the user.
+    It applies to this thread, or this task of asyncio. The journal and the attributes name the user.
     """
     # A user's name comes from a request and goes into files that must be UTF-8.
     token = _acting.set(writable(user))
@@ -70,7 +70,7 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
     try:
         return guarded_call(san, work, until)
     except DeadlinePassed:
-        # Here and below: what words an error is loaded when there is one.
+        # Here and below: the module that puts an error into words is loaded only when there is one.
         from sshrender.coordinator.jobopening import deadline_passed
 
         raise deadline_passed() from None
@@ -203,9 +203,9 @@ def _looks_like_job(folder: JobFolder) -> bool:
     try:
         # A regular file only: another user may have put a FIFO there, which would block a reader.
         return stat.S_ISREG(folder.spec.stat().st_mode)
-    #  A folder that this user may not enter belongs to another one.
+    # A folder that this user may not enter belongs to another user.
     except PermissionError:
-        # Of the shared folder itself: then there is not one job that could be named.
+        # The shared folder itself cannot be entered: no job in it can be named.
         if not os.access(folder.path.parent, os.X_OK):
             raise
         return False
@@ -236,7 +236,8 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
 
     Raises UserError, or OSError if the shared folder cannot be read.
     """
-    # Every name begins with it: ``cancel "$JOB"`` with an empty variable would cancel an only job.
+    # Every name begins with an empty text: ``cancel "$JOB"`` with an empty variable would cancel the
+    # only job.
     if not named:
         raise UserError(ExitCode.USAGE, "the name of a job is empty", "sshrender status")
     # A name never contains a slash, so this is the path of a job's folder.

@@ -1,7 +1,7 @@
-"""The process in which the queue's dispatcher runs one job: order on stdin, result on stdout.
+"""Runs one job in a process of the queue's dispatcher: order on stdin, result on stdout.
 
-Narration goes to stderr; the dispatcher passes it on. A process for each job: an error in one cannot
-affect another, and memory of months of jobs does not add up.
+Narration goes to stderr; the dispatcher passes it on. Each job has a process of its own, so that an
+error in one cannot affect another, and memory does not add up over months.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def main() -> None:
     """Run the job of the order on stdin, and write its end to stdout."""
     commandstarttime.start()
     gctuning.load()
-    # Before anything may be printed: what is left on descriptor 1 would follow the result.
+    # First of all: anything printed to descriptor 1 before would be mixed with the result.
     results = _take_stdout()
     startlimits.limit_reservations()
     threadfailure.watch_threads(lambda limit: _write_end(results, _failed(limit, [])))
-    # Bounded: a dispatcher of ours writes less, and anything else is no order.
+    # Bounded: the dispatcher writes less than this, and more is not an order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
     # The parent is compared after prctl(2): a parent that ended before that sends no signal.
     if not end_with_parent(order.parent):
@@ -137,7 +137,7 @@ def _reporter(settings: Settings) -> Reporter:
 
 
 def _failed(error: UserError, reporters: list[Reporter]) -> JobEnd:
-    """Say what failed before, or beside, the run, and return it."""
+    """Report an error before or outside the run, and return it."""
     from sshrender.views.reporter import Reporter
 
     # Without a listener the settings could not be read; the error is printed plainly then.

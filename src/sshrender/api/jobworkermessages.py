@@ -1,4 +1,4 @@
-"""What the queue's dispatcher and the process that runs a job send to each other: two JSON objects.
+"""The messages between the queue's dispatcher and the process that runs a job: two JSON objects.
 
 The dispatcher writes a ``JobOrder`` to the process's standard input; the process writes a ``JobEnd`` to
 its standard output. Each is one object, written once, and ends with the end of the pipe.
@@ -21,7 +21,7 @@ MAX_ORDER_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class JobOrder:
-    """Which job to run, and how.
+    """A job to run, and how to run it.
 
     ``options``: by setting, as a user would type them. ``known_dead``: a lease that the dispatcher has
     seen unchanged for long enough (job/lease.py, take). ``parent``: the dispatcher's process id.
@@ -62,7 +62,7 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
-    """How the run ended. ``error``: why it could not start or go on; empty if the job's result says it.
+    """The end of a run. ``error``: why it could not start or go on; empty if the job's result says it.
 
     ``summary``: what ``--json`` prints, if the order asked for it. ``needs_user``: the job would fail
     again until a user decides something.

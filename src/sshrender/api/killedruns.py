@@ -1,6 +1,6 @@
-"""Records that the user has ended a run whose process could not record it: one that was killed.
+"""Records the end of runs whose process was killed by the user, and could not record it.
 
-Without that it would look like a run whose machine died, and the queue would continue the job.
+Otherwise such a run would look like one whose machine has died, and the queue would continue the job.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sshrender.job.status import jobstatus
 
 
 def record_end_by_hand(folders: Iterable[Path]) -> list[str]:
-    """Record it in each job whose process is gone without having released the job; return why not.
+    """Record the end of each job whose process ended without releasing it; return what failed.
 
-    The lease is released: a job that ``render`` made is not continued by the queue then, and one that
-    was submitted waits in it again.
+    The lease is released. After that the queue does not continue a job that ``render`` made, and a
+    submitted job waits in the queue again.
     """
     problems = []
     for path in folders:
@@ -32,7 +32,7 @@ def record_end_by_hand(folders: Iterable[Path]) -> list[str]:
         try:
             on_san(path.parent, partial(_record_end, folder))
         except UserError as error:
-            problems.append(f"{folder.name}: that it was stopped could not be recorded: {error.what}")
+            problems.append(f"{folder.name}: the end of its run could not be recorded: {error.what}")
     return problems
 
 

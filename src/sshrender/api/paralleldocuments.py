@@ -109,7 +109,7 @@ class _ParallelDocuments:
     def _work(self, source: Path, pipe: int, parent: int) -> int:
         """Run in the document's process. It leads its own group: Ctrl-C must reach it only once."""
         os.setpgid(0, 0)
-        # The process ends with the command, also where that is killed and can pass nothing on.
+        # The process ends with the command, even if that is killed and can pass no signal on.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before the line above
             return 128 + signal.SIGTERM

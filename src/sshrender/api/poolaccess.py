@@ -1,4 +1,4 @@
-"""How the batch systems of an inventory are reached."""
+"""Builds the access to the batch systems of an inventory."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
 
 
 def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:
-    """Return where runs of this user share what an engine answers; None for a user without a home.
+    """Return the file in which this user's runs share an engine's answers; None if there is no home.
 
-    Pools of one engine share a file, as its controller does not care who asks.
+    Pools of one engine share a file, because its controller answers all of them alike.
     """
     from sshrender.transports.batch.engines.names import engine
     from sshrender.transports.batch.loginhost import ENGINE_PREFIXES, ENGINE_VARIABLES
 
     place = [pool.engine, _server(pool), *via]
     if not via:
-        # Each of them may lead to another cluster, whose engine knows nothing of these pilots.
+        # Each of these may lead to another cluster, whose engine does not know these pilots.
         place += [str(shutil.which(engine(pool.engine).version_command().words[0]))]
         place += [
             f"{name}={value}"

@@ -1,6 +1,6 @@
 """Runs the queue: renders every queued job, and every job whose coordinator has died.
 
-Any number of machines may do so at the same time: of each job one gets the lease.
+Any number of machines may do so at the same time: one of them gets the lease of each job.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ T = TypeVar("T")
 ENDING_SIGNALS = signals.ENDING
 """Signals upon which a caller should call ``QueueRun.stop``."""
 
-# What is not in this list is decided by each job's own process.
+# All other settings are read by each job's own process.
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
-"""Settings of the dispatcher that hold for each job's process, too."""
+"""Settings of the dispatcher that apply to each job's process, too."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class QueueRun:
         ``passwords``: of documents whose jobs only this process can run.
         """
         self._folder = san_folder(settings)
-        # The user's own folder is made on demand; a shared one must exist already.
+        # The user's own folder is created on demand; a shared one must exist already.
         if self._folder == state_folder():
             own_san()
         on_san(self._folder, lambda: require_san(self._folder))
@@ -164,8 +164,8 @@ class JobStarter:
         return JobOrder(
             folder=str(self._san / job.name),
             parent=os.getpid(),
-            # What this dispatcher has observed for long enough need not be observed again by the job's
-            # process.
+            # The job's process need not observe a lease again that this dispatcher has observed for long
+            # enough.
             known_dead=job.standing,
             config=None if self._config is None else str(self._config),
             options=options,

@@ -163,7 +163,7 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
 
     Return None if another process has taken the job over. Raises LeaseLost or OSError.
     """
-    # The account is written before the job is gone, or its pages would never be counted.
+    # The account is written first: otherwise a crash would lose the usage of the job.
     accounts = account_of(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
     remove_marker = _marker_remover(folder)  # the signature is valid under this name only
@@ -189,7 +189,7 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
 
 
 def _marker_remover(folder: JobFolder) -> Callable[[], None]:
-    """Return what removes the output folder's marker, the only file outside of the job's folder.
+    """Return a function that removes the output folder's marker, the only file outside the job's folder.
 
     It does nothing if the attributes that name the output folder are not signed by the owner. Raises
     OSError, and so may the function that is returned.

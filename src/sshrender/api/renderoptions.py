@@ -1,7 +1,6 @@
-"""How the pages of a new job are rendered: resolution, appearance, switches and recipes.
+"""Turns the settings of a new job into its way of rendering: resolution, appearance, switches, recipes.
 
-What one option asks for must be what every renderer of the job does; where it cannot, the option is
-refused by its name.
+Every renderer of the job must do what an option asks for. If one cannot, the option is refused by name.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ def _require_start(settings: Settings, taken: Taken) -> None:
         )
 
 
-# What a recipe has to be able to do, apart from device and resolution.
+# The abilities that a recipe needs, apart from device and resolution.
 def _appearance_request(
     settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None
 ) -> AppearanceRequest:
@@ -226,7 +225,7 @@ def _configured(
         )
         try:
             fields = adapted(bare, request, is_shipped=name not in settings.recipes)
-        # A recipe that has no word for this value has no such form.
+        # A recipe without a word for this value has no such form.
         except NoEqual:
             continue
         found.append(RecipeRecord.of(fields))

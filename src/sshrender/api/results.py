@@ -1,4 +1,4 @@
-"""How a document or a job ended, as data."""
+"""The results of documents and jobs, as data."""
 
 from __future__ import annotations
 

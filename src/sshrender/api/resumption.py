@@ -32,7 +32,7 @@ def find_unfinished(typed: Mapping[str, Any], config: Path | None, named: str) -
 
     Its files must be signed by its owner: recipes in them are commands that will run.
     """
-    # Settings decide where jobs are; the job's own settings are read after it is found.
+    # Settings decide where jobs are looked for; the job's own settings are read once it is found.
     settings = resolve(dict(typed), config).settings
     san = san_folder(settings)
 

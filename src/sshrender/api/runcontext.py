@@ -54,10 +54,10 @@ if TYPE_CHECKING:
 
 
 COMMAND_LINES = 2
-"""How often -v is given to see command lines."""
+"""How many -v make the command lines visible."""
 
 FAILED = "failed: "
-"""How the stage of a document begins that cannot be opened (RunContext.on_stage)."""
+"""The first word of the stage of a document that cannot be opened (RunContext.on_stage)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Resumption:
 
 @dataclass(slots=True)
 class RunContext:
-    """What all documents of one command share."""
+    """The data that all documents of one command share."""
 
     resolved: Resolved
     san: Path
@@ -156,7 +156,7 @@ class RunContext:
 
     @staticmethod
     def leave_reader_to_child() -> None:
-        """Give up the process that reads the document: after a fork it belongs to the child."""
+        """Drop the process that reads the document: after a fork it belongs to the child."""
         from sshrender.document import readerprocess
 
         readerprocess.forget()
@@ -199,7 +199,7 @@ class RunContext:
 
         request = self.request(source, is_only)
         until = deadline_of(self.settings)
-        # A look at the folder only; the answer decides about nothing but the early connections.
+        # A quick look at the folder; the answer only decides whether to connect early.
         looks_done = on_san(self.san, lambda: _looks_done(self.san, source), until)
         return self._complete(
             source.stem, looks_done, lambda: open_job(request, reading, self.page_count_probe(request))
@@ -254,7 +254,7 @@ class RunContext:
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
-        # Files of the end come after the run, so that an error in them changes no page.
+        # Overview and statistics come after the run, so that an error in them affects no page.
         summary |= SummaryFiles(self.settings, self.listener).add(plan, summary)
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
@@ -282,7 +282,7 @@ class RunContext:
             return
         command, to, say = settings.on_done, settings.mail_to, self.listener.print_line
         if command:
-            # Each by itself: a mail that fails does not keep the command from running.
+            # Separately: if one of the two fails, the other is still done.
             self._report("on_done was not run", lambda: notification.run(command, summary, say))
         if to and (summary["exit_code"] or settings.mail_when == "always"):
             self._report(f"no mail to {to}", lambda: notification.mail(to, summary, lines(summary), say))
@@ -433,9 +433,9 @@ class RunContext:
 
 
 def _warn_of_password_file(settings: Settings, listener: Listener) -> None:
-    """Print how to protect a password file that others can read, unless only failures are wanted.
+    """Warn of a password file that others can read, unless only failures are to be printed.
 
-    It is used all the same: scripts write such files with the permissions that umask gives them.
+    The file is used anyway: scripts write such files with the permissions that umask gives them.
     """
     path = settings.password_file
     if path is not None and not settings.quiet and others_may_read(path):

@@ -1,4 +1,4 @@
-"""What a caller of the api receives while a job runs.
+"""The events that a caller of the api receives while a job runs.
 
 The api prints nothing. The command line passes a ``views.reporter.Reporter``, which fits this protocol;
 scripts pass nothing, or a ``DeliveryListener``.

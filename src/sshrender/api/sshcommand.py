@@ -1,4 +1,4 @@
-"""The ssh command that reaches a host as the program itself does: the one source of all that is shown.
+"""Builds the ssh command that reaches a host as the program itself does, for every text that shows it.
 
 What the inventory says of a host replaces what ssh_config says (transports/sshconfig.py), so every such
 key has its option here. ``HostName`` rather than the address as target: ssh_config may have more to

@@ -1,4 +1,4 @@
-"""How jobs stand, read from the shared folder alone: reports, journals, and what each job used.
+"""Reads the state of jobs from the shared folder alone: reports, journals, and usage.
 
 Nothing here needs the jobs' coordinators: their leases tell which of them are running.
 """

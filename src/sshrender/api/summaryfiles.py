@@ -1,4 +1,4 @@
-"""What a run writes beside its pages at the end, and reports in its summary: overviews, statistics."""
+"""Writes overviews and statistics at the end of a run, and reports them in its summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SummaryFiles:
-    """Adds to the summary of one run. A failure is a remark only: the pages do not depend on it."""
+    """Adds them to the summary of one run. A failure is only a remark: pages do not depend on it."""
 
     def __init__(self, settings: Settings, listener: Listener) -> None:
         self._settings = settings

@@ -24,7 +24,7 @@ MAX_REMEMBERED = 10_000
 """Jobs of which it is known whether they need a password. The table is emptied then."""
 
 WEB_OWNER = "web:"
-"""What the owner of an uploaded job begins with. Jobs of the command line name a file."""
+"""Start of the owner of an uploaded job. Jobs of the command line name a file."""
 
 
 class UploadPasswords:

@@ -1,4 +1,4 @@
-"""What jobs used: pages, CPU seconds and failures, by job, user, host and month."""
+"""Sums up the usage of jobs: pages, CPU seconds and failures, by job, user, host and month."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     json_: Annotated[
-        bool, typer.Option("--json", show_default=False, help="As --json after the command.")
+        bool, typer.Option("--json", show_default=False, help="The same as --json after the command.")
     ] = False,
 ) -> None:
     if json_:  # what the command itself reads; its own parser comes later

@@ -34,7 +34,7 @@ def clean(
         str | None,
         typer.Option(
             "--older-than",
-            help="Only jobs unchanged for this long, as in 30d. [default: any]",
+            help="Remove only jobs unchanged for this long, as in 30d. [default: any]",
             metavar="TIME",
         ),
     ] = None,
@@ -49,8 +49,8 @@ def clean(
 ) -> None:
     """Remove finished jobs from the shared folder. Running, held and queued jobs are never removed.
 
-    An interrupted job is removed if it is named, or with --yes. --older-than alone asks first
-    on a terminal, and keeps it elsewhere. Delivered pages stay, and so does the account of usage.
+    An interrupted job is removed if it is named, or with --yes. With --older-than alone the command asks
+    first on a terminal, and keeps such jobs elsewhere. Delivered pages and the account of usage stay.
     """
     from sshrender.api.jobs import on_san, san_folder
     from sshrender.api.removal import is_unwanted, left_behind, removable_jobs, remove, remove_folder
@@ -100,7 +100,7 @@ def clean(
 
 @dataclass(slots=True)
 class _Result:
-    """What is removed, and what is kept for which reason; each is printed."""
+    """The jobs that are removed, and those that are kept, with the reasons; each is printed."""
 
     is_dry_run: bool
     kept: dict[str, str] = field(default_factory=dict)

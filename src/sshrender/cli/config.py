@@ -171,7 +171,7 @@ def values(
         list[str] | None,
         typer.Argument(
             metavar="SETTING",
-            help="As device or page-timeout. [default: all]",
+            help="Name of a setting, as device or page-timeout. [default: all]",
             autocompletion=completion.one_of(*SETTINGS),
         ),
     ] = None,

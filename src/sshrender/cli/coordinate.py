@@ -27,7 +27,8 @@ def coordinate(
         bool, typer.Option("--once", help="End when no job is waiting any more (for cron).")
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", help="Jobs at the same time.", metavar="N", min=1, max=64)
+        int,
+        typer.Option("--jobs", help="Run this many jobs at the same time.", metavar="N", min=1, max=64),
     ] = MAX_CONCURRENT_JOBS,
     hosts: options.Hosts = None,
     san: options.San = None,
@@ -40,8 +41,8 @@ def coordinate(
 ) -> None:
     """Render all jobs in the queue, and those whose coordinator has died.
 
-    Runs as a service; with --once until no job is waiting. Any number of machines may run this at the
-    same time. When one dies, another continues its jobs.
+    The command runs until it is stopped; with --once, until no job is waiting. Any number of machines
+    may run it at the same time. When one dies, another continues its jobs.
     """
     from sshrender.api.queue import ENDING_SIGNALS, QueueRun
     from sshrender.config.settings import resolve

@@ -6,6 +6,7 @@ Typer's own layout takes the whole width of a terminal, writes ``<bool>`` behind
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
         params = self.get_params(ctx)
+        self.help = _joined(self.help)
         _lay_out(params)
         # Commands whose options have panels are those with all settings (options.takes_settings).
         if any(getattr(each, "rich_help_panel", None) for each in params):
@@ -61,8 +63,14 @@ class Group(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
+        self.help = _joined(self.help)
         _lay_out(self.get_params(ctx))
         super().format_help(ctx, formatter)
+
+
+def _joined(text: str | None) -> str | None:
+    """Return a help text without the line ends of the source, which typer would keep as they are."""
+    return text and re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(text))
 
 
 def _lay_out(params: Iterable[Any]) -> None:

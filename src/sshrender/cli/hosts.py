@@ -32,9 +32,9 @@ def hosts(
 ) -> None:
     """Check every host; one line each, with a command to fix what is wrong.
 
-    The order of the checks: name, tcp, key, login, python, ghostscript, sandbox, san, space, clock,
-    load, encoder, picture. -v shows each of them, -vv the ssh commands as well. The exit code is 0 if
-    at least one host is usable.
+    The checks, in their order: name, tcp, key, login, limits, python, ghostscript, sandbox, san, space,
+    clock, load, encoder, mutool, picture. -v shows each of them, -vv the ssh commands as well. The exit
+    code is 0 if at least one host is usable.
     """
     if watch and json_:
         what = "--watch repeats the table, and --json prints exactly one object"

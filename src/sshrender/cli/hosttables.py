@@ -18,7 +18,7 @@ _UNUSABLE = {
     ExitCode.RENDERER: "every host lacks Ghostscript, Python or the sandbox, or has too old ones",
     ExitCode.AUTHENTICATION: "every host refuses the user, or shows an unexpected host key",
 }
-"""What the exit code of a check means, where it is not that of hosts with several problems."""
+"""The meaning of a check's exit code, except that of hosts with several problems."""
 
 
 def unusable(code: int) -> UserError:

@@ -32,7 +32,7 @@ def init(
         list[str] | None,
         typer.Option(
             "--host",
-            help="A host or node set. May be repeated. [default: those of ssh_config]",
+            help="Add this host or node set. May be repeated. [default: those of ssh_config]",
             metavar="NODESET",
         ),
     ] = None,
@@ -59,8 +59,8 @@ def init(
 ) -> None:
     """Write a first inventory, from ~/.ssh/config and your answers, or from the options alone.
 
-    Then it checks every host, as sshrender hosts does, and shows what to do about those that cannot be
-    used. The inventory is written whatever the check finds.
+    The command then checks every host, as sshrender hosts does, and shows how to fix what is wrong. It
+    writes the inventory in any case.
     """
     from sshrender.api.firstinventory import inventory_text, write_inventory
     from sshrender.config import sshhosts

@@ -118,8 +118,8 @@ def alter(
 ) -> None:
     """Change priority, limit, start conditions or output folder of a job, running or not.
 
-    --after '' and --not-before '' remove the condition. If several jobs are given, each gets its own
-    folder in the one that --output names.
+    --after '' and --not-before '' remove the condition. With several jobs, each gets its own folder
+    inside that of --output.
     """
     from sshrender.api import jobchanges
     from sshrender.api.dependencies import job_names_of, start_time

@@ -25,10 +25,10 @@ _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 
 
 class _Process:
-    """What this process still has to print."""
+    """The object that this process still has to print."""
 
     known: ClassVar[dict[str, Any]] = {}
-    """What an error's object contains beside the error."""
+    """Further keys of an error's object."""
     is_printed = False
     """Whether the object is printed, or another process prints it."""
     progress = ""

@@ -41,7 +41,10 @@ def show(json_: options.Json = False) -> None:
 @app.command("import", cls=helptext.Command)
 def import_(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Output of key show. [default: stdin]")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="File with the output of 'sshrender key show'. [default: stdin]"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing key.")] = False,
     json_: options.Json = False,

@@ -15,11 +15,16 @@ def overview(
     context: typer.Context,
     job: options.Job,
     embed: Annotated[
-        bool, typer.Option("--embed", help="Write one that contains its thumbnails, next to the pages.")
+        bool, typer.Option("--embed", help="Write one file with all thumbnails, next to the pages.")
     ] = False,
     output_file: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write that one to this file instead.", metavar="FILE"),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write that file here instead. [default: next to the pages]",
+            metavar="FILE",
+        ),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
@@ -28,7 +33,8 @@ def overview(
 ) -> None:
     """Write the HTML overview of a job's pages, and print its path.
 
-    It is in the job's folder and shows the thumbnails there. --embed makes one file that can be mailed.
+    The overview is in the job's folder and uses the thumbnails there. --embed writes one file that can
+    be mailed.
     """
     from sshrender.api.jobs import san_folder
     from sshrender.api.statusreports import write_overview, write_overview_to_mail

@@ -160,7 +160,7 @@ class _Child:
     _pending: bytes = b""
     folders: list[Path] = field(default_factory=list)
     stages: dict[str, str] = field(default_factory=dict)
-    """What is being done to open each document, by its file name; the latest is the last."""
+    """The stage of opening each document, by its file name; the latest is the last."""
 
     pauses: dict[str, Pause] = field(default_factory=dict)
     """The pause of each job that is paused now, by its name."""

@@ -38,20 +38,20 @@ def serve(
         str, _option("--bind", "Listen on this address; port 0 is any free one.", "ADDRESS:PORT")
     ] = "127.0.0.1:8470",
     base_path: Annotated[
-        str, _option("--base-path", "Path below which a proxy offers the pages.", "PATH")
+        str, _option("--base-path", "Path of the address under which a proxy offers the pages.", "PATH")
     ] = "/",
     host: Annotated[
         list[str] | None,
         _option("--host", "Also answer to this name. May be repeated. [default: localhost]", "NAME"),
     ] = None,
     auth: Annotated[
-        str, _option("--auth", "How users come in: link, htpasswd:FILE or proxy.", "WAY")
+        str, _option("--auth", "How users log in: link, htpasswd:FILE or proxy.", "WAY")
     ] = "link",
     trusted_proxy: Annotated[
         list[str] | None,
         _option(
             "--trusted-proxy",
-            "Believe the headers of this proxy. May be repeated. [default: none]",
+            "Trust the headers of this proxy. May be repeated. [default: none]",
             "ADDRESS",
         ),
     ] = None,
@@ -60,14 +60,16 @@ def serve(
     ] = "X-Forwarded-User",
     operator: Annotated[
         list[str] | None,
-        _option("--operator", "This user sees and changes all jobs and hosts. [default: none]", "NAME"),
+        _option(
+            "--operator", "Let this user see and change all jobs and hosts. [default: none]", "NAME"
+        ),
     ] = None,
     viewer: Annotated[
         list[str] | None,
-        _option("--viewer", "This user only opens jobs by links. [default: none]", "NAME"),
+        _option("--viewer", "Let this user only open jobs by their links. [default: none]", "NAME"),
     ] = None,
     max_upload: Annotated[
-        str, _option("--max-upload", "Largest document that is accepted.", "SIZE")
+        str, _option("--max-upload", "Accept documents up to this size.", "SIZE")
     ] = "10G",
     coordinate: Annotated[
         bool, typer.Option("--coordinate", help="Also render the jobs in the queue.")
@@ -82,8 +84,8 @@ def serve(
 ) -> None:
     """Run the web front end: upload PDFs, watch their jobs, see and download the pages.
 
-    The first line is the address to open. Any number of machines may serve the same shared folder. It
-    needs starlette and uvicorn, which the extra "web" of the Python package brings along.
+    The command prints the address to open on its first line. Any number of machines may serve the same
+    shared folder. The command needs starlette and uvicorn: install the extra "web" of the package.
     """
     # Before the import that needs the packages.
     _require_extra()

@@ -31,13 +31,17 @@ def status(
         list[str] | None,
         typer.Option(
             "--state",
-            help="List only jobs in these states, as in running,queued. May be repeated.",
+            help="List only jobs in these states, as in running,queued. May be repeated."
+            " [default: all states]",
             metavar="STATE",
             autocompletion=completion.states,
         ),
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", help="List only the jobs of this user.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--user", help="List only the jobs of this user. [default: all users]", metavar="NAME"
+        ),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Add the CPU time of each job; include removed jobs.")
@@ -74,7 +78,7 @@ def status(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What ``status`` is to show: one job, or all jobs with these states and this owner."""
+    """The selection of ``status``: one job, or all jobs with these states and this owner."""
 
     job: str | None
     states: tuple[str, ...]
@@ -154,13 +158,14 @@ def why(
     context: typer.Context,
     job: options.Job,
     page: Annotated[
-        int | None, typer.Option("--page", min=1, help="The history of this page.", metavar="N")
+        int | None,
+        typer.Option("--page", min=1, help="Show the whole history of this page.", metavar="N"),
     ] = None,
     host: Annotated[
         str | None,
         typer.Option(
             "--host",
-            help="The history of this host.",
+            help="Show the whole history of this host.",
             metavar="NAME",
             autocompletion=completion.hosts,
         ),

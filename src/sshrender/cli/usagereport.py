@@ -16,7 +16,7 @@ def report(
         str,
         typer.Option(
             "--by",
-            help="Any of job, user, host and month, separated by commas.",
+            help="Group by any of job, user, host and month, separated by commas.",
             metavar="KEYS",
             autocompletion=completion.one_of("job", "user", "host", "month"),
         ),
@@ -27,7 +27,7 @@ def report(
     ] = None,
     user: Annotated[
         str | None,
-        typer.Option("--user", help="Only the jobs of this user. [default: all]", metavar="NAME"),
+        typer.Option("--user", help="Count only the jobs of this user. [default: all]", metavar="NAME"),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,

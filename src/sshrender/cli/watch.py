@@ -45,8 +45,8 @@ def watch(
 ) -> None:
     """Open the dashboard of a job, or of all jobs and hosts. Leaving it does not stop a job.
 
-    Without a terminal: print events of the job, or the jobs that change, as lines, until no job runs.
-    With --json there is no dashboard: the object is printed when the job's run has ended.
+    Without a terminal the command prints lines until no job runs: the events of the job, or the jobs
+    that change. With --json it shows no dashboard; it prints the object when the job's run has ended.
     """
     from sshrender.api.dashboardsource import open_source
     from sshrender.api.joblistsource import whole_queue

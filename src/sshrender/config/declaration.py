@@ -55,7 +55,7 @@ class Settings:
     )
     password_file: Path | None = setting(
         None,
-        "File whose first line is the PDF's password.",
+        "Read the PDF's password from the first line of this file.",
         Panel.FILES,
         metavar="FILE",
         default_text="no password",
@@ -76,13 +76,13 @@ class Settings:
     )
     overview_embed: bool = setting(
         False,
-        "Also write an overview that contains its thumbnails, next to the pages; to be mailed.",
+        "Also write one HTML file with all thumbnails, next to the pages. It can be mailed.",
         Panel.FILES,
         goes_with_job=True,
     )
     split: str = setting(
         "none",
-        "Cut the PDF into parts of N pages; for very large PDFs.",
+        "Cut a very large PDF into parts of N pages.",
         Panel.FILES,
         metavar="none|auto|N",
         commands=NEW_JOBS,
@@ -92,7 +92,7 @@ class Settings:
 
     hosts: Path | None = setting(
         None,
-        "Inventory: the file that lists the hosts.",
+        "Read the hosts from this file, the inventory.",
         Panel.HOSTS,
         metavar="FILE",
         default_text="the first hosts.toml found",
@@ -117,7 +117,7 @@ class Settings:
     )
     engine: str | None = setting(
         None,
-        "Use only this pool of the inventory: pilots of its batch system, and no other hosts.",
+        "Use only this pool of the inventory: the hosts that its batch system lends.",
         Panel.HOSTS,
         metavar="POOL",
         default_text="all pools and hosts",
@@ -140,7 +140,7 @@ class Settings:
     )
     san: Path | None = setting(
         None,
-        "Shared folder, as this machine sees it.",
+        "Use this shared folder: its path on this machine.",
         Panel.HOSTS,
         metavar="DIR",
         default_text="as in the inventory",
@@ -156,7 +156,7 @@ class Settings:
     # A number, or a text where both directions differ; settingvalues.resolution makes it one of them.
     dpi: float | str = setting(
         150,
-        "Resolution in dots per inch, or two: 204x98.",
+        "Resolution in dots per inch; two if they differ: 204x98.",
         Panel.RENDERING,
         metavar="N",
         short="-r",
@@ -175,7 +175,7 @@ class Settings:
     )
     antialias: Literal["auto", "none", "2", "4"] = setting(
         "auto",
-        "Smooth text and graphics; auto: 4 on devices of 8 bits a component up to 200 dpi.",
+        "Smooth text and graphics; auto: 4 up to 200 dpi, on devices with 8 bits per colour.",
         Panel.RENDERING,
         commands=NEW_JOBS,
     )
@@ -191,7 +191,7 @@ class Settings:
         "Fit each page into this size: A4, 210x297mm, 1240x1754px.",
         Panel.RENDERING,
         metavar="SIZE",
-        default_text="as the page says",
+        default_text="the page's own size",
         commands=NEW_JOBS,
         check=settingvalues.page_size,
     )
@@ -206,13 +206,13 @@ class Settings:
     )
     encoder: Literal["auto", "ghostscript"] = setting(
         "auto",
-        "What writes PNG files: a fast encoder of our own (auto), or Ghostscript; same pixels.",
+        "Write PNG files with a fast built-in encoder (auto) or with Ghostscript: same pixels.",
         Panel.RENDERING,
         commands=NEW_JOBS,
     )
     gs_options: tuple[str, ...] = setting(
         (),
-        "Further switch for Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.",
+        "Pass this switch to Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.",
         Panel.RENDERING,
         metavar="SWITCH",
         default_text="no switch",
@@ -230,7 +230,7 @@ class Settings:
     )
     fallback: tuple[str, ...] = setting(
         (),
-        "Recipe for pages that the first renderer cannot render. May be repeated.",
+        "Use this recipe for pages that the first renderer cannot render. May be repeated.",
         Panel.RENDERING,
         metavar="NAME",
         default_text="that of the recipe",
@@ -240,7 +240,7 @@ class Settings:
     )
     sandbox: Literal["none", "bwrap"] = setting(
         "none",
-        "Run renderers in bubblewrap; they see only the document, their pages and the fonts.",
+        "Run renderers in bubblewrap: they see only the document, their pages and the fonts.",
         Panel.RENDERING,
         goes_with_job=True,
     )
@@ -272,7 +272,7 @@ class Settings:
     )
     wait: float = setting(
         30,
-        "How long to wait for an idle host.",
+        "Wait this long for an idle host.",
         Panel.FAILURE,
         **DURATION,
         goes_with_job=True,
@@ -332,7 +332,7 @@ class Settings:
 
     progress: Literal["auto", "tui", "board", "plain", "jsonl", "none"] = setting(
         "auto",
-        "How to show progress: auto, tui, board, plain, jsonl or none.",
+        "Show progress in this form: auto, tui, board, plain, jsonl or none.",
         Panel.OUTPUT,
         metavar="MODE",
         commands=FOREGROUND,
@@ -340,7 +340,7 @@ class Settings:
     quiet: bool = setting(False, "Print nothing if all is well.", Panel.OUTPUT, short="-q")
     verbose: int = setting(
         0,
-        "Print more; -vv: also the command lines of ssh and Ghostscript.",
+        "Print more; -vv also prints the command lines of ssh and Ghostscript.",
         Panel.OUTPUT,
         short="-v",
         limits={"ge": 0},

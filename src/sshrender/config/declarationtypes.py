@@ -1,4 +1,4 @@
-"""The form of a setting's declaration: what is known of each, and in which panel ``--help`` shows it.
+"""The fields of a setting's declaration, among them its panel in ``--help``.
 
 No ``from __future__ import annotations`` here, as in declaration.py.
 """
@@ -28,13 +28,13 @@ EVERYWHERE = frozenset({"render", "submit", "resume"})
 """The commands that take an option unless its declaration names fewer."""
 
 NEW_JOBS = frozenset({"render", "submit"})
-"""What is part of a job's identity: another value makes another job, so ``resume`` cannot change it."""
+"""Commands for settings of a job's identity: another value is another job, so ``resume`` has none."""
 
 FOREGROUND = frozenset({"render", "resume"})
-"""What concerns a run that the user watches."""
+"""Commands for settings of a run that the user watches."""
 
 NOWHERE: frozenset[str] = frozenset()
-"""What only files, and variables, can set."""
+"""No command: only files and variables can set it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

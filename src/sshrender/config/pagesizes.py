@@ -18,7 +18,7 @@ _INCHES = {
     "executive": (7.25, 10.5),
 }
 _UNITS = {"mm": 25.4, "cm": 2.54, "in": 1, "pt": 72}
-"""How many of each unit an inch has."""
+"""Each unit's number in an inch."""
 
 _FORM = re.compile(r"(\d{1,6}(?:\.\d{1,4})?)x(\d{1,6}(?:\.\d{1,4})?)(mm|cm|in|pt|px)")
 

@@ -16,7 +16,7 @@ from sshrender.renderers.appearance import Appearance
 
 @dataclass(frozen=True, slots=True)
 class AppearanceRequest:
-    """What the user asked for explicitly. ``antialias`` and ``box`` empty, others None: nothing.
+    """The options that the user gave. Empty ``antialias`` and ``box``, and None elsewhere: not given.
 
     ``dpi`` is set if both directions differ, ``size`` is in pixels. ``device``: empty for the default.
     """

@@ -186,7 +186,7 @@ def _without_weaker(job: _Layer, site: list[_Layer]) -> _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What one source sets, and the mistakes in it. ``wrong``: the keys that have them."""
+    """The values of one source, and the mistakes in it. ``wrong``: the keys with mistakes."""
 
     origin: str
     values: dict[str, Any]

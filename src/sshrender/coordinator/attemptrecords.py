@@ -1,4 +1,4 @@
-"""What the coordinator knows of attempts whose pages were reported, beside the scheduler's own records.
+"""The coordinator's records of attempts whose pages were reported, in addition to the scheduler's.
 
 One record for each attempt, from its host's report until the attempt ends. A record that is missing
 means that the attempt has ended: whatever still arrives for it changes nothing.
@@ -18,7 +18,7 @@ class AttemptRecord:
     """A reported attempt."""
 
     report: Rendered
-    """What its host reported, with diagnostics cut to the host's budget of text."""
+    """The report of its host, with diagnostics cut to the host's budget of text."""
     is_transferred: bool = False
     """Whether its file was copied here, on a host without a SAN. It is not copied for every
     verification."""

@@ -1,4 +1,4 @@
-"""The scheduler's commands, carried out.
+"""Carries out the scheduler's commands.
 
 COMMAND_HANDLERS names the handler of each command but EndJob, which the loop handles (jobcompletion.py).
 A handler returns at once: connections, transfers, verification and journal have their own threads.

@@ -21,7 +21,7 @@ FIXED_COST = 0.25
 
 
 class OpenDocument(Protocol):
-    """What is known of a document by now (document/reading.py). No method waits."""
+    """The facts that are known of a document so far (document/reading.py). No method waits."""
 
     def boxes_from(self, first: int) -> list[tuple[int, Box | None]]:
         """Return the pages that are known by now, with their boxes, but for the ``first`` of them."""

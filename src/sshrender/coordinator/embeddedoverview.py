@@ -23,8 +23,8 @@ from sshrender.views import overview
 from sshrender.views.text import count
 
 MAX_BYTES = 7 << 20
-"""Of the file. Postfix takes messages of 10,240,000 bytes by default (postconf(5), message_size_limit),
-and base64 makes an attachment of 7 MiB as large as 10.05 million bytes."""
+"""Most bytes of the file. Postfix takes messages of 10,240,000 bytes by default (postconf(5),
+message_size_limit), and base64 makes an attachment of 7 MiB as large as 10.05 million bytes."""
 
 _MAX_PAGE_DATA = MAX_BYTES // 2
 _MAX_TIMELINE = MAX_BYTES // 8

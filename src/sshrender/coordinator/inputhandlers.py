@@ -1,4 +1,4 @@
-"""What arrives in the loop's inbox, translated into events of the scheduler.
+"""Translates what arrives in the loop's inbox into events of the scheduler.
 
 INPUT_HANDLERS names the handler of each type. A handler does no I/O that may block: it records, keeps
 the run's attempt records current and returns the events.

@@ -63,7 +63,7 @@ class JobPlan:
 
     @property
     def delivery(self) -> Delivery:
-        """Where the job shall deliver, and whether it may replace what is there."""
+        """The place where the job shall deliver, and whether it may replace pages there."""
         by: By = "job" if self.is_reopened else "document"
         if self.is_from_queue:
             by = "queue"

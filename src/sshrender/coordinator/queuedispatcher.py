@@ -35,8 +35,8 @@ DEFECTS = 3
 is in progress."""
 
 REPEATS = 2
-"""How often in a row a job may be started again at once although its process found nothing to do. After
-that the job is tried later: a host may have damaged the files that the queue reads."""
+"""Starts in a row of a job whose process found nothing to do. After that the job is
+tried later: a host may have damaged the files that the queue reads."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
@@ -85,7 +85,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class JobActions:
-    """What a dispatcher does with a job, by its name.
+    """The actions of a dispatcher on a job, by its name.
 
     ``start`` starts its process; it raises OSError if this machine cannot. ``put_aside`` holds a job
     that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
@@ -234,7 +234,7 @@ class QueueDispatcher:
         self._working[entry.name] = _Task(worker, entry.priority)
 
     def _is_worth_waiting(self, found: QueueSnapshot, now: float) -> bool:
-        """Whether a job may become ready soon: its lease is being watched."""
+        """Return whether a job may become ready soon: its lease is being watched."""
         states = {queueorder.state(entry, found.unfinished, now) for entry in found.entries}
         return QueueState.UNSURE in states
 

@@ -1,4 +1,4 @@
-"""What the user requests for one document: the pages, how to render them, and the hosts to use."""
+"""The user's request for one document: the pages, how to render them, and the hosts to use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class HostSetup:
-    """How to reach a host, and the paths and programs that it uses.
+    """The access to a host, and the paths and programs that it uses.
 
     ``san``: where it mounts the shared folder; None: it does not, and files are copied by SFTP to a
     folder in
@@ -73,7 +73,7 @@ class RenderRequest:
     profiles: tuple[Profile, ...] = ()
     """The ICC profiles that ``options`` name."""
     profile_name: str = ""
-    """How the user named the profile of the device."""
+    """The user's name for the profile of the device."""
     recipes: tuple[RecipeRecord, ...] = ()
     encoder: Literal["auto", "ghostscript"] = "auto"
     limits: RunLimits = field(default_factory=RunLimits)

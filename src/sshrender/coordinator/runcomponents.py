@@ -1,4 +1,4 @@
-"""The parts of one run of a job, made in the order in which they depend on each other.
+"""Creates the parts of one run of a job, in the order in which they depend on each other.
 
 The loop (loop.py) owns them; the handlers of inputs and commands (inputhandlers.py, commandhandlers.py)
 use them. Verifier, journal and thumbnail writer start their threads when they are made; ``start`` starts
@@ -98,7 +98,7 @@ class RunParts:
         self.signal: int | None = None
         """The signal that asked the run to end."""
         self.heard_until: float | None = None
-        """When the newest handled message of any host arrived; None: none waits in the inbox."""
+        """The arrival of the newest handled message of any host; None: none waits in the inbox."""
         self.watches = [HangDetector(str(folder)) for folder in (plan.folder.work, plan.output)]
         # The scheduler needs the journal's reference and the size of parts; the messages need all three.
         self.router = HostRouter(plan, self.setups, inputs.connections, inputs.nonce, post)

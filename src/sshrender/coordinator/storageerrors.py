@@ -1,4 +1,4 @@
-"""The errors of the storage, as users are told them: which file, in which of the two folders, and why.
+"""Turns errors of the storage into errors for users: which file, in which of the two folders, and why.
 
 An error that belongs to one file (workers/writeerrorscope.py) names that file and what is in its place,
 and does not send the user to look at the mount.

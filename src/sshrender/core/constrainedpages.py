@@ -15,7 +15,7 @@ from sshrender.core.records import Host, Page
 
 
 class Constraint(NamedTuple):
-    """What decides which hosts a page suits."""
+    """The properties of a page that decide which hosts suit it."""
 
     pinned_to: frozenset[str] | None
     """The only hosts that may render it; None: all."""

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class HostFingerprint(NamedTuple):
-    """What a host's page images depend on. An empty field is unknown, and differs from nothing.
+    """The properties that decide a host's page images. An empty field is unknown, and equals any other.
 
     ``ghostscript``: its version; of MuPDF ``mutool 1.21.1``, of both ``10.00.0 and mutool 1.21.1``.
     ``canary`` and ``fonts`` are digests; ``groups``: how many fonts are in which folder.

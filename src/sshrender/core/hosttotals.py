@@ -33,7 +33,7 @@ def pass_interval(hosts: int) -> float:
 
 
 class Share(NamedTuple):
-    """What one host contributes to the sums. Speeds and costs are in units of 1 / _UNIT."""
+    """The part of one host in the sums. Speeds and costs are in units of 1 / _UNIT."""
 
     speed: int = 0
     """Seconds of a page of cost 1 in one slot; 0 if unknown."""

@@ -14,7 +14,7 @@ _LATE = {
     frozenset({HostState.REMOVED}): "every host has left",
     frozenset({HostState.REFUSED, HostState.REMOVED}): "every host was refused or has left",
 }
-"""What is said where no host can recover by itself."""
+"""The message if no host can recover by itself."""
 
 
 class NoHostTimeout:

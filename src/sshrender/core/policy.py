@@ -13,13 +13,13 @@ class Policy:
     """Limits, timeouts and intervals. Most have no option of the command line: tests shorten them."""
 
     renderers: int = 1
-    """How many recipes the job has: when one fails on a page, the next is tried."""
+    """Number of recipes of the job: when one fails on a page, the next is tried."""
     retries: int = 3
     """Charged failures after which a page fails, each on another host if there is one."""
     wait: float = 30.0
-    """How long to wait for an idle host before the first page."""
+    """Seconds to wait for an idle host before the first page."""
     lost_wait: float = 120.0
-    """How long to wait after the first delivered page while every host is lost or refused."""
+    """Seconds to wait after the first delivered page while every host is lost or refused."""
     deadline: float | None = None
     """On the scheduler's clock; None: no deadline."""
     limit: int | None = None
@@ -81,9 +81,9 @@ class Policy:
     max_storage_probe: float = 30.0
     """Longest interval between two probes of a storage whose probes succeed while pages fail."""
     storage_wait: float = 300.0
-    """How long the storage may be unavailable before the run ends; it stays resumable."""
+    """Seconds for which the storage may be unavailable before the run ends; the job stays resumable."""
     name_wait: float = NAME_WAIT
-    """How long a page is tried again whose name cannot be written while its folder works."""
+    """Seconds for which a page is tried again if its name alone cannot be written."""
     storage_failures: int = 3
     """Failed writes of one host, while probes from here succeed, after which it is refused."""
     finish_wait: float = 3.0
@@ -95,7 +95,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What the inventory says about a host. ``slots`` None: as many as it has cores.
+    """The settings of a host in the inventory. ``slots`` None: as many as it has cores.
 
     ``idle_below`` and ``busy_above`` are other people's active threads per core.
     """
@@ -107,8 +107,8 @@ class HostPlan:
     needs_transfer: bool = False
     """It has no SAN: the document and the pages are copied over the connection."""
     silence: float | None = None
-    """As ``Policy.silence``, for a connection that is slower than most; None: the policy's."""
+    """Replaces ``Policy.silence`` for a slow connection; None: the policy's."""
     queue_seconds: float | None = None
-    """As ``Policy.queue_seconds``, at least twice the connection's round trip; None: the policy's."""
+    """Replaces ``Policy.queue_seconds``: at least twice the round trip; None: the policy's."""
     ignores_load: bool = False
     """It renders whatever its load is: the machine that the user works on."""

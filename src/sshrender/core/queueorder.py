@@ -20,7 +20,7 @@ AGING_INTERVAL = 60.0
 
 
 class LeaseHolder(enum.Enum):
-    """What holds a job's lease, as far as an observer can tell."""
+    """The holder of a job's lease, as far as an observer can tell."""
 
     NONE = "none"
     """It was released, or never taken."""
@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
 
 class QueueState(enum.Enum):
-    """What a job waits for."""
+    """The state of a job in the queue: what it waits for."""
 
     FINISHED = "finished"
     """Nothing: it has ended."""

@@ -36,12 +36,12 @@ class Attempt:
     revoked_at: float | None = None
     killed_at: float | None = None
     kept_at: float | None = None
-    """When the host answered that the request to return the attempt came too late."""
+    """The time of the host's answer that the request to return the attempt came too late."""
     seconds: float = 0.0
     is_hedged: bool = False
     """Whether another host was faster."""
     recall_reason: str = ""
-    """Why it was revoked or killed."""
+    """The reason why it was revoked or killed."""
     is_return_uncharged: bool = True
     """Whether its return, if it was recalled, does not count against its host's journal budget."""
     fingerprint: HostFingerprint | None = None
@@ -97,7 +97,7 @@ class Page:
     number: int
     state: PageState = PageState.WAITING
     cost: float = 1.0
-    """How expensive it is: an A4 page costs 1."""
+    """The cost of the page: an A4 page costs 1."""
     failures: list[Failure] = field(default_factory=list)
     disconnects: int = 0
     lost_on: frozenset[str] = frozenset()
@@ -106,10 +106,10 @@ class Page:
     renderer: int = 0
     """Index of the job's recipe that renders it."""
     failures_before_fallback: int = 0
-    """How many of its failures earlier recipes caused: they do not count against the current one."""
+    """Failures of earlier recipes, which do not count against the current one."""
     live: dict[str, Attempt] = field(default_factory=dict)
     recalled_at: float = -math.inf
-    """When it was last recalled for a free slot elsewhere."""
+    """The time at which it was last recalled for a free slot elsewhere."""
     pinned_to: frozenset[str] | None = None
     """The only hosts that may render it; None: all."""
     host: str = ""
@@ -169,7 +169,7 @@ class Host:
     ours: float = 0.0
     heard_at: float = 0.0
     sampled_at: float = -math.inf
-    """When one of its heartbeats last counted."""
+    """The time of the last heartbeat that counted."""
     budget: JournalBudget = field(default_factory=JournalBudget)
     uncharged_failures: int = 0
     """Attempts that it gave up since its last page without a charge to their pages."""
@@ -188,9 +188,9 @@ class Host:
     recall_grace: float = 0.0
     recall_reason: str = ""
     yielded_at: float = -math.inf
-    """When its load last caused a recall of its attempts."""
+    """The time at which its load last caused a recall of its attempts."""
     drain_reason: str = ""
-    """Why a user has taken it out of use; empty if it is in use."""
+    """The reason why a user has taken it out of use; empty if it is in use."""
     stalled_since: float | None = None
     pages_done: int = 0
     failures: int = 0

@@ -88,7 +88,7 @@ _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What a run starts with besides its hosts and pages."""
+    """The state at the start of a run, besides its hosts and pages."""
 
     epoch: int = 1
     """The lease's epoch: makes the names of attempts unique among all coordinators of the job."""

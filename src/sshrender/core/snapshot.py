@@ -40,7 +40,7 @@ class Snapshot:
     held: str
     hosts: tuple[HostView, ...]
     paused_seconds: float = 0.0
-    """How long it has been paused."""
+    """Seconds since the pause began."""
     pause_left: float = 0.0
     """Seconds that it still waits for the storage before it gives up."""
 

@@ -6,7 +6,7 @@ import enum
 
 
 class PageState(enum.Enum):
-    """Where a page is on its way from the document to the output folder."""
+    """The state of a page on its way from the document to the output folder."""
 
     UNREADY = "unready"
     """Cannot be sent yet: its part is still being split off, or its old file is being removed."""
@@ -28,7 +28,7 @@ class PageState(enum.Enum):
 
 
 class AttemptState(enum.Enum):
-    """Where an attempt is. It decides which messages of its host count.
+    """The state of an attempt. It decides which messages of its host count.
 
     A message that the state does not allow is a repetition, or it crossed a request on the wire: it
     changes nothing and is not recorded.
@@ -47,7 +47,7 @@ FINISHED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
 
 
 class HostState(enum.Enum):
-    """What a host currently means to this job."""
+    """The state of a host for this job."""
 
     UNKNOWN = "unknown"
     """Not used: nothing was left to render, or the run ended before it answered."""
@@ -72,7 +72,7 @@ class HostState(enum.Enum):
 
 
 class FailureKind(enum.Enum):
-    """Why an attempt failed. The journal, the summary and the wire protocol use the value."""
+    """The kind of an attempt's failure. The journal, the summary and the wire protocol use the value."""
 
     TIMEOUT = "timeout"
     """The page took longer than the page timeout."""
@@ -97,7 +97,7 @@ class FailureKind(enum.Enum):
 
 
 class Charge(enum.Enum):
-    """What a failure is charged to."""
+    """The thing that a failure is charged to."""
 
     PAGE = "page"
     """Counts towards the page's retries, and towards the host's quarantine."""
@@ -123,7 +123,7 @@ CHARGE_OF = {
     FailureKind.KILLED: Charge.NONE,
     FailureKind.LOW_MEMORY: Charge.NONE,
 }
-"""What each kind of failure is charged to."""
+"""The thing that each kind of failure is charged to."""
 
 UNCHARGED = frozenset(
     kind.value
@@ -134,7 +134,7 @@ UNCHARGED = frozenset(
 
 
 class JobEnd(enum.Enum):
-    """Why a run of a job ended."""
+    """The reason for the end of a job's run."""
 
     COMPLETE = "complete"
     """Every page is finished: delivered or failed."""

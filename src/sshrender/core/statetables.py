@@ -21,7 +21,7 @@ DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
 
 
 class Change(NamedTuple, Generic[State]):
-    """From each of ``sources`` to each of ``targets``; a state is never its own target.
+    """Changes from each of ``sources`` to each of ``targets``; a state is never its own target.
 
     ``cause`` has no colon and no semicolon: Mermaid ends a label there.
     """

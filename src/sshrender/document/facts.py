@@ -36,7 +36,7 @@ MAX_DIAGNOSTIC = 200
 
 
 class Stamp(NamedTuple):
-    """What changes when a file is written to or replaced (inode(7)). Times in nanoseconds."""
+    """Values that change when a file is written or replaced (inode(7)). Times in nanoseconds."""
 
     device: int
     inode: int

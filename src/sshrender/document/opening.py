@@ -23,7 +23,7 @@ from sshrender.document.facts import (
 )
 
 MAX_ATTACHMENTS, MAX_TREE_DEPTH = 1000, 4
-"""How much of the tree of attached documents is looked at."""
+"""Most attached documents, and most levels of their tree, that are read."""
 
 MAX_KIDS = 5000
 """Kids of the page tree's root that are read for their number of pages, in 0.15 s (measured)."""

@@ -46,7 +46,7 @@ class _Request(NamedTuple):
 
 
 class Reading:
-    """What a worker finds out about one PDF."""
+    """The facts that a worker finds out about one PDF."""
 
     def __init__(self) -> None:
         self._worker = ReaderProcess()

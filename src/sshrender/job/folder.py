@@ -38,12 +38,12 @@ class JobFolder:
 
     @property
     def spec(self) -> Path:
-        """What to render; its presence makes the folder a job."""
+        """The file that says what to render; it makes the folder a job."""
         return self.path / "job.json"
 
     @property
     def attributes(self) -> Path:
-        """What may change of the job."""
+        """The file of the data that may change."""
         return self.path / "attributes.json"
 
     @property
@@ -63,12 +63,12 @@ class JobFolder:
 
     @property
     def lease(self) -> Path:
-        """Which coordinator it has."""
+        """The file that names its coordinator."""
         return self.path / "lease"
 
     @property
     def requests(self) -> Path:
-        """What users ask of the coordinator from other machines."""
+        """The folder of requests from other machines to the coordinator."""
         return self.path / "requests"
 
     @property
@@ -186,7 +186,7 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISDIR, "another user's folder"),
 )
-"""What may be in the place of a job's folder; anything else is a device."""
+"""Kinds of files that may have the name of a job's folder; anything else is a device."""
 
 
 def _no_workspace(folder: Path, mode: int) -> UserError:

@@ -39,7 +39,7 @@ class Profile(NamedTuple):
 
     @property
     def colour_space(self) -> str:
-        """As in renderers/devices.py: RGB, CMYK, GRAY and others."""
+        """The colours, as in renderers/devices.py: RGB, CMYK, GRAY and others."""
         return self.data[_COLOURS].decode("ascii", "replace").strip()
 
 

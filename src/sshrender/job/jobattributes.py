@@ -41,11 +41,11 @@ ALTERABLE = (
     "output_marker",
     "wishes",
 )
-"""What ``alter`` changes."""
+"""The attributes that ``alter`` can change."""
 
 
 class Attributes(BaseModel):
-    """What may change of a job. Times are as in the journal; an empty text means that there is none.
+    """The data of a job that may change. Times are as in the journal; an empty text means none.
 
     ``submitted``: since when it has been in the queue. ``held``: by which user. ``over``: its terminal
     state (one of those that status shows), empty while it is unfinished; ``why``: in words. ``limit``:

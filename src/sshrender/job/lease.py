@@ -159,7 +159,7 @@ def take_from(
 
 
 class _Sight(NamedTuple):
-    """What an observer sees. Two equal ones mean that there was no heartbeat between them.
+    """One observation of a lease. Two equal ones mean that there was no heartbeat between them.
 
     ``epoch``: the newest. ``claim``: its holder's, as far as it can be read; None: it cannot, or there
     was never one.

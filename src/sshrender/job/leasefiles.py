@@ -55,7 +55,7 @@ class Claim:
 
 
 class LeaseStore(Protocol):
-    """What a lease needs of a storage. Each operation is done whole or not at all. Raises OSError."""
+    """The storage operations of a lease. Each is done whole or not at all. Raises OSError."""
 
     def read(self) -> Claim | None:
         """Return the content of ``lease``; None: there is none, or it is damaged."""

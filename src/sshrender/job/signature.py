@@ -25,14 +25,14 @@ FIELD = "mac"
 _SCHEME = "hmac-sha256"
 
 IMPORT = "ssh MACHINE sshrender key show | sshrender key import"
-"""How the owner shares the key."""
+"""The command with which the owner shares the key."""
 
 MACHINE = "MACHINE stands for the one where the job was made"
 """It is not said which machine that is: any host could have written its name."""
 
 
 class Purpose(Enum):
-    """What a signed object is."""
+    """The kind of a signed object."""
 
     JOB = "job"
     ATTRIBUTES = "attributes"
@@ -81,7 +81,7 @@ def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) ->
 
 
 THEN = "set the job aside, then render or submit the document again"
-"""What to do with a job whose files cannot be used; the hint is the command for it."""
+"""The hint for a job whose files cannot be used."""
 
 
 def set_aside(folder: JobFolder) -> str:

@@ -34,10 +34,10 @@ MAX_STEM, MAX_STEM_BYTES = 80, 200
 
 
 _JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")
-"""What job_name makes. What a reader shows under a name, and names in a command, has that form."""
+"""The form of a job's name (job_name). Only such names are shown or used in commands."""
 
 _PAGES = re.compile(r"[0-9]{1,8}(-[0-9]{1,8})?(,[0-9]{1,8}(-[0-9]{1,8})?)*")
-"""What pagelist.canonical writes."""
+"""The form of a canonical page list (pagelist.canonical)."""
 
 
 PixelCount = Annotated[int, Field(ge=1, le=65_000)]
@@ -123,7 +123,7 @@ class RecipeRecord(_Frozen):
 
 
 class RenderSettings(_Frozen):
-    """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list.
+    """The settings that decide how pages look: part of the job's identity. ``pages``: a canonical list.
 
     ``recipes`` are tried in this order; none: Ghostscript renders. The fields of an Appearance are as
     there (renderers/appearance.py). ``options`` are further switches of Ghostscript; an ICC profile that
@@ -184,7 +184,7 @@ class RenderSettings(_Frozen):
 
     @property
     def appearance(self) -> Appearance:
-        """How the pages look, beside device and resolution."""
+        """The appearance of the pages, apart from device and resolution."""
         return Appearance(**{name: getattr(self, name) for name in Appearance._fields})
 
     @property

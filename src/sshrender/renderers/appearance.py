@@ -1,4 +1,4 @@
-"""How pages look, beside device and resolution: smoothing, box, JPEG quality and a fixed size.
+"""The appearance of pages, apart from device and resolution: smoothing, box, JPEG quality, fixed size.
 
 Each is one option of the command, and becomes switches of Ghostscript here.
 """

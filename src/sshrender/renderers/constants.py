@@ -1,4 +1,4 @@
-"""What all renderers have in common.
+"""Constants that all renderers share.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """

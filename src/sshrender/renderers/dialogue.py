@@ -15,7 +15,7 @@ from sshrender.renderers.ghostscript import Setup
 
 
 class PageResult(NamedTuple):
-    """What the program answered for a page.
+    """The program's answer for a page.
 
     ``shown``: number of the page's output in this process. ``size``: in points; None: not known.
     ``place``: where its raster is (ghostscript.py, NEAR_BY), if the session makes rasters; None: it
@@ -34,10 +34,10 @@ class PageResult(NamedTuple):
 
 
 class Dialogue(abc.ABC):
-    """How one program is asked for pages. Pure: neither process nor file is touched here."""
+    """The way to ask one program for pages. Pure: neither process nor file is touched here."""
 
     name = ""
-    """Of the program, as users know it."""
+    """The name of the program, as users know it."""
 
     output_suffix = ""
     """Follows the number in the names of its files."""

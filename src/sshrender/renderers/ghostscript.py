@@ -34,7 +34,7 @@ THUMBNAIL_MARK = "~"
 
 
 class RasterOutput(NamedTuple):
-    """Where rasters go instead of pages' files, and on which device.
+    """The place of rasters instead of pages' files, and their device.
 
     ``bits``: of a pixel. A raster of up to ``limit`` bytes goes to ``folder``, one of up to
     ``large_limit`` to ``large_folder``; a larger page is not rasterized. The folders are absolute, and
@@ -50,7 +50,7 @@ class RasterOutput(NamedTuple):
 
 
 NEAR_BY, FAR_AWAY, TOO_LARGE = 0, 1, 2
-"""Where a raster is: in ``folder``, in ``large_folder``, or nowhere."""
+"""The place of a raster: in ``folder``, in ``large_folder``, or nowhere."""
 
 
 class Setup(NamedTuple):

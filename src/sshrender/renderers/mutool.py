@@ -25,7 +25,7 @@ COPY_NAME = "decrypted.pdf"
 """A copy of a document that has a password, for ``mutool draw``: it takes one in its arguments only."""
 
 _CHARACTERS_PER_LINE = 24
-"""Of a password: at most eight bytes each, in a line of at most 255 (mutoolscript.py)."""
+"""Characters of a password in one line: at most eight bytes each, of 255 (mutoolscript.py)."""
 
 _BEGINNING = ["mutool", "draw", "-q"]
 _END = ["-o", "{output}", "{document}", "{page}"]
@@ -35,8 +35,9 @@ _MARK = re.compile(r"\(1[0-9]{6} 0 R\)")
 
 
 class Look(NamedTuple):
-    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into.
+    """The appearance of pages.
 
+    ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into.
     ``colours``: ``gray``; empty: RGB.
     """
 

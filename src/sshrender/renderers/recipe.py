@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 
 class Recipe(NamedTuple):
-    """How a page is rendered: by ``steps``, each a list of words, or else by a ``shell`` script.
+    """The way to render a page: by ``steps``, each a list of words, or else by a ``shell`` script.
 
     ``extension``: of the file that it makes. ``complaints``: a regular expression; a line of output that
     it matches makes the page suspect.

@@ -38,7 +38,7 @@ from sshrender.storage import primitives
 
 HEARTBEAT_INTERVAL = 1.0
 FLUSHES_PER_HEARTBEAT = 3
-"""How often, between two heartbeats, messages that could wait are sent."""
+"""Times between two heartbeats at which delayed messages are sent."""
 
 DEFAULT_SILENCE = 8.0
 """Seconds without a request after which the runner ends; the coordinator sends pings more often."""

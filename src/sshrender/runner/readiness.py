@@ -23,7 +23,7 @@ from sshrender.runner.slots import slotlocks
 
 
 class Readiness:
-    """What this host has. ``environ``: the variables that renderers start with.
+    """The abilities of this host. ``environ``: the variables that renderers start with.
 
     ``begin`` starts to gather facts in a thread; the other methods may be called after ``wait``.
     """

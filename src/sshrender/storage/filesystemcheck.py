@@ -16,7 +16,7 @@ from sshrender.storage.newfiles import create, make_folder, set_mode
 
 
 class Condition(NamedTuple):
-    """What a file system can do. ``says``: why not, and what that means; empty where it can."""
+    """One ability of a file system. ``says``: why it lacks it, and the effect; empty if it has it."""
 
     name: str
     ok: bool

@@ -27,7 +27,7 @@ VISIBLE_TIMEOUT = 70.0
 fact that a name does not exist, for up to 60 (acregmax, acdirmax in nfs(5))."""
 
 _PROBE = b"\0" * 65536
-"""What try_write writes: more than one block, so that a full disk or quota shows."""
+"""The data of try_write: more than one block, so that a full disk or quota shows."""
 
 
 def write_all(descriptor: int, data: bytes) -> None:

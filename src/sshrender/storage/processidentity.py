@@ -15,7 +15,7 @@ from typing import Tuple
 
 
 class OwnerState(enum.Enum):
-    """What is known of a process that owns something."""
+    """The identity of a process that owns something."""
 
     RUNNING = "running"
     GONE = "gone"

@@ -15,7 +15,7 @@ from typing import IO, Protocol
 
 
 class Refusal(enum.Enum):
-    """Why a host cannot be used: decides whether it is tried again, and the exit code."""
+    """The reason why a host cannot be used. It decides about another try, and the exit code."""
 
     UNREACHABLE = "unreachable"
     """No route, no answer, connection refused or broken: may come back."""
@@ -146,7 +146,7 @@ class LinkClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:
-    """How to start a runner.
+    """The parameters of a runner's start.
 
     ``label``: shown in the host's process list. ``marker``: begins each line of the runner. ``silence``:
     seconds without a request after which the runner kills everything that it started.

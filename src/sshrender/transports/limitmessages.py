@@ -24,7 +24,7 @@ _WORDS = (
 """For each limit what is printed where it is reached."""
 
 _OWN = "a limit of this host is too low"
-"""How the runner begins (runner/host/processlimits.py)."""
+"""Start of the runner's own message (runner/host/processlimits.py)."""
 
 
 def limit_in(lines: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ MAX_SOCKET_PATH = 80
 """Bytes of the control socket's path. sun_path has 108, of which ssh adds 17 for a temporary name."""
 
 _SPECIAL = re.compile(r"""[\s"'\\%$~]""")
-"""What ssh would not take as it is in ControlPath (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES)."""
+"""Characters with a meaning in ControlPath (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES)."""
 
 
 class OpensshTransport:
@@ -73,7 +73,7 @@ class OpensshLink:
         self._inputs = self._outputs = childprocess.Pipes()
         self._command = ""
         self._early = b""
-        """What the host wrote before the login was reported."""
+        """The host's output before the login was reported."""
 
     @property
     def _socket(self) -> Path:

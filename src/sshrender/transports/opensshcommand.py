@@ -13,7 +13,7 @@ OWN_FAILURE = 255
 """The exit status of ssh when ssh itself failed (ssh(1), EXIT STATUS)."""
 
 MAX_LINES, MAX_LINE = 40, 400
-"""How many lines, of how many characters, are kept of what the client and the host report."""
+"""Most lines, and characters of a line, that are kept of the reports of client and host."""
 
 # They precede the user's settings on the command line. ssh_config(5): the first value obtained is used.
 _FIXED = (
@@ -166,7 +166,7 @@ def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
 
 _OFFENDING = re.compile(r"Offending \S+ key in (.*\S)")
 _REVOKED = re.compile(r"marked as revoked|revoked by file|in revoked keys file")
-"""What ssh says of @revoked, and of RevokedHostKeys where the key is in it or it cannot be read."""
+"""Messages of ssh for @revoked, and for RevokedHostKeys that has the key or cannot be read."""
 
 
 def _shown(text: str) -> str:

@@ -140,13 +140,13 @@ def argv(python: str, label: str) -> list[str]:
 
 
 class Form(Enum):
-    """How the modules are sent."""
+    """The form in which the modules are sent."""
 
     SMALL = "small"
-    """As sources for a network: without comments, for 70 ms of CPU before the first page."""
+    """Sources for a network: without comments, which takes 70 ms of CPU before the first page."""
 
     NEAR = "near"
-    """As sources for another Python of this machine."""
+    """Sources for another Python of this machine."""
 
     COMPILED = "compiled"
     """For this interpreter, as it has compiled them: compiling takes a runner half of its start."""

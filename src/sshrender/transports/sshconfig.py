@@ -41,12 +41,12 @@ class Overrides:
     # The client that is given by the inventory's ``transport`` is no option of ssh, so options() leaves
     # it out.
     client: str | None = None
-    """Which client connects (transports/sshchoice.py)."""
+    """The client that connects (transports/sshchoice.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """How to reach one host. Paths are expanded; ``proxy_command`` has its tokens replaced.
+    """The access to one host. Paths are expanded; ``proxy_command`` has its tokens replaced.
 
     ``identities``: every identity file that is named; ``identity_files``: those that are there.
     ``agent_socket``: of this host's agent; None: there is none. ``openssh_only``: what the configuration
@@ -132,7 +132,7 @@ _ERROR_OF_A_LINE = re.compile(r" line \d+: (?!Deprecated|Unsupported)")
 """A message of ssh about a line of the configuration, other than its warnings (readconf.c)."""
 
 _NO_FORK = "Cannot fork into background"
-"""What ssh prints where ForkAfterAuthentication is set and there is no command, even with -G (ssh.c)."""
+"""The error of ssh if ForkAfterAuthentication is set without a command, even with -G (ssh.c)."""
 
 
 @functools.cache

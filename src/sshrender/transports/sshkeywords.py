@@ -1,4 +1,4 @@
-"""How each keyword of ssh_config is treated, as ``ssh -G`` prints them.
+"""The treatment of each keyword of ssh_config, as ``ssh -G`` prints them.
 
 Fabric, which reaches hosts by default, honours those that it can. A host whose configuration sets one
 that needs OpenSSH is reached with OpenSSH's own client (transports/openssh.py).
@@ -18,7 +18,7 @@ Values = Mapping[str, Sequence[str]]
 
 
 class Treatment(enum.Enum):
-    """What a keyword does to a connection of sshrender."""
+    """The effect of a keyword on a connection of sshrender."""
 
     BOTH = "honoured"
     OPENSSH = "honoured; the host is then reached with OpenSSH's client"

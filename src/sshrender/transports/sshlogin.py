@@ -28,7 +28,7 @@ class Login:
         self._settings = settings
         self._offered: set[bytes] = set()
         self._unusable: list[str] = []
-        """Why identity files could not be used."""
+        """The reasons why identity files could not be used."""
 
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
         """Offer keys until one is accepted. Raises LoginFailed."""

@@ -1,4 +1,4 @@
-"""When a job was worked on: the times of its runs, without those that found nothing to do. Pure.
+"""Computes how long a job took: the times of its runs, without those that found nothing to do. Pure.
 
 Days may lie between two runs, and each later ``render`` of a complete job is a run of a moment: neither
 is part of how long the job took.

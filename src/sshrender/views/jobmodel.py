@@ -189,7 +189,7 @@ class JobModel:
 
     @property
     def paused(self) -> str:
-        """What is wrong with the storage while the run is paused; else empty."""
+        """The error of the storage while the run is paused; otherwise empty."""
         return next((each.reason for each in (self.pause, self.told_pause) if each), "")
 
     @property

@@ -53,7 +53,7 @@ class Problem:
     since: str = ""
     until: str = ""
     state: str = ""
-    """Of a host: the state that it got into. Of pages: the kind of their failure."""
+    """The state of a host, or the kind of failure of pages."""
 
     def as_json(self) -> dict[str, Any]:
         """Return its fields, with its words."""

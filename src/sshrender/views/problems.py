@@ -5,7 +5,7 @@ from __future__ import annotations
 from sshrender.job.journal import journalentries as je
 
 NOTHING, WARNING, ERROR = 0, 1, 2
-"""How severe an entry is. An error needs a person; a warning is something that went wrong on the way."""
+"""The severity of an entry. An error needs a person; a warning reports a problem that was handled."""
 
 _BAD_HOST_STATES = frozenset(("lost", "refused", "quarantined"))
 

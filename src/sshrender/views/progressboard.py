@@ -1,4 +1,4 @@
-"""The board: a summary of pages and hosts on a terminal, redrawn in place twice a second.
+"""The board: a summary of pages and hosts on a terminal, renewed in place twice a second.
 
 ``render`` is pure: it turns a snapshot and a size into a Rich renderable.
 """

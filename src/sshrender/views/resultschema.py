@@ -1,4 +1,4 @@
-"""The JSON Schema of what commands print with ``--json``, and of the lines of ``--progress jsonl``.
+"""The JSON Schema of the objects that ``--json`` prints, and of the lines of ``--progress jsonl``.
 
 It is the file results.schema.json. ``$defs`` has the form of each command by the command's name, with a
 hyphen as in ``config-show``, and the forms ``error`` and ``event``. Tests compare it with what commands

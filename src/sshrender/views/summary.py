@@ -200,7 +200,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
 
 
 def _is_error(summary: Mapping[str, Any], step: str) -> bool:
-    """Whether the run failed by itself, and no error is printed yet: those have a hint of their own."""
+    """Return whether the run failed without a printed error; a printed error has its own hint."""
     return bool(step) and 0 < summary.get("exit_code", 0) < 128
 
 

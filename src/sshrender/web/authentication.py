@@ -1,4 +1,4 @@
-"""Who asks: sessions, passwords, the header of a proxy, links; and what each user may do.
+"""Authenticates requests: by sessions, passwords, the header of a proxy, or links.
 
 Sessions and links are signed and kept nowhere, so that every server accepts them. The role of a user is
 looked up with each request.
@@ -31,7 +31,7 @@ SESSION, SHARED = "sshrender_session", "sshrender_shared"
 
 SESSION_SECONDS = 12 * 3600.0
 LOCAL_SECONDS = 30 * 24 * 3600.0
-"""Of a session that a one-time link began: it ends with the browser's cookies, or a new key."""
+"""Lifetime of a session from a one-time link: it ends with the browser's cookies, or a new key."""
 
 SHARED_SECONDS = 7 * 24 * 3600.0
 MAX_SHARED = 20

@@ -20,7 +20,7 @@ from sshrender.web.settings import Limits
 MAX_JSON = 64 << 10
 _DIGEST = re.compile(r"sha-256=:?([A-Za-z0-9+/=_-]+?):?")
 MAX_LENGTH_DIGITS = 18
-"""Of a number in a header: int() of a text of any length takes any time."""
+"""Most digits of a number in a header: int() of a long text takes long."""
 
 
 async def chunks(request: Request, limit: int, limits: Limits) -> AsyncIterator[bytes]:

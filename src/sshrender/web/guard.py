@@ -21,7 +21,7 @@ LOG = logging.getLogger("sshrender.web")
 _ABSOLUTE = re.compile(r"https?://([^/]+)", re.IGNORECASE)
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
-"""What a form of another site can send without a question to this server (HTML, form submission)."""
+"""Content types that a form of another site can send without a preflight (HTML, form submission)."""
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

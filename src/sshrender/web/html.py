@@ -36,7 +36,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """What surrounds every page. ``root``: the relative address of the first page."""
+    """The frame of every page. ``root``: the relative address of the first page."""
 
     root: str
     person: Person | None = None

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """What a user may do; each one includes the ones before."""
+    """The rights of a user; each role includes the ones before."""
 
     VIEWER = 0
     """Open jobs by their link, see and download pages."""

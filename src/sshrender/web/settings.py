@@ -1,4 +1,4 @@
-"""What ``serve`` was told: address, names, who may come in, and the limits of each user."""
+"""The settings of ``serve``: address, names, users, and the limits of each user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/?#\s]+)(?::[0-9]{0,5})?")
 
 
 class Auth(Enum):
-    """How users come in."""
+    """The way in which users log in."""
 
     LINK = "link"
     HTPASSWD = "htpasswd"

@@ -1,4 +1,4 @@
-"""What all requests of one server share: threads, followed jobs, the list of jobs, and who may ask."""
+"""The state that all requests of one server share: threads, followed jobs, the list of jobs, access."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UserTurns:
 
     @property
     def is_busy(self) -> bool:
-        """Whether some is being done, perhaps for a client that has gone away."""
+        """Whether work is being done, perhaps for a client that has gone away."""
         return self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:

@@ -1,4 +1,4 @@
-"""A job that is followed for many watchers: one reading of its journal at a time, shared by all."""
+"""Follows a job for many watchers: they share one reading of its journal at a time."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Watched:
         self.version = 0
         self.position: int | None = None
         self.gone = ""
-        """Why the job is not followed any more; empty while it is."""
+        """The reason why the job is no longer followed; empty while it is."""
         self._is_closing = False
         self.trouble = ""
-        """What keeps the job from being read at the moment; empty: nothing."""
+        """The reason why the job cannot be read at the moment; empty: it can."""
         self._pool = pool
         self._turns = Turns()
         self._changed = asyncio.Event()

@@ -1,1 +1,1 @@
-"""What only the web front end needs of the api: uploads, files, the live feed, access."""
+"""The part of the api for the web front end alone: uploads, files, the live feed, access."""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 _LEVEL = 4
-"""Of zlib. The rows of a sheet are alike: level 9 saves a tenth more for three times the time."""
+"""Level of zlib. The rows of a sheet are alike: level 9 saves a tenth more for three times the time."""
 
 _HEAD = bytes.fromhex("1f8b 08 00 00000000 00 ff")
 """gzip, deflate, no flags, no time, no further facts, unknown system (RFC 1952, 2.3.1)."""

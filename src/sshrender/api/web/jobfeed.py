@@ -37,7 +37,7 @@ MAX_RECORDS = 500
 """Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
 
 _PAGE_FILE = re.compile(r"page-(\d{1,9})\.[a-z0-9]+")
-"""As job/output/publish.py names pages."""
+"""The names of pages (job/output/publish.py)."""
 
 TERMINAL = ("done", "partial", "failed", "cancelled")
 
@@ -107,7 +107,7 @@ class JobFeed:
 
     @property
     def part_read(self) -> float:
-        """How much of the journal was read, from 0 to 1, while ``update`` is at work."""
+        """The part of the journal that was read, from 0 to 1, while ``update`` is at work."""
         return min(1.0, self._tail.offset / max(1, self._bytes))
 
     def update(self) -> bool:
@@ -238,7 +238,7 @@ class JobFeed:
 
     @property
     def assembled(self) -> Path | None:
-        """Where the file of all pages is or will be; None if none is wanted."""
+        """The path of the file of all pages, which may not exist yet; None if none is wanted."""
         kind = str(self._attributes.wishes.get("assemble") or "")
         if not kind:
             return None

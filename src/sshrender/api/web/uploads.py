@@ -62,7 +62,7 @@ _own: dict[Path, Path] = {}
 
 
 class UploadError(Exception):
-    """Why an upload fails. ``kind``: missing, form, quota, space, size, digest, document."""
+    """The failure of an upload. ``kind``: missing, form, quota, space, size, digest, document."""
 
     def __init__(self, kind: str, what: str, hint: str) -> None:
         super().__init__(what)
@@ -73,7 +73,7 @@ class UploadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one user may have at a time, in bytes. ``reserve``: space that stays free on the SAN."""
+    """The limits of one user, in bytes. ``reserve``: space that stays free on the SAN."""
 
     document: int = 10 << 30
     total: int = 40 << 30

@@ -49,10 +49,10 @@ DEVICES = {
 MIN_DPI, MAX_DPI = 30, 600
 LOWEST_PRIORITY = -1024
 MAX_PAGE_PIXELS = 250_000_000
-"""Of one page: A2 at 600 dpi has 139 million, A0 at 400 dpi 248 million."""
+"""Most pixels of one page: A2 at 600 dpi has 139 million, A0 at 400 dpi 248 million."""
 
 MAX_PIXELS = 2_000_000_000_000
-"""Of all pages: 20,000 pages A4 at 600 dpi have 0.7 of it."""
+"""Most pixels of all pages: 20,000 pages A4 at 600 dpi have 0.7 of it."""
 
 MAX_PASSWORD = 127
 """Bytes that count of a password (ISO 32000-2, 7.6.4.3.3); Acrobat takes no longer one."""
@@ -65,7 +65,7 @@ MAX_COMPARED_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
-    """What a web user chose. ``pages``: a page list, empty for all."""
+    """The options of a web user. ``pages``: a page list, empty for all."""
 
     dpi: int = 150
     device: str = "png16m"
@@ -73,7 +73,7 @@ class WebOptions:
     priority: int = 0
     assemble: bool = False
     password: str = field(default="", repr=False)
-    """Of the document. It is kept in memory, and is in no file."""
+    """The document's password. It is kept in memory, and is in no file."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> WebOptions:

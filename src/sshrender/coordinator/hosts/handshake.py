@@ -1,4 +1,4 @@
-"""The handshake: what a runner is sent, and whether its hello shows a usable host."""
+"""The handshake: builds a runner's first message, and decides from its hello if the host is usable."""
 
 from __future__ import annotations
 

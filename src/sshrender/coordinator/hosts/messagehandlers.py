@@ -1,4 +1,4 @@
-"""A host's messages, translated into events of the scheduler and entries of the journal.
+"""Translates a host's messages into events of the scheduler and entries of the journal.
 
 A host is not believed about its attempts. A message counts only in the state in which the scheduler's
 record of the attempt expects it (states.AttemptState); any other is neither recorded nor stored.

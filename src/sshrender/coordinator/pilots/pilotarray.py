@@ -30,9 +30,9 @@ class Pilot:
     is_dismissed: bool = False
     """Whether it was told to give its allocation back."""
     changed_at: float = 0.0
-    """When it has started or ended, as time.time() counts: an answer may be older."""
+    """The time of its start or end, as time.time() counts: an answer may be older."""
     leaves_by: float | None = None
-    """When it counts as ended although it has not reported its end; on the manager's clock."""
+    """The time at which it counts as ended without having reported its end; on the manager's clock."""
     absent: int = 0
     running_unheard: int = 0
     element: Element | None = None

@@ -60,7 +60,7 @@ class _PilotHost:
     node: str
     transport: FileTransport | PipeTransport
     ends_at: float
-    """When its allocation ends, on the monotonic clock: later than that after a take-over."""
+    """The end of its allocation, on the monotonic clock; after a take-over it may end earlier."""
     is_retiring: bool = False
     was_usable: bool = False
     """Whether it was idle for a page once, here or in an earlier run."""

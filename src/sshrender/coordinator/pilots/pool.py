@@ -1,4 +1,4 @@
-"""What a pool is, and how many pilots it should have. Pure but for what the engine's commands do."""
+"""Describes a pool, and decides how many pilots it should have. Pure, but for engine commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
 NAME_PREFIX = "ssr-"
-"""Of the name of each array. With eight digits it is shorter than the 15 characters of older PBS."""
+"""Start of each array's name. With eight digits it is shorter than the 15 characters of older PBS."""
 
 MAX_SILENT, MAX_REFUSED = 3, 10
 """Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that
@@ -60,8 +60,9 @@ class PoolSetup:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the run needs of a pool. ``pages``: that pilots have or may get; ``avoid``: drained nodes.
+    """The run's demand for a pool.
 
+    ``pages``: those that pilots have or may get; ``avoid``: drained nodes.
     ``may_grow``: pages that other hosts have may come back.
     """
 
@@ -88,7 +89,7 @@ class PoolReport:
 
 @dataclass(slots=True)
 class Backoff:
-    """When the next submission may be made, and whether one is worth waiting for. Times in seconds."""
+    """Decides when the next submission may come, and if one is worth waiting for. Times in seconds."""
 
     refused: int = 0
     silent: int = 0

@@ -31,7 +31,7 @@ USABLE, LOST, REFUSED = "usable", "lost", "refused"
 
 @dataclass(frozen=True, slots=True)
 class PoolCheck:
-    """How a pool stands. ``state``: usable, lost (no answer) or refused (not this engine, no command).
+    """The state of a pool. ``state``: usable, lost (no answer) or refused (not this engine, no command).
 
     ``nodes``: their numbers by state, as the engine calls it; ``free``: cores that no job has now.
     ``waiting``, ``running``: pilots of all runs in its queue. ``reason``: also why they wait.

@@ -34,7 +34,7 @@ failure, up to MAX_QUERY_INTERVAL."""
 
 @dataclass(slots=True)
 class QueryTimer:
-    """When the engine is asked next what it has of the pilots. Seconds, on the caller's clock."""
+    """Decides when to ask the engine next about the pilots. Times in seconds, on the caller's clock."""
 
     due: float = math.inf
     _last: float = -QUERY_INTERVAL
@@ -65,7 +65,7 @@ class QueryTimer:
 
 @dataclass(slots=True)
 class CancelTimer:
-    """When waiting pilots may be cancelled again. Times in seconds, on the caller's clock."""
+    """Decides when waiting pilots may be cancelled again. Times in seconds, on the caller's clock."""
 
     due: float = 0.0
     _interval: float = CANCEL_INTERVAL

@@ -1,4 +1,4 @@
-"""What the manager of a pool posts into the loop of the run, beside its reports (pool.py)."""
+"""Messages from the manager of a pool to the loop of the run; its reports are in pool.py."""
 
 from __future__ import annotations
 

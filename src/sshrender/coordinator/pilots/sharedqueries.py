@@ -40,7 +40,7 @@ LOCKED_PAUSE, MAX_LOCKED = 2.0, 120.0
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What an engine has of pilots. ``asked_at``: when it was asked, as time.time() counts."""
+    """An engine's answer about pilots. ``asked_at``: the time of the question, as time.time() counts."""
 
     asked_at: float
     elements: Sequence[Element]

@@ -1,4 +1,4 @@
-"""What the verifier is given for one page, and what it posts of it."""
+"""The order to verify one page, and its possible results."""
 
 from __future__ import annotations
 

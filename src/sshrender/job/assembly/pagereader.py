@@ -20,7 +20,7 @@ from sshrender.storage.files import open_plain
 Image.MAX_IMAGE_PIXELS = None
 
 _NO_FILE = frozenset((errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM))
-"""What open_plain raises where something else has a page's name."""
+"""Errors of open_plain if something else has a page's name."""
 
 
 class AssemblyFailed(Exception):

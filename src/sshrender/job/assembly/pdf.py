@@ -30,7 +30,7 @@ _KIDS = 200
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """What an image dictionary says beside its size, and where its data are: (offset, length) each."""
+    """Entries of an image dictionary, without its size. ``pieces``: its data, as (offset, length)."""
 
     entries: str
     pieces: list[tuple[int, int]]

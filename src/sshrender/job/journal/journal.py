@@ -24,7 +24,7 @@ MAX_LINE = 1 << 20
 """Bytes of one entry. The longest that sshrender writes names each host of an inventory: some KiB."""
 
 MAX_BYTES = 1 << 29
-"""Of a journal: a job of 100,000 pages that each fail twice has 150 MB."""
+"""Most bytes of a journal: a job of 100,000 pages that each fail twice has 150 MB."""
 
 BLOCK = 1 << 20
 """Bytes that are read at a time."""
@@ -172,7 +172,7 @@ class _Reader:
 
     @property
     def offset(self) -> int:
-        """Where the line begins that has not ended yet: the bytes of all lines before it."""
+        """The start of the line that has not ended yet: the bytes of all lines before it."""
         # The line is kept in ``_rest``, unless it was too long: then its bytes count as read.
         return self._at - len(self._rest)
 

@@ -29,7 +29,7 @@ from sshrender.job.journal.journalchecks import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """What every entry has. ``time``: UTC, as ``2026-01-31T12:00:00.123Z``.
+    """The fields of every entry. ``time``: UTC, as ``2026-01-31T12:00:00.123Z``.
 
     ``epoch``: of the coordinator that wrote it; None where a request was handled without a coordinator.
     A writer leaves both out: JournalRecorder sets them with ``stamped``.
@@ -131,7 +131,7 @@ class HostsSampled(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageSent(AttemptEntry):
-    """An attempt was sent. ``because``: why, where another host renders the page already."""
+    """An attempt was sent. ``because``: the reason, if another host renders the page already."""
 
     type: ClassVar[str] = "page_sent"
     because: Text = ""
@@ -139,7 +139,7 @@ class PageSent(AttemptEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageReturned(AttemptEntry):
-    """The page waits again, though nothing was wrong with it."""
+    """The page waits again, without a failure."""
 
     type: ClassVar[str] = "page_returned"
     reason: Text
@@ -147,7 +147,7 @@ class PageReturned(AttemptEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptDropped(AttemptEntry):
-    """An attempt ended that the page does not need. ``is_hedged``: another host was faster."""
+    """An attempt ended because the page does not need it. ``is_hedged``: another host was faster."""
 
     type: ClassVar[str] = "attempt_dropped"
     reason: Text
@@ -208,7 +208,7 @@ class PageSuspected(PageEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFailed(PageEntry):
-    """A page failed for good: after so many attempts, on these hosts."""
+    """A page failed for good, after ``attempts`` attempts on these hosts."""
 
     type: ClassVar[str] = "page_failed"
     kind: Text
@@ -268,7 +268,7 @@ class FontsMissing(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceChosen(JournalEntry):
-    """``agreed`` hosts have this fingerprint; from now on other hosts have to have it, too."""
+    """``agreed`` hosts have this fingerprint; from now on other hosts must have it, too."""
 
     type: ClassVar[str] = "reference_chosen"
     agreed: Count
@@ -295,7 +295,7 @@ class StorageRecovered(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFailed(JournalEntry):
-    """The document could not be split; what has no part is rendered from the whole document."""
+    """The document could not be split; pages without a part are rendered from the whole document."""
 
     type: ClassVar[str] = "split_failed"
     reason: Text
@@ -311,7 +311,7 @@ class FolderNotSynced(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThumbnailsLost(JournalEntry):
-    """So many thumbnails could not be written."""
+    """``count`` thumbnails could not be written."""
 
     type: ClassVar[str] = "thumbnails_lost"
     count: Count
@@ -320,7 +320,7 @@ class ThumbnailsLost(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsRefused(JournalEntry):
-    """So many files in ``requests/`` were no requests of the job's owner, and were removed."""
+    """``count`` files in ``requests/`` were not requests of the job's owner, and were removed."""
 
     type: ClassVar[str] = "requests_refused"
     count: Count
@@ -358,7 +358,7 @@ class PilotsRequested(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotsSubmitted(JournalEntry):
-    """The batch system has taken an array; ``array``: its id, empty where the answer was lost."""
+    """The batch system has accepted an array; ``array``: its id, empty if the answer was lost."""
 
     type: ClassVar[str] = "pilots_submitted"
     pool: Text

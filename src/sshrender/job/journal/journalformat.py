@@ -48,7 +48,7 @@ class _Field(NamedTuple):
 
 
 _FIELDS: dict[type[JournalEntry], Mapping[str, _Field]] = {}
-"""What ``fields_of`` found: evaluating annotations takes longer than parsing a line."""
+"""The results of ``fields_of``: evaluating annotations takes longer than parsing a line."""
 
 
 def fields_of(kind: type[JournalEntry]) -> Mapping[str, _Field]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a run or a page waits, since when, and until when it waits. Times are as in the journal.
+    """The pause of a run or a page: its reason, start and end. Times are as in the journal.
 
     ``until`` is empty where it is not known.
     """

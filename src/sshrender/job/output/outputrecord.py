@@ -31,7 +31,7 @@ _PAGE = re.compile(r"page-([0-9]{4,8})\.([A-Za-z0-9]{1,10})")
 """The names of publish.page_name."""
 
 _LEFT = re.compile(rf"{re.escape(REMOVED)}[0-9a-f]{{32}}")
-"""What a process left that was killed while it removed a page (publish.remove)."""
+"""A file left by a process that was killed while it removed a page (publish.remove)."""
 
 _EXTENSIONS = frozenset(device.extension for device in DEVICES.values())
 
@@ -55,7 +55,7 @@ class _Part(BaseModel):
 
 
 class Contents(_Part):
-    """What the pages of a folder are of: a document with its number of ``pages``, and the settings.
+    """The origin of a folder's pages: a document with its number of ``pages``, and the settings.
 
     ``job`` is the first job that delivered them; other jobs of the same document and settings may have
     added pages. ``assembled``: names of files that ``--assemble`` made beside them. Without a document
@@ -88,7 +88,7 @@ class Contents(_Part):
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known of which document the pages are."""
+        """Whether the document of the pages is known."""
         return bool(self.sha256)
 
     def is_same(self, other: Contents) -> bool:
@@ -129,7 +129,7 @@ UNKNOWN = Contents(job="")
 
 
 class Record(_Part):
-    """What a folder remembers. ``owner``: whose it is.
+    """The record of a folder. ``owner``: the job that it belongs to.
 
     ``replaces``: whose pages the folder still holds: they are removed before the first page of the owner
     is delivered. ``is_adopted``: the folder was filled by a version that kept no record, so that files
@@ -143,7 +143,7 @@ class Record(_Part):
 
     @property
     def contents(self) -> Contents:
-        """Whose pages the folder holds now."""
+        """The owner of the pages that the folder holds now."""
         return self.replaces or self.owner
 
     def encode(self) -> bytes:
@@ -154,7 +154,7 @@ class Record(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is in a folder. ``newest``: the record that counts; None: there is none.
+    """The contents of a folder. ``newest``: the record that counts; None: there is none.
 
     ``record``: what it says; None for none, and for one that is damaged or of a later version.
     ``older``: others. ``names``: the files of the folder.
@@ -191,7 +191,7 @@ def is_page(name: str) -> bool:
 
 
 def is_left(name: str) -> bool:
-    """Whether a file is what is left of the removal of a page."""
+    """Return whether a file was left by the removal of a page."""
     return _LEFT.fullmatch(name) is not None
 
 

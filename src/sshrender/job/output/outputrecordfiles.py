@@ -25,7 +25,7 @@ from sshrender.storage.newfiles import CANNOT_LINK, file_mode, link_new
 from sshrender.storage.newfiles import create as new_file
 
 ATTRIBUTE, FILE = "user.sshrender.", ".sshrender-job."
-"""How the names of records begin; a number of eight digits follows."""
+"""Start of the names of records; a number of eight digits follows."""
 
 _NUMBER = re.compile(r"[0-9]{8}")
 _LAST = 99_999_999

@@ -37,7 +37,7 @@ By = Literal["document", "job", "alter", "queue"]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where a job shall deliver. ``may_replace``: instead of what is there.
+    """The place where a job shall deliver. ``may_replace``: may it replace the pages there.
 
     ``by``: what asks for it, for hints: a command that names the document, one that resumes the job, one
     that changes the job, or the queue. ``assemble``: the kind of the file of all pages that is to be
@@ -64,7 +64,7 @@ class Delivery:
 
     @property
     def contents(self) -> Contents:
-        """What the pages are of."""
+        """The document and the settings of the pages."""
         return Contents.of(self.spec)
 
     @property

@@ -22,7 +22,7 @@ from sshrender.storage.newfiles import CANNOT_LINK, create, file_mode, give_name
 _BLOCK = 1 << 20
 
 REMOVED = ".removed-"
-"""How the name of a file begins that is about to be removed."""
+"""Start of the name of a file that is about to be removed."""
 
 Identity = tuple[int, int, int, int]
 """Device, inode, size and time of modification: what a file is, whatever its name. The inode alone does

@@ -1,1 +1,1 @@
-"""What people ask of jobs: requests, pauses, drained hosts, and the queue in its order."""
+"""Users' requests to jobs: changes, pauses, drained hosts, and the queue in its order."""

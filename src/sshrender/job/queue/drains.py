@@ -42,7 +42,7 @@ _NOT_UNDERSTOOD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Which user took a host out of use, why, and when (as in the journal)."""
+    """A host out of use: the user, the reason, and the time (as in the journal)."""
 
     host: str
     by: str
@@ -123,7 +123,7 @@ class DrainReader:
 
 
 def _read(folders: list[UserFolder], hosts: Collection[str] | None) -> dict[str, Drain]:
-    """Of several users' drains of one host the first counts, in the order of ``userfolders.find``."""
+    """Return the drained hosts. If several users drained one, the first of ``folders`` counts."""
     found: dict[str, Drain] = {}
     for folder in folders:
         for name in userfolders.files_in(folder.path, MAX_DRAINS):

@@ -6,7 +6,7 @@ from enum import Enum, StrEnum, auto
 
 
 class Operation(StrEnum):
-    """What is asked of a job's coordinator.
+    """The operations that a request can ask of a job's coordinator.
 
     Every place that handles operations matches all of them and ends in ``typing.assert_never``: one that
     is added here, and not handled there, is a type error.
@@ -42,7 +42,7 @@ class Operation(StrEnum):
 
 
 class Effect(Enum):
-    """What a request that was handled changes in the state of a job, as its journal tells it."""
+    """The change that a handled request makes to the state of a job, according to its journal."""
 
     HELD = auto()
     RELEASED = auto()

@@ -1,1 +1,1 @@
-"""What is known of a job as a whole: its status, and the CPU time that it took."""
+"""The status of a job as a whole, and the CPU time that it took."""

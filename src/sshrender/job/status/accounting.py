@@ -27,17 +27,17 @@ MAX_FILES = 50_000
 """Removed jobs of one user that are counted: more than a hundred a day for a year."""
 
 MAX_BYTES = 64 << 20
-"""Of the accounts of one user. A job on forty hosts leaves 8 kB."""
+"""Most bytes of the accounts of one user. A job on forty hosts leaves 8 kB."""
 
 _MAX_VALUE = 1e12
 """Pages, failures or seconds of an account. A file with more, or with a negative number, is damaged."""
 
 _DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
-"""What reading raises for a damaged file."""
+"""The errors of reading a damaged file."""
 
 
 class Account(NamedTuple):
-    """What a host did for a job in a month (UTC, as in the journal). Seconds are its renderers'."""
+    """The work of a host for a job in a month (UTC, as in the journal). Seconds are its renderers'."""
 
     job: str
     user: str

@@ -32,7 +32,7 @@ MAX_HOSTS = 10_000
 
 @dataclass(slots=True)
 class HostShare:
-    """What a host did for the job in all its runs. ``state``: its last one.
+    """The work of a host for the job in all its runs. ``state``: its last one.
 
     ``flights``: attempts that it has now. A failure that is charged to nothing is not counted.
     """
@@ -79,7 +79,7 @@ class JobReport:
     waiting: Mapping[int, Pause] = field(default_factory=dict)
     """Rendered pages that wait, and for what."""
     pools: list[je.PoolReported] = field(default_factory=list)
-    """How the pools of batch systems stand that the running coordinator uses."""
+    """The state of each pool that the running coordinator uses."""
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
 
@@ -156,7 +156,7 @@ class JobReport:
 
 @dataclass(slots=True)
 class _Progress:
-    """What the runs of a job came to, and what its hosts did. See Replay."""
+    """The results of a job's runs, and the work of its hosts. See Replay."""
 
     runs: int = 0
     output: str = ""

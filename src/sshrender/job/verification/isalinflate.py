@@ -28,7 +28,7 @@ _BLOCK_STATE = 21160
 """Offset of ``block_state``, behind the tables of both Huffman codes."""
 
 _NEW_BLOCK, _FINISHED = 0, 5
-"""Of ``isal_block_state``."""
+"""Values of ``isal_block_state``."""
 
 _HISTORY = 32 << 10
 """Bytes that a match reaches back at most (RFC 1951, 2)."""

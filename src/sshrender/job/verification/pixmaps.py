@@ -62,7 +62,7 @@ _COUNTS = bytes(byte & 0x3F for byte in range(256))
 
 
 def _pcx_bytes(file: PageFile, end: int, expected: int) -> tuple[int, int]:
-    """How many bytes run-length codes stand for, up to ``expected``, and where the last block read ends.
+    """Return how many bytes run-length codes give, up to ``expected``, and the end of the last block.
 
     In 0xC0..0xFF the low six bits are a count; the byte that follows is the value.
     """

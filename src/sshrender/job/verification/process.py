@@ -254,7 +254,7 @@ def _cpu_time(pid: int) -> float:
 
 
 def _is_waiting_for_storage(pid: int) -> bool:
-    """Whether a process is in uninterruptible sleep (proc_pid_stat(5))."""
+    """Return whether a process is in uninterruptible sleep (proc_pid_stat(5))."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no file of the shared folder
             return file.read().rpartition(b")")[2].split()[0] == b"D"

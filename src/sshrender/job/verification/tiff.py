@@ -26,7 +26,7 @@ MAX_PIECES = 1 << 20
 
 
 class _Layout(NamedTuple):
-    """How this file writes numbers: byte order, offset width, where the first directory is."""
+    """The number format of this file: byte order, width of offsets, position of the first directory."""
 
     order: str
     offsets: str
@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
 
 
 class _Pieces(NamedTuple):
-    """How the pixels are divided: strips or tiles, and the bytes that each decodes to."""
+    """The division of the pixels: strips or tiles, and the bytes that each decodes to."""
 
     expected: list[int]
     offsets: list[int]

@@ -51,8 +51,9 @@ _FAX_WIDTHS = ((1680, 1736, 1728), (2000, 2056, 2048))
 
 
 class Expected(NamedTuple):
-    """What the file must be. ``box`` is the page's (width, height) in points, None where unknown.
+    """The expected properties of the file.
 
+    ``box`` is the page's (width, height) in points, None where unknown.
     ``bytes`` and ``sha256`` are the host's report; None for a file found after a crash. ``is_sized``:
     whether the image's size follows from the page's, as with Ghostscript. ``vertical_dpi`` 0: as
     ``dpi``. ``fixed_size``: pixels into which every page is fitted, whatever its box; without

@@ -33,8 +33,8 @@ _RUNS, _FAST, _SMALL = (1, zlib.Z_RLE), (3, zlib.Z_DEFAULT_STRATEGY), (4, zlib.Z
 to 1.9, _FAST 1.0 to 1.5, and takes as long; _SMALL gives 1.0 to 1.1 and takes twice as long."""
 
 _MAX_EXCESS = 1.3
-"""How much larger than with _SMALL a page may become: with more, its file would have more than 1.5 times
-Ghostscript's size."""
+"""Factor by which a page may become larger than with _SMALL. With more, its file would be larger than
+1.5 times Ghostscript's."""
 
 _MAX_REPEATED = 1 << 20
 """Bytes of rows that one prepared block stands for."""

@@ -10,7 +10,7 @@ import struct
 from typing import NamedTuple
 
 _BMP_ROWS = 14 + 40 + 4 * 256
-"""Where the rows of a bitmap of 8 bits begin: after two headers and the palette."""
+"""Start of the rows of a bitmap of 8 bits: after two headers and the palette."""
 
 MAX_HEADER = 2048
 """Bytes that a header may have."""

@@ -51,7 +51,7 @@ class Span(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many they are."""
+        """The number of rows."""
         return self.last - self.first
 
 

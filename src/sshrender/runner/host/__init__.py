@@ -1,1 +1,1 @@
-"""What the runner knows of its host and sets there: facts, load, limits, folders, the sandbox."""
+"""The runner's view of its host: facts, load, limits, folders, the sandbox."""

@@ -21,7 +21,7 @@ _FOLDERS = (
     "~/.fonts",
     "~/.local/share/fonts",
 )
-"""Where Debian's Ghostscript and fontconfig look for fonts."""
+"""Folders in which Debian's Ghostscript and fontconfig look for fonts."""
 
 _PLAIN = ("Font", "CIDFont")
 """Folders of Ghostscript's own fonts, whose files have no extension."""

@@ -27,7 +27,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 MARK = b"sshrender"
 MARK_UPPER = b"SSHRENDER"
 GENERATIONS = 6
-"""How many parents are looked at: runner, wrappers and sandbox, a script, a program that it started."""
+"""Most parents that are looked at: runner, wrappers, sandbox, a script, a program that it started."""
 
 LOADAVG_TIME_CONSTANT = 60.0
 LOADAVG_INTERVAL = 5.0

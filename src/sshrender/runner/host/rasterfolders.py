@@ -1,4 +1,4 @@
-"""Where rasters lie until they are encoded: in memory (/dev/shm), large ones on the largest local disk.
+"""Folders for rasters until they are encoded: in memory (/dev/shm), or on the largest local disk.
 
 Where there is no /dev/shm for this user, all of them are on that disk.
 
@@ -35,7 +35,7 @@ LARGE_PER_SLOT = 2
 (finalizer.py)."""
 
 MEMORY_SHARE = 0.25
-"""Of the free memory: that all rasters of a host may take."""
+"""Share of the free memory that all rasters of a host may take."""
 
 # Below this almost every page would go to the disk, so the folder in memory is not used at all.
 MIN_IN_MEMORY = 1 << 20

@@ -29,7 +29,7 @@ _SYSTEM = (
     "/var/cache/fontconfig",
     "/var/lib/ghostscript",
 )
-"""What Debian's ghostscript reads besides /usr; which paths exist depends on the release."""
+"""Paths that Debian's ghostscript reads besides /usr; which of them exist depends on the release."""
 
 # Seconds: a sandbox takes milliseconds to start; the rest is the start of Ghostscript on a busy host.
 CHECK_TIMEOUT = 20.0

@@ -1,4 +1,4 @@
-"""What one slot does to render rasters instead of files, and when it must not.
+"""Renders pages of one slot as rasters instead of files, and decides when that is not possible.
 
 Standard library only, Python 3.7 and later.
 """

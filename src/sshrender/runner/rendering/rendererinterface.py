@@ -1,4 +1,4 @@
-"""What a slot expects of every renderer, and the result that each renderer returns for a page.
+"""The interface of every renderer of a slot, and the result that it returns for a page.
 
 A renderer makes the file of a page, or its raster, and reports the program's diagnostics. Encoding a
 raster, and naming, syncing and hashing the file, is the finalizer's work (finalizer.py), so that it is

@@ -1,4 +1,4 @@
-"""Which renderers a slot has: warm programs, and runs of their own for all other recipes.
+"""Selects the renderers of a slot: warm programs, and one-shot runs for all other recipes.
 
 Standard library only, Python 3.7 and later.
 """
@@ -26,7 +26,7 @@ from sshrender.runner.slots.taskqueue import TaskQueue
 
 
 class SlotParts(NamedTuple):
-    """What the renderers of a slot share with it. ``lock``, ``may_continue``: see WarmRenderer."""
+    """Objects that a slot shares with its renderers. ``lock``, ``may_continue``: see WarmRenderer."""
 
     settings: SlotSettings
     tasks: TaskQueue

@@ -1,4 +1,4 @@
-"""What the slots of a host render with: the job's settings as the coordinator sent them.
+"""The settings of a host's slots: those of the job, as the coordinator sent them.
 
 Standard library only, Python 3.7 and later.
 """

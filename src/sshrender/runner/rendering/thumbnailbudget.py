@@ -10,8 +10,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 SHARE = 0.12
-"""Of the time that pages take. All costs of thumbnails may reach 15 %; sending and writing cost as
-well."""
+"""Share of the time that pages take. With sending and writing, thumbnails may cost 15 %."""
 
 CREDIT = 0.25
 """Seconds that may be spent at first: the first thumbnail loads what the others reuse."""

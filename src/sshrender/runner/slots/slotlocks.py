@@ -56,7 +56,7 @@ _WAITER_FLAG = "waiting"
 
 
 class JobShare:
-    """What a job is entitled to on this host; both values may change while it renders.
+    """A job's share of this host; both values may change while it renders.
 
     ``slot_limit``: how many slots it may use at once; None: any number.
     """

@@ -1,4 +1,4 @@
-"""The folder of one array of pilots: what is made before its submission, and what its pilots report.
+"""The folder of one array of pilots: created before its submission, with the reports of its pilots.
 
 ``state`` says ``open`` until the array is over; then it is a tombstone. ``INDEX.pilot`` holds what the
 holder of an element appends; ``INDEX.eEPOCH.NUMBER.down`` and ``.up`` are the pairs of its connections.
@@ -34,7 +34,7 @@ MAX_TEXT = 300
 
 @dataclass(frozen=True, slots=True)
 class PilotNote:
-    """What a holder reports. ``token`` names one start of its element; ``left``: seconds to its end.
+    """The report of a holder. ``token`` names one start of its element; ``left``: seconds to its end.
 
     ``job``: the engine's number of it, where a command of the engine can attach to it.
     """

@@ -1,4 +1,4 @@
-"""The line that runs a command of an engine on another machine over ssh, as if it were typed there.
+"""Builds the line that runs a command of an engine on another machine, as if it were typed there.
 
 A login shell of the user knows where the commands are: sites put TORQUE and Grid Engine into
 ``/etc/profile.d``. What its start files print and export is not the command's: a marker ends the one,
@@ -14,7 +14,7 @@ ENGINE_VARIABLES = (
     *("SLURM_CONF", "CONDOR_CONFIG", "PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER", "PBS_EXEC"),
     *("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
 )
-"""What leads the commands to their server: Slurm, HTCondor, PBS, Grid Engine."""
+"""Variables that lead the commands to their server: Slurm, HTCondor, PBS, Grid Engine."""
 
 ENGINE_PREFIXES = ("_CONDOR_",)
 

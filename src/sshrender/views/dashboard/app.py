@@ -301,7 +301,7 @@ class Dashboard(Navigation):
             listing.show(self._log_rows.rows(self._log_mode, text), pinned)
 
     def _arrange(self, hosts: int) -> None:
-        """Where all panes are shown, give hosts and attempts the lines that they need, the log the rest.
+        """If all panes are shown, give hosts and attempts the lines they need, and the log the rest.
 
         The details are below the pages there.
         """

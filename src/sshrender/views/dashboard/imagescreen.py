@@ -83,7 +83,7 @@ class PageImageScreen(ModalScreen[None]):
         self._zoom = 1
         self._centre = 0.5, 0.5
         self.words = ""
-        """What cannot be shown, or is being loaded."""
+        """The reason why there is no image, or that it is being loaded."""
 
     def compose(self) -> ComposeResult:
         """Yield a title, the image and the keys."""

@@ -1,4 +1,4 @@
-"""Which keys the last line of the dashboard names: those of the focused pane first. Pure."""
+"""Selects the keys for the last line of the dashboard: those of the focused pane first. Pure."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from sshrender.views.problems import ERROR, severity
 
 PROBLEMS_FIRST, PROBLEMS_ALONE, ALL = "problems first", "problems alone", "in order of time"
 MODES = (PROBLEMS_FIRST, PROBLEMS_ALONE, ALL)
-"""What the pane shows, in the order in which its key selects it."""
+"""The contents of the pane, in the order in which its key selects them."""
 
 LOG_SHOWN = 500
 """Lines that the pane shows without a filter; ``why`` and a filter find older ones."""

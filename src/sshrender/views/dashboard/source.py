@@ -113,7 +113,7 @@ class JobList(Protocol):
 
     @property
     def title(self) -> str:
-        """What is listed."""
+        """The title of the list."""
         ...
 
     @property

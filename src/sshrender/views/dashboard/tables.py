@@ -38,7 +38,7 @@ MAX_ATTEMPTS = 200
 """The oldest attempts are listed: a large farm renders hundreds of pages at a time."""
 
 REOPENING = "reopening "
-"""How the key of a row begins that is no attempt, but a slot that waits; the host's name follows."""
+"""Start of the key of a row for a waiting slot instead of an attempt; the host's name follows."""
 
 LOG = (Column("time"), Column("event"))
 

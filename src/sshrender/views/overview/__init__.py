@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile("@(?:HEAD|TITLE|STYLE|BODY|TOP|LIVE|BESIDE|SCRIPT|DATA
 
 
 _BESIDE, _EMBEDDED = "'self' file:", "data:"
-"""Where images may come from (Content-Security-Policy, img-src)."""
+"""Allowed sources of images (Content-Security-Policy, img-src)."""
 
 _PIECE = 1000
 """Items of a list that are encoded at a time."""
@@ -73,7 +73,7 @@ def render(sheet: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the web front end adds to the overview of a job, which is live there.
+    """The parts that the web front end adds to its live overview of a job.
 
     ``root``: the relative address of its first page. ``top`` and ``live``: HTML above the overview and
     below its heading. ``style`` and ``script``: added to its own. ``data``: for the script.

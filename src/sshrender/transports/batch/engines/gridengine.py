@@ -38,7 +38,7 @@ _AWAY = ("unable to contact qmaster", "cannot connect to qmaster", "unable to se
 _SIZE = ("tasks", "job_limit", "maximum number of jobs", "max_aj")
 
 _GONE = ("does not exist", "already in deletion")
-"""What qdel, qhold and qrls say of jobs that have ended."""
+"""Messages of qdel, qhold and qrls for jobs that have ended."""
 
 SOFT_LIMIT = 100
 """Seconds before the end at which USR1 is sent: KILL comes 90 s after it (measured)."""

@@ -66,7 +66,7 @@ _GONE = re.compile(
     r"|job [0-9.]+ (not found|already |not held to be released)|all jobs? .*have been ",
     re.IGNORECASE,
 )
-"""What condor_rm, condor_hold and condor_release say where no job matches (condor_tools/tool.cpp). The
+"""Messages of condor_rm, condor_hold and condor_release if no job matches (condor_tools/tool.cpp). The
 first line comes after a failure, too; then another line tells of that."""
 
 

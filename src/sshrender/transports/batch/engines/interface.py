@@ -1,4 +1,4 @@
-"""What every engine does: requests and records, and the Protocol that an adapter implements. Pure."""
+"""The interface of every engine: requests, records, and the Protocol of an adapter. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command printed, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str = ""

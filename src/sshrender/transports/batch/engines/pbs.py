@@ -1,4 +1,4 @@
-"""What TORQUE and OpenPBS have in common: ids, states, qdel, qhold and qrls. Pure."""
+"""The common part of TORQUE and OpenPBS: ids, states, qdel, qhold and qrls. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FAILED = (
     *("could not connect to mom", "unauthorized request", "server shutting down"),
     *("end of file", "timeout", "server is busy", *_AWAY),
 )
-"""What a command says of a job that is still there. With several ids it does what it can and returns the
+"""Message about a job that is still there. With several ids a command does what it can and returns the
 code of any failure (measured), so that of an unknown one may hide another."""
 
 # A smaller array may be accepted where one of these is the reason.

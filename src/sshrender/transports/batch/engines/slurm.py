@@ -65,7 +65,7 @@ _GONE = (
     *("invalid job id", "already completing or completed", "already finished"),
     "no longer pending",
 )
-"""What scancel and scontrol say of jobs that have ended, or started (slurm_errno.h)."""
+"""Messages of scancel and scontrol for jobs that have ended, or started (slurm_errno.h)."""
 
 WARNING = 90
 """Seconds before the end at which the script gets USR1, or up to 60 s earlier (sbatch(1))."""
