@@ -32,6 +32,10 @@ sys.exit(gs.wait())
 """
 
 
+FOR_EVER = 1e7
+"""By how much a page takes longer that hangs: unlike one that is drawn without end, it takes no core."""
+
+
 def script(
     seconds: float, works: Mapping[int, float] | None = None, last: int = 0, gate: str = ""
 ) -> str:
