@@ -82,9 +82,9 @@ GATE = "/var/tmp/go"
 def gated(farm: Farm, **states: str) -> Iterator[None]:
     """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
 
-    "sent" is the state of a host to which a page was sent, "gone" that of one refused or lost. For a test
-    of what each host contributes, or of its last state: however late it is met, the job lasts until then.
-    Hosts have programs of ``open_gate_after``.
+    "sent" is the state of a host to which a page was sent, "gone" that of one refused or lost. For a
+    test of what each host contributes, or of its last state: however late it is met, the job lasts until
+    then. Hosts have programs of ``open_gate_after``.
     """
     for host in farm.hosts:
         host.exec("rm", "-f", GATE, check=True)
