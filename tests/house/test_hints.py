@@ -14,14 +14,11 @@ from typing import Any
 
 import pytest
 import typer
-import typer.main
 
 from sshrender.cli import hintcommands
-from sshrender.cli.app import app
+from tests.commandtree import TREE
 from tests.house.hints import Hint, command_of, hints
 from tests.house.source import ROOT
-
-TREE: Any = typer.main.get_command(app)
 
 SITUATIONS = "tests/cli/test_hints.py"
 
