@@ -40,6 +40,7 @@ _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", 
 ENDS = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
 
 
+@functools.cache
 def import_graph() -> dict[str, set[str]]:
     """Return the modules that each module of the package imports, imports within functions included."""
     graph = grimp.build_graph("sshrender", cache_dir=None)

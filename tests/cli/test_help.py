@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from sshrender.cli.app import app
 from sshrender.config.declaration import SETTINGS
 from sshrender.config.declarationtypes import FOREGROUND, NEW_JOBS, Declared, Panel
 from sshrender.config.settings import resolve
 from sshrender.errors import UserError
+from tests.commandtree import TREE
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "man/sshrender-render.1").read_text()
-TREE: Any = typer.main.get_command(app)
 WITH_OPTION = [each for each in SETTINGS.values() if each.commands]
 FILE_ONLY = [each for each in SETTINGS.values() if not each.commands]
 COMMANDS = [[], *([name] for name in sorted(TREE.commands))] + [

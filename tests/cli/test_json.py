@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 import sshrender.__main__ as program
 from sshrender.cli import jsonresult, statusline, streams
-from sshrender.cli.app import app
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import resultschema
 from tests import jsonschema, pdfs
+from tests.commandtree import TREE
 from tests.conftest import Run
 
 SCHEMA = resultschema.load()
-TREE: Any = typer.main.get_command(app)
 COMMANDS = [
     *((name,) for name in sorted(set(TREE.commands) - {"config", "key"})),
     *((group, name) for group in ("config", "key") for name in sorted(TREE.commands[group].commands)),

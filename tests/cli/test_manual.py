@@ -7,23 +7,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from sshrender.cli import man
-from sshrender.cli.app import app
 from sshrender.config.inventory import HostEntry
 from sshrender.errors import ExitCode
 from sshrender.job.journal.journalentries import TYPES
+from tests.commandtree import TREE
 from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text() for path in (ROOT / "man").iterdir()}
-TREE = typer.main.get_command(app)
 
 
 def _options(name: str) -> list[str]:
     """Return the long options of a command that are not hidden."""
-    command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
+    command = TREE.commands[name]
     below = getattr(command, "commands", {}).values()
     params = [param for each in (command, *below) for param in each.params]
     shown = [each for each in params if not getattr(each, "hidden", False)]
@@ -49,7 +47,7 @@ def test_a_page_is_valid_mdoc(name: str) -> None:
     assert [line for line in found if not any(word in line for word in elsewhere)] == []
 
 
-@pytest.mark.parametrize("name", sorted(TREE.commands))  # type: ignore[attr-defined]  # as above
+@pytest.mark.parametrize("name", sorted(TREE.commands))
 def test_every_command_and_option_is_documented(name: str) -> None:
     assert re.search(rf"^\.Cm {name}\b", PAGES["sshrender.1"], re.MULTILINE)
     page = "sshrender-render.1" if name == "render" else "sshrender.1"
@@ -57,7 +55,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_no_option_is_documented_that_does_not_exist() -> None:
-    known = {option for name in TREE.commands for option in _options(name)}  # type: ignore[attr-defined]
+    known = {option for name in TREE.commands for option in _options(name)}
     known |= {"--version", "--help", "--install-completion", "--show-completion"}
     for page, text in PAGES.items():
         documented = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import pdfs
+from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
 from tests.stretch import page_timeout, wait_until
 
@@ -31,9 +32,10 @@ def _start(start: Start, sshrender: Run, document: Path) -> subprocess.Popen[byt
 
 
 @pytest.fixture
-def endless(home: Path) -> Path:
-    """Two pages, and one that no renderer ends."""
-    return pdfs.write(home / "endless.pdf", [*pdfs.numbered(2), pdfs.endless_page()])
+def endless(home: Path, paced: Paced) -> Path:
+    """Two pages, and one that no renderer ends, though it takes no core."""
+    paced(0, last=2)
+    return pdfs.write(home / "endless.pdf", pdfs.numbered(3))
 
 
 def test_no_job_is_no_error(sshrender: Run, san: Path) -> None:
@@ -113,24 +115,19 @@ def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, h
     assert names[1] in both.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_a_question_that_has_no_answer_says_what_to_ask(sshrender: Run, san: Path, home: Path) -> None:
+    sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
+    for words, said in (
         (["status", "nothing"], "there is no job nothing"),
         (["status", "./here"], "is not the folder of a job"),
         (["why", "five", "--page", "1", "--host", "localhost"], "--page and --host are two questions"),
         (["why", "five", "--page", "9"], "page 9 is not a page of this job"),
         (["why", "five", "--host", "elsewhere"], "elsewhere is not a host of this job"),
-    ],
-)
-def test_a_question_that_has_no_answer_says_what_to_ask(
-    sshrender: Run, san: Path, home: Path, words: list[str], said: str
-) -> None:
-    sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
-    answer = sshrender(*words)
-    assert answer.returncode == 2
-    assert said in answer.stderr
-    assert "hint: " in answer.stderr
+    ):
+        answer = sshrender(*words)
+        assert answer.returncode == 2, words
+        assert said in answer.stderr
+        assert "hint: " in answer.stderr
 
 
 def test_damaged_jobs_and_journals_hide_no_others(sshrender: Run, san: Path, home: Path) -> None:

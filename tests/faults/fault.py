@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.faults.night import Morning, Night
 
-FEWEST, FEW, MANY = 40, 80, 500
-"""Pages of a job: a second or two for two hosts, some seconds, and half a minute."""
+FEWEST, FEW, MANY = 24, 80, 500
+"""Pages of a job: a second for two hosts, some seconds, and half a minute."""
 
 Deed = Callable[[Night], object]
 Check = Callable[[Night, Morning], object]

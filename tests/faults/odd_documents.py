@@ -260,9 +260,9 @@ def _stream_cases() -> dict[str, bytes]:
         ),
         "stream-crypt": drawing(square, "/Filter /Crypt /DecodeParms << /Name /StdCF >>"),
         "stream-elsewhere": drawing(square, "/F (/etc/passwd) /FFilter /ASCIIHexDecode"),
-        "bomb-of-spaces": drawing(zlib.compress(b" " * (32 << 20), 9), "/Filter /FlateDecode"),
+        "bomb-of-spaces": drawing(zlib.compress(b" " * (32 << 20), 1), "/Filter /FlateDecode"),
         "bomb-in-a-bomb": drawing(
-            zlib.compress(zlib.compress(b" " * (48 << 20), 9), 9), "/Filter [/FlateDecode /FlateDecode]"
+            zlib.compress(zlib.compress(b" " * (48 << 20), 1), 1), "/Filter [/FlateDecode /FlateDecode]"
         ),
         "content-saves-without-end": drawing(b"q " * 20_000),
         "content-restores-without-end": drawing(b"Q " * 20_000),

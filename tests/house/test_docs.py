@@ -7,12 +7,9 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from sshrender.cli.app import app
 from sshrender.errors import ExitCode
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.leasefiles import Claim
@@ -20,6 +17,7 @@ from sshrender.job.output.outputrecord import Contents, Record
 from sshrender.job.queue.requests import Request
 from sshrender.job.spec import JobSpec
 from sshrender.transports.interface import Refusal
+from tests.commandtree import TREE
 from tests.house.source import ROOT, SOURCE
 
 PAGES = [
@@ -32,8 +30,6 @@ MAX_README_BYTES = 8 * 1024
 
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
-
-TREE: Any = typer.main.get_command(app)
 
 CHECKED = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -14,14 +14,11 @@ from typing import Any
 
 import pytest
 import typer
-import typer.main
 
 from sshrender.cli import hintcommands
-from sshrender.cli.app import app
+from tests.commandtree import TREE
 from tests.house.hints import Hint, command_of, hints
 from tests.house.source import ROOT
-
-TREE: Any = typer.main.get_command(app)
 
 SITUATIONS = "tests/cli/test_hints.py"
 
@@ -83,7 +80,7 @@ TYPED = {
     "sshrender release {shlex.quote(name)}": SITUATIONS,
     "rm -r {folder}": "tests/unit/test_entries.py",
     "try again when this stays the same: ls -l --full-time {shlex.quote(str(path))}": SITUATIONS,
-    "file {shlex.quote(str(path))}": SITUATIONS,
+    "file {quoted}": SITUATIONS,
     "check the name: ls -l {shlex.quote(str(path.parent))}": SITUATIONS,
     "ls -ld {shlex.quote(str(path))}": SITUATIONS,
     "this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}": (
@@ -110,6 +107,11 @@ STARTS = {
         "mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
         " && sshrender render {folder}/*.pdf"
     ),
+    "ps2pdf {quoted} {target} && sshrender render {target}",
+    "gunzip < {quoted} > {target} && sshrender render {target}",
+    "img2pdf -o {target} {quoted} && sshrender render {target}",
+    "curl -fLo {target} {address} && sshrender render {target}",
+    "convert it, and name the new file: iconv -f ISO-8859-1 -t UTF-8 -o {target} {quoted}",
     "sshrender resume {shlex.quote(plan.spec.name)}",
     "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
     "sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(host)}",
@@ -150,6 +152,7 @@ STARTS = {
 
 WORDS = {
     "--assemble zip takes any page",
+    "fetch the document again: servers send such a page where it is not, or where one must log in",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
     "give each of them its own -o DIR, one command for each",

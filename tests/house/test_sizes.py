@@ -10,10 +10,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import typer.main
 from docs.diagrams import import_graph
 
-from sshrender.cli.app import app
+from tests.commandtree import TREE
 from tests.house.source import SOURCE, functions, lines_of, modules
 
 MAX_LINES = 500
@@ -67,7 +66,7 @@ def test_no_function_has_too_many_parameters() -> None:
 
 def _commands() -> Iterator[str]:
     """Return the functions whose parameters are the options of a command."""
-    waiting: list[Any] = [typer.main.get_command(app)]
+    waiting: list[Any] = [TREE]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

@@ -32,6 +32,10 @@ sys.exit(gs.wait())
 """
 
 
+FOR_EVER = 1e7
+"""By how much a page takes longer that hangs: unlike one that is drawn without end, it takes no core."""
+
+
 def script(
     seconds: float, works: Mapping[int, float] | None = None, last: int = 0, gate: str = ""
 ) -> str:
@@ -78,7 +82,7 @@ GATE = "/var/tmp/go"
 def gated(farm: Farm, **states: str) -> Iterator[None]:
     """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
 
-    "sent" is the state of a host to which a page was sent, "left" of one that is refused or lost. For a
+    "sent" is the state of a host to which a page was sent, "gone" that of one refused or lost. For a
     test of what each host contributes, or of its last state: however late it is met, the job lasts until
     then. Hosts have programs of ``open_gate_after``.
     """
@@ -91,8 +95,8 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
         entries = _entries(farm)[before:]
         reached = {(each["host"], each["state"]) for each in entries if each["type"] == "host_state"}
         sent = {(each["host"], "sent") for each in entries if each["type"] == "page_sent"}
-        left = {(host, "left") for host, state in reached if state in ("refused", "lost")}
-        return states.items() <= reached | sent | left
+        gone = {(host, "gone") for host, state in reached if state in ("refused", "lost")}
+        return states.items() <= reached | sent | gone
 
     def attend() -> None:
         try:

@@ -18,12 +18,13 @@ from tests.lab.terminal import Terminal
 from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
-PAGES = 30
+PAGES = 20
+GATE = "/mnt/san/go"
 
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Small pages; ``pace`` says how long a job of them takes."""
+    """Small pages; those after some wait for ``GATE``, so that a job lasts as long as the test needs."""
     return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(PAGES))
 
 
@@ -49,11 +50,12 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
     farm_factory: FarmFactory, big: Path
 ) -> None:
     farm = farm_factory(3)
-    pace(farm.hosts, 1.0)
+    open_gate_after(farm.hosts, 0.5, 9, GATE)
     with Terminal(farm, _render(farm, big), width=160, height=50) as terminal:
         terminal.wait_for("running", "node1", "■")
         farm["node2"].crash()
         terminal.wait_for("node2", "○ lost")
+        (farm.san / "go").touch()
         assert terminal.status() == 0
         assert f"done, {PAGES} of {PAGES} pages" in terminal.text()
     assert _delivered(farm) == PAGES
@@ -64,7 +66,7 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
 
 @pytest.mark.parametrize("how", ["q", "the terminal is closed"])
 def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str) -> None:
-    open_gate_after(farm.hosts, 1.0, 6, "/mnt/san/go")
+    open_gate_after(farm.hosts, 0.5, 6, GATE)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         if how == "q":
@@ -86,7 +88,7 @@ def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str
 
 
 def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -> None:
-    open_gate_after(farm.hosts, 1.0, 6, "/mnt/san/go")
+    open_gate_after(farm.hosts, 0.5, 6, GATE)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
@@ -102,7 +104,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -
 
 
 def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
-    pace(farm.hosts, 1.0)
+    open_gate_after(farm.hosts, 0.5, 6, GATE)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
@@ -173,7 +175,7 @@ def _is_idle(farm: Farm, host: str) -> bool:
 def test_every_terminal_gets_a_dashboard_that_it_can_show(
     farm: Farm, big: Path, env: dict[str, str], size: tuple[int, int]
 ) -> None:
-    pace(farm.hosts, 0.4)
+    open_gate_after(farm.hosts, 0.2, 6, GATE)
     with Terminal(farm, _render(farm, big), width=size[0], height=size[1], env=env) as terminal:
         done = "#" if env.get("TERM") == "linux" else "■"
         text = terminal.wait_for("running", done)
@@ -185,11 +187,12 @@ def test_every_terminal_gets_a_dashboard_that_it_can_show(
             assert "\x1b[3" not in colours.replace("\x1b[39m", "").replace("\x1b[3m", "")
         elif env.get("TERM") == "screen":
             assert "\x1b[38;" not in colours
+        (farm.san / "go").touch()
         assert terminal.status() == 0
 
 
 def test_without_a_terminal_there_are_plain_lines_and_one_that_says_why(farm: Farm, big: Path) -> None:
-    answer = farm.run(_render(farm, big, "--progress", "tui", "--pages", "1-20"), timeout=120)
+    answer = farm.run(_render(farm, big, "--progress", "tui", "--pages", "1-10"), timeout=120)
     assert answer.returncode == 0
     assert "no dashboard: standard input is not a terminal" in answer.stderr
     assert "\x1b" not in answer.stderr
@@ -208,7 +211,7 @@ def test_a_document_that_cannot_be_rendered_is_said_without_a_dashboard(farm: Fa
 
 def test_json_of_an_attended_run_is_one_object_on_stdout(farm: Farm, big: Path) -> None:
     out = farm.root / "summary.json"
-    command = [*_render(farm, big, "--json", "--pages", "1-30")]
+    command = [*_render(farm, big, "--json", "--pages", "1-10")]
     shell = f"exec \"$@\" > '{out}'"
     with Terminal(farm, ["sh", "-c", shell, "sh", *command]) as terminal:
         assert terminal.status() == 0
@@ -240,7 +243,7 @@ program.main()
 def test_where_the_dashboard_fails_the_job_goes_on_under_plain_lines(
     farm: Farm, big: Path, is_stopped: bool
 ) -> None:
-    pace(farm.hosts, 0.5)
+    open_gate_after(farm.hosts, 0.5, 6, GATE)
     script = farm.root / "failing.py"
     script.write_text(_FAILS)
     words = [sys.executable, str(script), *_render(farm, big)[len(PROGRAM) :]]
@@ -249,6 +252,7 @@ def test_where_the_dashboard_fails_the_job_goes_on_under_plain_lines(
         if is_stopped:
             terminal.press("C-c")  # at the terminal's shell, too, which cannot tell the exit status then
         else:
+            (farm.san / "go").touch()
             assert terminal.status() == 0
             assert f"done, {PAGES} of {PAGES} pages" in terminal.text()
         code = script.with_name(script.name + ".code")

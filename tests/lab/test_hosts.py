@@ -35,12 +35,12 @@ def _no_login(host: Host) -> None:
 
 
 TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
-    "tcp": (lambda host: host.crash(), "lost", "Connection refused", "artist@node1 true"),
+    "tcp": (lambda host: host.crash(), "lost", "Connection refused", "artist@{name} true"),
     "key": (
         lambda host: host.new_host_key(),
         "refused",
         "host key has changed",
-        "ssh-keygen -R 10.77.0.11 -f",
+        "ssh-keygen -R {address} -f",
     ),
     "login": (_no_login, "refused", "none of our keys", "ssh-copy-id -f -i"),
     "python": (
@@ -60,21 +60,23 @@ TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("check", TROUBLES)
 def test_a_host_is_shown_with_the_first_thing_that_is_wrong_and_what_mends_it(
-    farm: Farm, check: str
+    farm_factory: FarmFactory,
 ) -> None:
-    break_it, state, reason, mend = TROUBLES[check]
-    break_it(farm["node1"])
-    reports = _reports(farm)
-    assert reports["node2"]["state"] == "idle"
-    assert reports["node1"]["state"] == state
-    assert reason in reports["node1"]["reason"]
-    failing = [each for each in reports["node1"]["checks"] if each["ok"] is False]
-    assert [each["name"] for each in failing] == [check]
-    shown = _ask(farm).stdout
-    assert reason in shown
-    assert mend in shown
+    """Each trouble on a host of its own, and one host without any."""
+    farm = farm_factory(len(TROUBLES) + 1)
+    *broken, sound = farm.hosts
+    for host, (break_it, *_) in zip(broken, TROUBLES.values(), strict=True):
+        break_it(host)
+    reports, shown = _reports(farm), _ask(farm).stdout
+    assert reports[sound.name]["state"] == "idle"
+    for host, (check, (_, state, reason, mend)) in zip(broken, TROUBLES.items(), strict=True):
+        report = reports[host.name]
+        assert report["state"] == state, check
+        assert reason in report["reason"]
+        assert [each["name"] for each in report["checks"] if each["ok"] is False] == [check]
+        assert reason in shown
+        assert mend.format(name=host.name, address=host.address) in shown
 
 
 def test_a_name_without_an_address_is_told_from_a_host_that_is_down(farm: Farm) -> None:

@@ -17,7 +17,7 @@ from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import GATE, gated, open_gate_after, pace
+from tests.lab.slow import FOR_EVER, GATE, gated, open_gate_after, pace, slow_down
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import page_timeout, stretched, wait_until
 
@@ -232,9 +232,9 @@ def test_a_page_that_hangs_fails_on_three_hosts_and_the_rest_is_delivered(
     farm_factory: FarmFactory, tmp_path: Path
 ) -> None:
     farm = farm_factory(3)
-    pages = pdfs.numbered(12)
-    pages[4] = pdfs.endless_page()
-    document = pdfs.write(tmp_path / "hang.pdf", pages)
+    for host in farm.hosts:
+        slow_down(host, 0.01, {5: FOR_EVER})
+    document = pdfs.write(tmp_path / "hang.pdf", pdfs.numbered(12))
     code, summary, stderr = _render(farm, document, "--page-timeout", page_timeout(2))
     assert code == 3
     (failed,) = summary["failed_pages"]
@@ -393,9 +393,11 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     assert f"page {page} delivered from node2" in told
 
 
-def _from_cron(farm: Farm, document: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _from_cron(
+    farm: Farm, document: Path, *words: str, slots: int = 1
+) -> subprocess.CompletedProcess[str]:
     """With the environment that cron(8) gives, and no terminal."""
-    hosts = farm.write_inventory(defaults={"connect_timeout": stretched(2)})
+    hosts = farm.write_inventory(slots=slots, defaults={"connect_timeout": stretched(2)})
     bare = {"HOME": str(farm.home), "LOGNAME": "root", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
     taken = {name: None for name in os.environ if name not in bare}
     command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--quiet"]
@@ -413,9 +415,10 @@ def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, t
     farm = farm_factory(4)
     for name in ("node2", "node3", "node4"):
         farm[name].crash()
-    endless = [pdfs.endless_page()] * 6
-    document = pdfs.write(tmp_path / "bad.pdf", [*pdfs.numbered(2), *endless])
-    answer = _from_cron(farm, document, "--page-timeout", page_timeout(1), "--retries", "1")
+    slow_down(farm["node1"], 0.01, dict.fromkeys(range(3, 9), FOR_EVER))
+    document = pdfs.write(tmp_path / "bad.pdf", pdfs.numbered(8))
+    words = ["--page-timeout", page_timeout(1), "--retries", "1"]
+    answer = _from_cron(farm, document, *words, slots=3)
     assert answer.returncode == 3
     lines = answer.stderr.splitlines()
     assert len(lines) <= 10

@@ -117,11 +117,11 @@ def _delivered_in(folder: Path) -> list[str]:
 
 
 def test_another_coordinator_finishes_what_a_killed_one_began(farm: Farm, start: Start) -> None:
-    pages = 160
+    pages = 100
     desk = Desk(farm, pages=pages, seconds=0.15)
     both = [start(name, desk.hosts, "coordinate", "-v") for name in ("two", "one")]
     job = desk.submit("-o", "/mnt/san/out/long")
-    wait_until(lambda: len(desk.delivered()) >= 60, PATIENCE, *both)
+    wait_until(lambda: len(desk.delivered()) >= 30, PATIENCE, *both)
     (begun,) = desk.of("run_started")
     killed = _by(begun, *both)
     (other,) = [each for each in both if each is not killed]
@@ -231,7 +231,8 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     assert _rendered_at_once(_since_the_last_request(desk)) > 1.4, "four slots are there"
 
     ask("cancel", job)
-    wait_until(lambda: desk.status(job)["state"] == "cancelled", PATIENCE, service)
+    wait_until(lambda: len(desk.of("run_ended")) == 2, PATIENCE, service)
+    wait_until(lambda: desk.status(job)["state"] == "cancelled", PATIENCE, service, pause=1.0)
     assert 0 < desk.status(job)["pages"]["done"] < 1000
     time.sleep(3.0)  # three looks at the queue
     assert len(desk.of("run_started")) == 2, "whoever looks after the queue leaves it alone"

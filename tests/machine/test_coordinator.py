@@ -263,7 +263,8 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     monkeypatch.setattr(loop, "MAX_ITEMS_PER_TURN", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
-    policy = quick(silence=silence)
+    # A request to return a page waits its turn, behind those to render others.
+    policy = quick(silence=silence, answer_timeout=120.0)
     ended = run(tmp_path, 40, lambda folder: [Slow(name, folder) for name in hosts], policy)
     assert ended.outcome.pages["done"] == 40
     assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []

@@ -330,6 +330,33 @@ def test_what_is_no_pdf_is_told_apart(tmp_path: Path, content: bytes | None, wha
         check_file(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "what", "hint"),
+    [
+        ("a b.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf 'a b.ps' 'a b.pdf' && sshrender"),
+        ("a.pdf.gz", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf.gz > a.pdf && sshrender render a.pdf"),
+        ("a.pdf", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf > a-converted.pdf && sshrender"),
+        ("a.png", b"\x89PNG\r\n", "an image", "img2pdf -o a.pdf a.png && sshrender render a.pdf"),
+        ("a.pdf", b"\r\n<!DOCTYPE html>", "a web page", "fetch the document again"),
+        ("https:/h/a.pdf?b", None, "an address", "curl -fLo a.pdf 'https://h/a.pdf?b' && sshrender"),
+    ],
+)
+def test_what_can_become_a_pdf_has_a_hint_that_makes_it_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    content: bytes | None,
+    what: str,
+    hint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path(name).write_bytes(content)
+    with pytest.raises(UserError, match=what) as refused:
+        check_file(Path(name))
+    assert refused.value.hint.startswith(hint)
+
+
 def _with_hidden_layer(path: Path) -> Path:
     """Three pages, on each a red square in a layer that is switched off."""
 
@@ -424,6 +451,15 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
 def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes("\ufeffpässwört\r\n".encode())
     assert read_password(tmp_path / "password") == "pässwört"
+
+
+def test_a_password_in_another_encoding_is_refused_with_a_way_to_convert_it(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes("pässwört".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8") as refused:
+        read_password(path)
+    subprocess.run(["sh", "-c", refused.value.hint.rpartition(": ")[2]], check=True)
+    assert read_password(tmp_path / "password.utf8") == "pässwört"
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])

@@ -132,9 +132,7 @@ class _Bits:
 
     def code(self, bits: str) -> _Bits:
         """Add a Huffman code, which begins with its highest bit."""
-        for bit in bits:
-            self.add(int(bit), 1)
-        return self
+        return self.add(int(bits[::-1], 2), len(bits))
 
     def bytes(self) -> bytes:
         return self._value.to_bytes(-(-self._count // 8), "little")

@@ -30,7 +30,7 @@ def test_selects_what_is_meant(text: str, pages: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "1;2", "0", "1-0", "--", "11", "5-11", "^1-10", "1,,2", "9" * 5000]
+    "text", ["", "a", "1;2", "0", "1-0", "--", "11", "5-11", "^1-10", "1,,2", "1 3", "9" * 5000]
 )
 def test_refuses_what_means_nothing(text: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -14,6 +14,7 @@ import bcrypt
 import pytest
 
 from tests import pdfs
+from tests.commandtree import TREE
 from tests.conftest import PROGRAM
 from tests.web.proxies import NGINX, free_port
 from tests.web.serving import serving
@@ -97,11 +98,7 @@ def test_the_service_is_one_that_systemd_reads(tmp_path: Path) -> None:
     assert faults == []
     command = re.search(r"ExecStart=\S+ (.*?)\n[A-Z]", text, re.DOTALL)
     assert command is not None
-    from typer.main import get_command
-
-    from sshrender.cli.app import app
-
     words = command[1].replace("\\\n", " ").split()
     assert words[0] == "serve"
-    known = {name for each in get_command(app).commands["serve"].params for name in each.opts}  # type: ignore[attr-defined]
+    known = {name for each in TREE.commands["serve"].params for name in each.opts}
     assert {word for word in words if word.startswith("--")} <= known

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from sshrender.document import otherformats
 from sshrender.errors import ExitCode, UserError
 
 HEADER_BYTES = 1024
@@ -80,15 +81,13 @@ def check_file(path: Path) -> Stamp:
             head = file.read(HEADER_BYTES)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
-        raise _error(
-            f"{path}: no such file", f"check the name: ls -l {shlex.quote(str(path.parent))}"
-        ) from None
+        raise _error(f"{path}: {otherformats.absence(path)}", otherformats.way_to_find(path)) from None
     except OSError as error:
         raise _error(f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}") from None
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
-        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))}")
+        raise _error(f"{path}: {otherformats.kind(head)}", otherformats.way_to_pdf(path, head))
     return stamp
 
 
@@ -232,10 +231,16 @@ def read_password(path: Path) -> str:
         with path.open("rb") as file:
             # Windows' editors begin UTF-8 text with a byte order mark.
             text = file.read(MAX_PASSWORD_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or "not UTF-8 text"
+    except OSError as error:
         raise UserError(
-            ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {shlex.quote(str(path))}"
+            ExitCode.USAGE, f"password file {path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
+        ) from None
+    except UnicodeDecodeError:
+        quoted, target = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
+        raise UserError(
+            ExitCode.USAGE,
+            f"password file {path}: not UTF-8 text",
+            f"convert it, and name the new file: iconv -f ISO-8859-1 -t UTF-8 -o {target} {quoted}",
         ) from None
     # Not strip(): spaces may be part of a password.
     return text.split("\n", 1)[0].rstrip("\r")

@@ -14,7 +14,8 @@ from sshrender.errors import ExitCode, UserError
 MAX_NAMED = 10_000_000
 """Pages that a list may name, repeated ones counted again: another user's job.json may have any list."""
 
-_RANGE = re.compile(r"(?P<first>\d+)?\s*(?P<dash>-)?\s*(?P<last>\d+)?")
+# The last page belongs to the dash: ``1 3`` is no page, not page 1.
+_RANGE = re.compile(r"(?P<first>\d+)?\s*(?:(?P<dash>-)\s*(?P<last>\d+)?)?")
 
 
 def parse(text: str, total: int) -> list[int]:

@@ -1,0 +1,79 @@
+"""What a file is that was named as a document and is no PDF, and how the user gets a PDF from it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+POSTSCRIPT, GZIP, IMAGE, WEB_PAGE = "PostScript", "compressed by gzip", "an image", "a web page"
+
+_BEGINNINGS = {
+    b"%!": POSTSCRIPT,
+    # A printer's job: commands for the printer stand before the PostScript.
+    b"\x1b%-12345X": POSTSCRIPT,
+    b"\x1f\x8b": GZIP,
+    b"\x89PNG": IMAGE,
+    b"\xff\xd8\xff": IMAGE,  # JPEG
+    b"II*\0": IMAGE,  # TIFF, the lower byte first
+    b"MM\0*": IMAGE,
+    b"GIF8": IMAGE,
+}
+
+_ADDRESS = re.compile(r"(https?|ftp):/(?=[^/])")
+"""As a path: pathlib has made one slash of the two."""
+
+
+def kind(head: bytes) -> str:
+    """Return what the first bytes of a file that is no PDF say, for an error."""
+    found = _format(head)
+    return f"not a PDF, but {found}" if found else "not a PDF"
+
+
+def way_to_pdf(path: Path, head: bytes) -> str:
+    """Return the hint: what to type to get a PDF from that file."""
+    quoted, target = shlex.quote(str(path)), shlex.quote(_target(path))
+    found = _format(head)
+    if found == POSTSCRIPT:
+        return f"ps2pdf {quoted} {target} && sshrender render {target}"
+    if found == GZIP:
+        return f"gunzip < {quoted} > {target} && sshrender render {target}"
+    if found == IMAGE:
+        return f"img2pdf -o {target} {quoted} && sshrender render {target}"
+    if found == WEB_PAGE:
+        return (
+            "fetch the document again: servers send such a page where it is not,"
+            " or where one must log in"
+        )
+    return f"file {quoted}"
+
+
+def absence(path: Path) -> str:
+    """Return what is wrong with the name of a document that is not there."""
+    return "no such file, but an address" if _ADDRESS.match(str(path)) else "no such file"
+
+
+def way_to_find(path: Path) -> str:
+    """Return the hint for a document that is not there."""
+    if _ADDRESS.match(str(path)):
+        address = shlex.quote(_ADDRESS.sub(r"\1://", str(path)))
+        target = shlex.quote(path.name.partition("?")[0] or "document.pdf")
+        return f"curl -fLo {target} {address} && sshrender render {target}"
+    return f"check the name: ls -l {shlex.quote(str(path.parent))}"
+
+
+def _format(head: bytes) -> str:
+    for beginning, name in _BEGINNINGS.items():
+        if head.startswith(beginning):
+            return name
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return WEB_PAGE if text.startswith((b"<!doctype html", b"<html")) else ""
+
+
+def _target(path: Path) -> str:
+    """Return a name for the PDF, in the current folder: ``a.pdf`` of ``a.ps`` or ``a.pdf.gz``."""
+    stem = path.name.removesuffix(path.suffix)
+    if path.suffix.lower() == ".pdf":
+        # It has that name itself, and must not be written over while it is read.
+        return f"{stem}-converted.pdf"
+    return stem if stem.lower().endswith(".pdf") else f"{stem}.pdf"
