@@ -153,7 +153,7 @@ def _require_folder(folder: JobFolder) -> None:
     if folder.path.is_symlink():
         raise UserError(
             ExitCode.STORAGE,
-            f"{folder.path} is a symbolic link, not a job's folder; the link alone may be removed",
+            f"{folder.path} is a symbolic link, not a job's folder; only the link may be removed",
             f"rm {shlex.quote(str(folder.path))}",
         )
 

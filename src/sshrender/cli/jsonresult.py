@@ -134,7 +134,7 @@ def narrate_cpu_limit(code: int) -> None:
 def unwritable(why: str) -> UserError:
     """Return the error of a standard output that takes no data although data was requested."""
     what = f"standard output cannot be written: {why}"
-    return UserError(ExitCode.STORAGE, what, "the space where it goes: df -h")
+    return UserError(ExitCode.STORAGE, what, "check the free space: df -h")
 
 
 def narrate(error: UserError) -> None:

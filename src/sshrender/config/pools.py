@@ -80,7 +80,7 @@ class PoolEntry(Table):
             # Only whole words: other ways to pass the environment along cannot all be known.
             if word in _LEAKS or _GETENV.fullmatch(word):
                 raise ValueError(
-                    f"{word} would take the whole environment along; name it in environment"
+                    f"{word} would pass on the whole environment; list variables in environment"
                 )
         return value
 

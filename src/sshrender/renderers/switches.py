@@ -292,7 +292,7 @@ def require_paper(options: Sequence[str]) -> None:
     is_named = "PAPERSIZE" in names or {"DEVICEWIDTHPOINTS", "DEVICEHEIGHTPOINTS"} <= names
     if fitted and not is_named:
         raise ValueError(
-            "-d%s: hosts may have other papers by default; --size A4 says which one" % sorted(fitted)[0]
+            "-d%s: hosts may have different default papers; name one: --size A4" % sorted(fitted)[0]
         )
 
 

@@ -319,7 +319,7 @@ def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
         # name with a space.
         is_continued = at > 0 and listed[at - 1][0] == key
         if is_continued and not Path(name).is_absolute() and not Path(name).exists():
-            raise ValueError(f"{key} names a file with a space that is not there: … {name}")
+            raise ValueError(f"{key} names a file with a space, which does not exist: … {name}")
         yield name
         at = end
 

@@ -281,7 +281,7 @@ def _hash_of(file: Path, name: str) -> bytes | None:
 
 
 def _unreadable() -> Refused:
-    return Refused(503, "the file of the users cannot be read", "call the administrator")
+    return Refused(503, "the file of the users cannot be read", "ask the administrator")
 
 
 def _lines(file: Path) -> Iterator[tuple[bytes, bytes]]:

@@ -222,7 +222,7 @@ def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
         raise Refused(
             416,
             "there is no such part of the file",
-            "ask for the whole",
+            "request the whole file",
             {"Content-Range": f"bytes */{size}"},
         )
     return start, end

@@ -149,7 +149,7 @@ def auth_of(text: str) -> tuple[Auth, Path | None]:
         return Auth(text), None
     raise UserError(
         ExitCode.USAGE,
-        f"--auth {text}: not a way to come in",
+        f"--auth {text}: not a way to log in",
         "--auth takes link, htpasswd:FILE or proxy",
     )
 
@@ -181,7 +181,7 @@ def require_safe(settings: ServeSettings) -> None:
     if settings.auth is Auth.PROXY and not settings.peers:
         raise UserError(
             ExitCode.USAGE,
-            "--auth proxy: no proxy is named whose header counts",
+            "--auth proxy: no trusted proxy is named",
             "add --trusted-proxy ADDRESS, as in --trusted-proxy 127.0.0.1",
         )
 

@@ -229,7 +229,7 @@ class Site:
         found = all_turns.setdefault(user, UserTurns(pool))
         if found.waiting >= self.settings.quota.uploads:
             raise Refused(
-                429, f"many of your {what} are being worked on already", "wait", {"Retry-After": "5"}
+                429, f"too many of your {what} are in work already", "wait", {"Retry-After": "5"}
             )
         found.waiting += 1
         try:

@@ -339,7 +339,7 @@ async def _require_few_jobs(call: Call) -> None:
     if len(own) + call.site.completing[call.person.by] >= limit:
         raise Refused(
             429,
-            f"{len(own)} of your jobs are not finished; no user may have more",
+            f"{len(own)} of your jobs are not finished; more are not allowed",
             "wait, or cancel one",
         )
 

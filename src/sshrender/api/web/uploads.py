@@ -146,7 +146,7 @@ def _require_room(san: Path, owner: str, size: int, quota: Quota, new: str = "")
     if len(own) >= quota.uploads:
         raise UploadError(
             "quota",
-            f"{len(own)} uploads are not completed; no user may have more",
+            f"{len(own)} of your uploads are not completed; more are not allowed",
             "complete or remove one of them first",
         )
     if sum(upload.size for upload in own) + size > quota.total:
@@ -168,7 +168,7 @@ def require_space(san: Path, size: int, quota: Quota) -> None:
         raise UploadError(
             "space",
             "the shared folder has too little free space",
-            "try again later, or call the administrator",
+            "try again later, or ask the administrator",
         )
 
 
