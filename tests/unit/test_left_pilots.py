@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left
+from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left, hold_left
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.pilots.poolcheck import check_pools
 from sshrender.job.journal import journalentries as je
@@ -90,6 +90,19 @@ def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
     entry = je.PilotsRequested(pool="cluster", name=name, count=1, array=array)
     assert cancel_left([entry], site.pools) == []
     assert site.called == []
+
+
+def test_arrays_are_held_and_those_that_the_engine_does_not_hold_are_cancelled() -> None:
+    site = Site("torque", qstat=_listed("ssr-00000002"))
+    assert hold_left([KNOWN, LOST], site.pools) == []
+    assert site.called == ["qstat -x -t", "qhold 7[].desk", "qhold 9[].desk"]
+    site = Site("torque", qhold=Answer(168, "", "qhold: Unauthorized Request 7[].desk"))
+    assert hold_left([KNOWN], site.pools) == []
+    assert site.called == ["qhold 7[].desk", "qdel 7[].desk"]
+    site = Site("slurm", scontrol=AWAY)
+    (left,) = hold_left([LOST], site.pools)
+    assert (left.command, left.reason) == ("scancel --me --name=ssr-00000002", str(AWAY))
+    assert site.called == ["scontrol hold jobname=ssr-00000002"]  # nothing else while it is away
 
 
 def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: Path) -> None:

@@ -385,6 +385,22 @@ def test_an_array_whose_id_comes_while_the_job_is_held_is_held_and_released(tmp_
     assert orders == ["scontrol hold", "scontrol hold", "scontrol release"]
 
 
+def test_pilots_that_the_engine_does_not_hold_are_cancelled_and_come_back_after_the_release(
+    tmp_path: Path,
+) -> None:
+    pool = _Pool(tmp_path, scontrol=Answer(1, "", "Access/permission denied for job 7"))
+    manager = pool.manager
+    manager._resize(0.0)
+    manager.need(Demand(100, is_held=True))
+    for second in (1.0, 2.0, 3.0):
+        manager._resize(second)
+    assert pool.called == ["sbatch --parsable", "scontrol hold", "scancel --me"]
+    assert not manager._arrays[0].waiting()
+    manager.need(Demand(100))
+    manager._resize(4.0)
+    assert pool.called[3:] == ["sbatch --parsable"]
+
+
 def test_a_pilot_on_a_dead_node_runs_for_ever_and_counts_no_more(tmp_path: Path) -> None:
     """TORQUE lists it as R and its owner cannot delete it: another one takes its place."""
     pool = _Pool(tmp_path, "torque", qsub=Answer(0, "7[].desk\n"), qdel=Answer(0))

@@ -85,12 +85,12 @@ class JobTable:
     def change(self, key: str, op: Operation) -> str:
         """See JobList."""
         job = [str(self._san / key)]
-        if op is Operation.HOLD:
-            (changed,) = jobchanges.hold(self._san, job)
-        elif op is Operation.RELEASE:
+        typed = {} if self._hosts_file is None else {"hosts": self._hosts_file}
+        if op is Operation.RELEASE:
             (changed,) = jobchanges.release(self._san, job)
+        elif op is Operation.HOLD:
+            (changed,) = jobchanges.hold(self._san, job, settings=resolve(typed).settings)
         else:
-            typed = {} if self._hosts_file is None else {"hosts": self._hosts_file}
             (changed,) = jobchanges.cancel(self._san, job, settings=resolve(typed).settings)
         return changed.no_need or "; ".join(each.in_words() for each in changed.left)
 

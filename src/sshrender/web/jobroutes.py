@@ -221,7 +221,9 @@ async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | 
     if not call.person.may_change(watched.feed.owner):
         raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
     note = await _note(call) if note is None else note
-    changed = await call.site.long.run(change, watched.feed.name, note)
+    may_ask = await call.site.long.run(jobchanges.has_pilots, call.site.san, watched.feed.name)
+    pool = call.site.engines if may_ask else call.site.long
+    changed = await pool.run(change, watched.feed.name, note)
     call.site.forget_list()
     await watched.refresh(0)
     one = changed[0] if isinstance(changed, list) and changed else None
@@ -233,7 +235,7 @@ async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | 
 
 
 _CHANGED = {
-    202: "Requested: job, state, no_need; pilots that a cancelled job may have left in a queue",
+    202: "Requested: job, state, no_need; pilots that a cancelled or held job may have left in a queue",
     403: "Not your job",
     409: "Its coordinator does not answer",
 }
@@ -242,7 +244,10 @@ _CHANGED = {
 @JOBS.add("POST", f"{_JOB}/hold", "Pause a job", needs=Role.SUBMITTER, body=_NOTE, answers=_CHANGED)
 async def hold(call: Call) -> Response:
     """Pause a job."""
-    return await _change(call, lambda name, note: jobchanges.hold(call.site.san, [name], note))
+    given = call.site.settings
+    return await _change(
+        call, lambda name, note: webjobs.hold(call.site.san, name, note, given.typed, given.config)
+    )
 
 
 @JOBS.add("POST", f"{_JOB}/release", "Let a held job continue", needs=Role.SUBMITTER, answers=_CHANGED)

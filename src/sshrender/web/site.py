@@ -78,6 +78,8 @@ class Site:
     authenticator: Authenticator
     pool: SanPool = field(default_factory=lambda: SanPool(16))
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    engines: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    """Asks batch systems. One that does not answer takes a minute, for which no other work waits."""
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
     opening: SanPool = field(default_factory=lambda: SanPool(4, None))
