@@ -16,7 +16,7 @@ from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.errors import UserError
-from sshrender.runner import allocationholder
+from sshrender.runner import allocationfacts
 
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
@@ -84,7 +84,7 @@ def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:
 
 def _environment(pool: PoolEntry) -> dict[str, str]:
     """Return the variables of a pilot. TORQUE, OpenPBS and Grid Engine do not tell a job its memory."""
-    memory = {allocationholder.MEMORY: str(pool.memory)} if pool.memory is not None else {}
+    memory = {allocationfacts.MEMORY: str(pool.memory)} if pool.memory is not None else {}
     return {**pool.environment, **memory}
 
 

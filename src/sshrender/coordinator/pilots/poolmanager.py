@@ -18,7 +18,7 @@ from typing import Any
 from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.leftpilots import LeftPilots, uncancelled
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, report_of
-from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, to_submit, wanted
 from sshrender.coordinator.pilots.poolengine import CancelTimer, PoolEngine, QueryTimer
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
 from sshrender.coordinator.pilots.sharedqueries import Listing, NotYet
@@ -315,8 +315,9 @@ class PoolManager:
         want = wanted(demand, self.setup)
         if demand.is_held:
             return
-        if live + waiting < want and self._backoff.may_submit(now):
-            self._submit(min(want - live - waiting, self._max_size), now)
+        missing = to_submit(want, live, waiting)
+        if missing and self._backoff.may_submit(now):
+            self._submit(min(missing, self._max_size), now)
         elif waiting and live + waiting > want:
             self._cancel_some(live + waiting - want, now)
 
