@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,23 @@ def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: 
     assert [each.name for each in orphans.finish(30) if isinstance(each, je.PilotsEnded)] == [KNOWN.name]
     assert (tmp_path / KNOWN.name / "state").read_text() == "over\n"
     assert [left.pool for left in orphans.left] == ["gone"]
+
+
+def test_a_check_counts_the_pilots_of_this_user_alone() -> None:
+    rows = "".join(
+        f"<Job><Job_Id>{n}[0].desk</Job_Id><Job_Name>ssr-0000000{n}-0</Job_Name>"
+        f"<Job_Owner>{owner}@desk</Job_Owner><job_state>{state}</job_state></Job>"
+        for n, (owner, state) in enumerate(
+            [("ann", "R"), ("artist", "Q"), ("ann", "Q"), ("artist", "R")]
+        )
+    )
+    answers = {"qsub": Answer(0, "", "Version: 6.1.3"), "qstat": Answer(0, f"<Data>{rows}</Data>")}
+    site = Site("torque", **answers, pbsnodes=Answer(0, "<Data></Data>"))
+    counts = []
+    for user in ("artist", ""):
+        (found,) = check_pools([replace(site.pools["cluster"], user=user)])
+        counts.append((found.waiting, found.running))
+    assert counts == [(1, 1), (2, 2)]  # where ssh decides who the user is there, all are counted
 
 
 def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:

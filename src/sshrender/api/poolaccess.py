@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import shlex
 import shutil
 from pathlib import Path
@@ -35,6 +36,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         via=tuple(via),
         shared=_shared_file(pool, via),
         login=() if host is None else tuple(shlex.split(SshCommand(host, config_file).ssh())),
+        user=_own_name() if host is None else host.user or "",
         pilots=pool.pilots,
         cores=pool.cores,
         walltime=pool.walltime,
@@ -47,6 +49,14 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _own_name() -> str:
+    """Return the name under which this machine's batch system knows this user; empty if there is none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:

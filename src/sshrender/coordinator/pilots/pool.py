@@ -51,6 +51,8 @@ class PoolSetup:
     """The user's file in which runs share the engine's answers; None: each asks for itself."""
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
+    user: str = ""
+    """The user who is the owner of what is submitted; empty: not known here, as ssh decides it."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"
