@@ -125,8 +125,8 @@ def test_a_check_counts_the_pilots_of_this_user_alone() -> None:
             [("ann", "R"), ("artist", "Q"), ("ann", "Q"), ("artist", "R")]
         )
     )
-    answers = {"qsub": Answer(0, "", "Version: 6.1.3"), "qstat": Answer(0, f"<Data>{rows}</Data>")}
-    site = Site("torque", **answers, pbsnodes=Answer(0, "<Data></Data>"))
+    listed, version = Answer(0, f"<Data>{rows}</Data>"), Answer(0, "", "Version: 6.1.3")
+    site = Site("torque", qsub=version, qstat=listed, pbsnodes=Answer(0, "<Data></Data>"))
     counts = []
     for user in ("artist", ""):
         (found,) = check_pools([replace(site.pools["cluster"], user=user)])

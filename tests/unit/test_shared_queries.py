@@ -148,7 +148,7 @@ def _asked_by(user: int, folder: Path, number: int) -> str:
         finally:
             os._exit(0)
     os.close(write_end)
-    with open(read_end) as pipe:
+    with os.fdopen(read_end) as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
     return said

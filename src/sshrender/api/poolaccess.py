@@ -52,7 +52,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
 
 
 def _own_name() -> str:
-    """Return the name under which this machine's batch system knows this user; empty if there is none."""
+    """Return the name by which a batch system knows this user; empty if there is none."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -273,9 +273,12 @@ class Site:
         listed = await self.listed()
         return [line for line in listed.jobs if person.may_see(line.name, line.owner)]
 
-    async def reports(self, person: Person) -> list[dict[str, Any]]:
-        """Return the jobs that this user may see, as ``status --json`` has them."""
-        with self.journals_of(person.by) as read:
+    async def reports(self, person: Person, asker: str) -> list[dict[str, Any]]:
+        """Return the jobs that this user may see, as ``status --json`` has them.
+
+        ``asker``: with whose questions this one is counted (routing.py).
+        """
+        with self.journals_of(asker) as read:
             return await read(self._read_reports, person)
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
