@@ -385,5 +385,5 @@ def test_names_and_messages_from_elsewhere_never_run(
         assert browser.run("document.querySelector('img[src=x]')") is None
         assert browser.run("window.pwned") is None
         if not path:
-            shown = "document.querySelector('.job time[datetime=\"2026-01-15T12:00:00.123Z\"]').textContent"
+            shown = "document.querySelector('time[datetime=\"2026-01-15T12:00:00.123Z\"]').textContent"
             assert browser.run(shown).startswith("15 Jan 2026")
