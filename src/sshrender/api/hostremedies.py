@@ -193,6 +193,9 @@ def _login(problem: Problem) -> list[Remedy]:
     found = problem.settings()
     if found is None:
         return _configuration(problem)
+    opened = [file for file in found.identity_files if sshagent.is_too_open(Path(file))]
+    if opened:
+        return [Remedy("try", shlex.join(["chmod", "600", *opened]))]
     locked = [file for file in found.identity_files if sshagent.needs_passphrase(Path(file))]
     if locked:
         add = shlex.join(["ssh-add", *locked])
@@ -314,6 +317,11 @@ def _canary(problem: Problem) -> list[Remedy]:
 
 
 def _protocol(problem: Problem) -> list[Remedy]:
+    if "may not run commands" in problem.report.reason:  # an account without a shell
+        return [
+            Remedy("try", problem.ssh.ssh("true")),
+            Remedy("or", problem.setting('user = "NAME" (a user who has a shell there)')),
+        ]
     return [
         # -n: a shell that a start-up file begins would wait for what is typed.
         Remedy("try", problem.ssh.ssh("echo in", "-n")),

@@ -108,8 +108,8 @@ class QueueScanner:
         now, known = self._clock(), self._over.get(folder.name)
         # Before the attributes are read: what is written meanwhile is read with the next scan.
         status = folder.path.lstat()
-        # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. A change
-        # of them, as by a user who submits the job again, replaces their file, which shows in the folder.
+        # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. Where a
+        # user submits such a job again, another file replaces them, which shows in the folder.
         if known is not None and now - known.seen_at < OVER_AGAIN and _is_same(known.folder, status):
             return known.entry
         entry = self._entry(folder)
@@ -192,7 +192,7 @@ def _judge(folder: JobFolder) -> Unsigned | str:
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether both describe one file that was not written in between, or one folder without new names."""
+    """Whether both describe one file, not written to in between, or one folder without new names."""
     # ctime cannot be set by a user: a file that was changed shows.
     keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
