@@ -6,6 +6,7 @@ tests/lab/test_host_hints.py types these commands against a real sshd.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,17 @@ def test_an_account_without_a_shell_needs_another_user() -> None:
     reason = "this user may not run commands on n; it says: This account is currently not available."
     report = _failed("bigiron", Refusal.PROTOCOL, reason)
     assert 'user = "NAME"' in remedies(_problem(report))[-1].text
+
+
+def test_a_shared_folder_elsewhere_on_this_machine_is_named_and_one_that_hangs_not_looked_at() -> None:
+    report = _failed(
+        "bigiron", Refusal.SAN, "does not see the shared folder at /san: it does not answer"
+    )
+    first, note, *_ = remedies(replace(_problem(report), own_san="/mnt/other"))
+    assert (first.lead, first.text) == ("try", "ssh bigiron findmnt")
+    assert note.text.startswith("--san /mnt/other is for this machine alone; hosts look at /san")
+    found = remedies(replace(_problem(report), own_san="/san"))
+    assert "--san" not in "".join(each.text for each in found)
 
 
 def test_this_machine_needs_no_ssh() -> None:

@@ -65,6 +65,9 @@ TYPED = {
     "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
     "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
     "findmnt -T {quoted}": SITUATIONS,
+    "see whether its file server answers; what is mounted here: findmnt": (
+        "tests/unit/test_name_errors.py"
+    ),
     "it cannot be replaced, as where it is immutable or another user's: lsattr {here}": (
         "tests/unit/test_name_errors.py"
     ),
@@ -149,6 +152,7 @@ STARTS = {
 """Commands that start work, need another user or machine, or a program that may not be there."""
 
 WORDS = {
+    "do what stands below one of the hosts, and check it again",
     "--assemble zip takes any page",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",

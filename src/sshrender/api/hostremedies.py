@@ -34,8 +34,8 @@ class Remedy:
 class Problem:
     """What a check found, and how the host is reached.
 
-    ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it.
-    ``file``: the inventory, in which settings are changed.
+    ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it;
+    ``own_san``: as this machine does. ``file``: the inventory, in which settings are changed.
     """
 
     report: HostReport
@@ -43,6 +43,7 @@ class Problem:
     san: str | None
     config_file: str | None = None
     file: Path | None = None
+    own_san: str | None = None
 
     @property
     def ssh(self) -> SshCommand:
@@ -289,9 +290,14 @@ def _sandbox(problem: Problem) -> list[Remedy]:
 
 def _san(problem: Problem) -> list[Remedy]:
     seen = shlex.quote(str(problem.san))
-    steps = [Remedy("try", problem.there(f"ls -ld {seen}"))]
+    # What looks at a folder that hangs, hangs itself.
+    look = "findmnt" if "does not answer" in problem.report.reason else f"ls -ld {seen}"
+    steps = [Remedy("try", problem.there(look))]
     if problem.host is None:
         return steps
+    if problem.host.san is None and problem.own_san not in (None, problem.san):
+        note = f"--san {problem.own_san} is for this machine alone; hosts look at {problem.san}"
+        steps.append(Remedy("note", f"{note}, which is san.path of {problem.file}"))
     return [
         *steps,
         Remedy("or", f"mount the shared folder at {problem.san} on {problem.report.name}"),
