@@ -129,7 +129,7 @@ def test_a_shared_folder_elsewhere_on_this_machine_is_named_and_one_that_hangs_n
     )
     first, note, *_ = remedies(replace(_problem(report), own_san="/mnt/other"))
     assert (first.lead, first.text) == ("try", "ssh bigiron findmnt")
-    assert note.text.startswith("--san /mnt/other is for this machine alone; hosts look at /san")
+    assert note.text.startswith("--san /mnt/other is for this machine alone; hosts use /san")
     found = remedies(replace(_problem(report), own_san="/san"))
     assert "--san" not in "".join(each.text for each in found)
 

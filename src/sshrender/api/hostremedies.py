@@ -291,12 +291,12 @@ def _sandbox(problem: Problem) -> list[Remedy]:
 def _san(problem: Problem) -> list[Remedy]:
     seen = shlex.quote(str(problem.san))
     # What looks at a folder that hangs, hangs itself.
-    look = "findmnt" if "does not answer" in problem.report.reason else f"ls -ld {seen}"
-    steps = [Remedy("try", problem.there(look))]
+    command = "findmnt" if "does not answer" in problem.report.reason else f"ls -ld {seen}"
+    steps = [Remedy("try", problem.there(command))]
     if problem.host is None:
         return steps
     if problem.host.san is None and problem.own_san not in (None, problem.san):
-        note = f"--san {problem.own_san} is for this machine alone; hosts look at {problem.san}"
+        note = f"--san {problem.own_san} is for this machine alone; hosts use {problem.san}"
         steps.append(Remedy("note", f"{note}, which is san.path of {problem.file}"))
     return [
         *steps,

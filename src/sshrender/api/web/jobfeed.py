@@ -32,7 +32,7 @@ from sshrender.job.status import jobstatus
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import require_listing
 from sshrender.views import jobproblems, overview
-from sshrender.views.jobmodel import SENT, SETTLED, JobModel
+from sshrender.views.jobmodel import DONE, SENT, SUSPECT, JobModel
 
 MAX_RECORDS = 500
 """Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
@@ -210,8 +210,9 @@ class JobFeed:
     def _lacks_pages(self, sheet: dict[str, Any]) -> bool:
         """Return whether a sheet lacks a delivered page: its folder was listed before that was there."""
         shown = (each["state"] for each in sheet["pages"])
+        delivered = (DONE, SUSPECT)
         return any(
-            row.state in SETTLED and state not in SETTLED
+            row.state in delivered and state not in delivered
             for row, state in zip(self._model.pages.values(), shown, strict=True)
         )
 
