@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -356,7 +357,8 @@ def test_names_and_messages_from_elsewhere_never_run(
 ) -> None:
     """Of hosts, users, files and programs: on the list, on the hosts' page and on that of a job."""
     job = _submit(client, 2, "evil.pdf")
-    line = JobLine("", EVIL, "running", 9, 1, owner=f"web:{EVIL}", note=EVIL)
+    line = JobLine("", EVIL, "running", 9, 1, owner=f"web:{EVIL}", note=EVIL, ended=EVIL)
+    line = replace(line, submitted="2026-01-15T12:00:00.123Z")
     host = HostLine(EVIL, "idle", EVIL, 1, 1, 0.5, (EVIL,))
     monkeypatch.setattr(JobListSource, "read", lambda _self: Listed((line,), (host,)))
     found = JobFeed.sheet
@@ -382,3 +384,6 @@ def test_names_and_messages_from_elsewhere_never_run(
         assert "<img src=x" in browser.run("document.body.textContent")
         assert browser.run("document.querySelector('img[src=x]')") is None
         assert browser.run("window.pwned") is None
+        if not path:
+            shown = "document.querySelector('time[datetime=\"2026-01-15T12:00:00.123Z\"]').textContent"
+            assert browser.run(shown).startswith("15 Jan 2026")

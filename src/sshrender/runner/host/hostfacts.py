@@ -48,7 +48,7 @@ def gather(ghostscript: str) -> Dict[str, Any]:
 def memory(field: str) -> int:
     """Return a field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0: unknown.
 
-    In an allocation of a batch system no more than the allocation has (runner/allocationholder.py).
+    In an allocation of a batch system no more than the allocation has (runner/allocationfacts.py).
     """
     allocated = os.environ.get("SSHRENDER_ALLOCATED_MEMORY", "")
     for line in read("/proc/meminfo").splitlines():

@@ -33,6 +33,12 @@ function lasting(seconds) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
+const clock = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+function localTime(moment) {
+  const found = new Date(moment);
+  return Number.isNaN(found.getTime()) ? "" : clock.format(found);
+}
+
 // An answer that is no success: `status`, and what the server says of it.
 class Failure extends Error {
   constructor(status, error, hint) {
