@@ -54,7 +54,7 @@ def drain(
     jsonresult.know(hosts=hosts_)
     names = hostcontrol.host_names(host, settings)
     for name in hostcontrol.unlisted_hosts(names, settings):
-        output.note(f"note: there is no inventory here that says whether {name} is a host")
+        safeprint.note(f"note: there is no inventory here that says whether {name} is a host")
     for name in names:
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})
