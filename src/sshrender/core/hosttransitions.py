@@ -347,7 +347,9 @@ class HostTransitions:
         policy = self._run.policy
         pause = _doubled_pause(policy.quarantine_first, policy.max_quarantine, host.quarantines)
         failures = len(host.consecutive_failures)
-        reason = f"{failures} different pages failed on it in a row; it is tried again after {pause:.0f} s"
+        reason = (
+            f"{failures} different pages failed on it in a row; it is tried again after {pause:.0f} s"
+        )
         host.consecutive_failures.clear()
         self._disconnect(host, HostState.QUARANTINED, reason, self._run.now + pause)
 
