@@ -78,7 +78,7 @@
     for (const note of document.querySelectorAll("header .note")) note.remove();
     $("when").replaceChildren(`${sheet.document.name}, ${size(sheet.document.bytes)}; submitted `,
       make("time", { datetime: sheet.created, text: when(sheet.created) }), ", last event ",
-      make("time", { datetime: sheet.updated, text: when(sheet.updated) }), `, ${count(sheet.runs, "run")}`);
+      make("time", { datetime: sheet.updated, text: when(sheet.updated) }), sheet.runs ? `, ${count(sheet.runs, "run")}` : "");
     $("when").after(...sheet.notes.map((note) => make("p", { class: "note", text: `Document: ${note}` })));
   }
 
