@@ -387,3 +387,22 @@ def test_names_and_messages_from_elsewhere_never_run(
         if not path:
             shown = "document.querySelector('time[datetime=\"2026-01-15T12:00:00.123Z\"]').textContent"
             assert browser.run(shown).startswith("15 Jan 2026")
+
+
+def test_without_scripts_the_login_and_messages_work_and_other_pages_say_what_they_need(
+    browser: Browser, client: Client
+) -> None:
+    job, shown = _submit(client, 2, "plain.pdf"), "document.body?.innerText.includes({!r})"
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        Page(browser, client, "").open("login", shown.format("Password"))
+        assert browser.run("document.querySelector('input[name=password]').offsetHeight > 0")
+        page = Page(browser, client, "alice")
+        page.open("jobs/nosuch/", shown.format("There is no job nosuch."))
+        page.open("", shown.format("This page needs JavaScript"))
+        page.open(f"jobs/{job}/", shown.format("needs JavaScript"))
+        # Not an empty bar, which would say that no page is ready.
+        assert browser.run("document.getElementById('standing').offsetHeight") == 0
+        assert "for this site" in browser.run("document.body.innerText")
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)

@@ -197,7 +197,7 @@ class Upload {
     for (let wait = 1; ; wait = Math.min(30, 2 * wait)) {
       const error = await this.look(isOld);
       if (!error || isOld()) return;
-      this.problem.textContent = told(error);
+      this.problem.textContent = retold(error);
       this.problem.hidden = false;
       await pause(wait + Math.random());
       if (isOld()) return;
@@ -390,7 +390,7 @@ async function refresh() {
     list();
   } catch (error) {
     if (error.status === 401) location.reload();
-    $("offline").textContent = told(error);
+    $("offline").textContent = retold(error);
     $("offline").hidden = false;
   }
 }
