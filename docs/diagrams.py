@@ -32,6 +32,7 @@ PAGES = (
     ROOT / "docs" / "architecture.md",
     ROOT / "docs" / "formats.md",
     ROOT / "docs" / "ssh.md",
+    ROOT / "docs" / "web.md",
     ROOT / "CONTRIBUTING.md",
 )
 
@@ -175,6 +176,19 @@ def page_record() -> str:
     return ", ".join(f"`{field.name}`" for field in dataclasses.fields(PageRecord)) + "\n"
 
 
+def endpoints() -> str:
+    """Return the requests that the web front end takes of programs, as a table."""
+    # Here, because the web front end is an extra.
+    from sshrender.web.app import endpoints as declared
+
+    rows = [
+        f"| `{each.method} {each.path}` | {each.summary} |"
+        for each in declared()
+        if each.path.startswith("/api/")
+    ]
+    return "\n".join(["| request | what |", "|---|---|", *rows]) + "\n"
+
+
 def ssh_keywords() -> str:
     """Return a table of how each keyword of ssh_config is treated."""
     lines = ["| keywords | what sshrender does with them |", "|---|---|"]
@@ -221,6 +235,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "journal-entries": journal_entries,
     "page-record": page_record,
     "ssh-keywords": ssh_keywords,
+    "endpoints": endpoints,
     **{name: functools.partial(table, steps) for name, steps in WALKS.items()},
 }
 

@@ -6,6 +6,7 @@ tests/lab/test_host_hints.py types these commands against a real sshd.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from sshrender.api.hostremedies import Problem, Remedy, remedies
 from sshrender.config import inventory
 from sshrender.coordinator.hosts.hostcheck import Check, HostReport, _failed
+from sshrender.transports import sshagent, sshlogin
 from sshrender.transports.interface import Refusal
 from tests.lab.host import new_key
 
@@ -102,6 +104,34 @@ def test_a_key_that_a_pattern_matches_is_edited_and_not_removed(key: Path, home:
     text = "\n".join(each.text for each in _of(Refusal.HOST_KEY, **FULL))
     assert f"{known}:1 matches [10.0.0.9]:2222 by a pattern" in text
     assert "ssh-keygen" not in text
+
+
+def test_a_key_that_others_may_read_is_closed_first(key: Path) -> None:
+    """ssh ignores it then. A public half is for others, and one of another user is root's to read."""
+    key.chmod(0o644)
+    (found,) = _of(Refusal.AUTHENTICATION, **FULL)
+    assert (found.lead, found.text) == ("try", f"chmod 600 '{key}'")
+    assert sshlogin._loaded(str(key)) == f"permissions 0644 for {key} are too open (chmod 600 '{key}')"
+    assert not sshagent.is_too_open(key.with_suffix(".pub"))
+    key.chmod(0o600)
+    assert not sshagent.is_too_open(key)
+
+
+def test_an_account_without_a_shell_needs_another_user() -> None:
+    reason = "this user may not run commands on n; it says: This account is currently not available."
+    report = _failed("bigiron", Refusal.PROTOCOL, reason)
+    assert 'user = "NAME"' in remedies(_problem(report))[-1].text
+
+
+def test_a_shared_folder_elsewhere_on_this_machine_is_named_and_one_that_hangs_not_looked_at() -> None:
+    report = _failed(
+        "bigiron", Refusal.SAN, "does not see the shared folder at /san: it does not answer"
+    )
+    first, note, *_ = remedies(replace(_problem(report), own_san="/mnt/other"))
+    assert (first.lead, first.text) == ("try", "ssh bigiron findmnt")
+    assert note.text.startswith("--san /mnt/other is for this machine alone; hosts use /san")
+    found = remedies(replace(_problem(report), own_san="/san"))
+    assert "--san" not in "".join(each.text for each in found)
 
 
 def test_this_machine_needs_no_ssh() -> None:

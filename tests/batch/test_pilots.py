@@ -244,7 +244,7 @@ def test_pilots_without_ghostscript_give_their_allocations_back_and_are_not_repe
     batch.require_empty()
 
 
-def test_a_job_that_is_cancelled_without_a_coordinator_leaves_nothing_in_the_queue(
+def test_a_job_without_a_coordinator_is_held_in_the_queue_and_cancelled_there(
     batch: Batch, sshrender: Run, home: Path
 ) -> None:
     batch.configure(slots=0)
@@ -253,6 +253,12 @@ def test_a_job_that_is_cancelled_without_a_coordinator_leaves_nothing_in_the_que
     process.kill()
     process.communicate()
     folder = next((home / "san").glob("two-*"))
+    answer = sshrender("hold", "--hosts", batch.hosts, "--json", folder.name)
+    assert json.loads(answer.stdout)["jobs"][0]["result"] == "held"
+    assert batch.jobs("H")
+    assert not batch.jobs("Q")
+    # No tombstone: the next coordinator takes them over.
+    assert "over\n" not in [path.read_text() for path in folder.glob("batch/*/state")]
     (batch.cluster.folder / "down").touch()
     answer = sshrender("cancel", "--hosts", batch.hosts, "--json", folder.name)
     assert answer.returncode == 0
@@ -263,6 +269,6 @@ def test_a_job_that_is_cancelled_without_a_coordinator_leaves_nothing_in_the_que
     # What it says is typed as it stands.
     assert left["command"] in answer.stderr
     subprocess.run(["sh", "-c", left["command"]], check=True)
-    assert not batch.jobs("Q")
+    assert not batch.jobs("Q", "H")
     answer = sshrender("cancel", "--hosts", batch.hosts, "--json", folder.name)
     assert "pilots" not in json.loads(answer.stdout)["jobs"][0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getopt
 import os
+import pwd
 import re
 import sys
 from pathlib import Path
@@ -184,7 +185,7 @@ def qstat(cluster: Cluster, words: list[str]) -> int:
             rows += (
                 f"<Job><Job_Id>{job['array']}{index}.{config['server']}</Job_Id>"
                 f"<Job_Name>{escape(job['name'])}{suffix}</Job_Name>"
-                f"<Job_Owner>artist@desk</Job_Owner><job_state>{job['state']}</job_state>"
+                f"<Job_Owner>{pwd.getpwuid(os.geteuid()).pw_name}@desk</Job_Owner><job_state>{job['state']}</job_state>"
             )
             if job["state"] == "H":
                 rows += "<Hold_Types>u</Hold_Types>"

@@ -456,7 +456,7 @@ class TestHost:
         said: list[dict[str, Any]] = []
         monkeypatch.setattr(Wire, "post", lambda _wire, _type, **fields: said.append(fields))
 
-        def gather(_program: str) -> dict[str, Any]:
+        def gather() -> dict[str, Any]:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
         monkeypatch.setattr(hostfacts, "gather", gather)

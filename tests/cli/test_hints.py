@@ -326,6 +326,7 @@ FAILED = {"page": 7, "kind": "timeout", "reason": "x", "attempts": 1, "hosts": [
 REFUSED = {"name": "n", "state": "refused", "reason": "x", "pages": 0, "failures": 0}
 
 DRAINED = {**REFUSED, "state": "drained"}
+COMPLETE = {"pages": {"total": 9, "done": 9, "suspect": 0, "failed": 0, "missing": 0}}
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,9 @@ DRAINED = {**REFUSED, "state": "drained"}
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),
         ({"exit_code": 0}, ""),
         ({"exit_code": 0, "hosts": [REFUSED]}, "sshrender hosts"),
-        ({"exit_code": 3, "pages": {**SUMMARY["pages"], "missing": 0}}, ""),  # type: ignore[dict-item]
+        ({"exit_code": 3, **COMPLETE, "assembled": None}, ""),
+        ({"exit_code": 6, **COMPLETE, "hosts": [REFUSED]}, "sshrender resume 'a b-12345678'"),
+        ({"exit_code": 9, **COMPLETE}, "sshrender status 'a b-12345678'"),
     ],
 )
 def test_a_failed_run_ends_with_the_next_step(changes: dict[str, object], step: str) -> None:

@@ -8,14 +8,15 @@ import pty
 import select
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sshrender.config import inventory
+from sshrender.config import inventory, sshhosts
 from tests.conftest import PROGRAM, Run
 
 SSH_CONFIG = """
-Include more.d/*
+Include {home}/.ssh/more.d/*
 Host node01 node02
   User artist
 host=big   # an equals sign is allowed
@@ -35,8 +36,8 @@ def target(home: Path) -> Path:
     """Where an inventory is looked for by default."""
     folder = home / ".ssh" / "more.d"
     folder.mkdir(parents=True)
-    (home / ".ssh" / "config").write_text(SSH_CONFIG)
-    (folder / "a").write_text("Host node04\nInclude ~/.ssh/more.d/a\n")
+    (home / ".ssh" / "config").write_text(SSH_CONFIG.format(home=home))
+    (folder / "a").write_text(f"Host node04\nInclude {home}/.ssh/more.d/a\n")
     return home / ".config" / "sshrender" / "hosts.toml"
 
 
@@ -45,7 +46,9 @@ def _names(target: Path) -> list[str]:
 
 
 def test_without_a_question_ssh_config_s_hosts_are_taken(sshrender: Run, target: Path) -> None:
-    answer = sshrender("init", "--yes", "--no-check", "--san", "/san/a b")
+    # Named, because ssh does not look into HOME, but into the home that the password file has.
+    words = ["--ssh-config", ".ssh/config", "--san", "/san/a b"]
+    answer = sshrender("init", "--yes", "--no-check", *words)
     assert answer.returncode == 0, answer.stderr
     assert sorted(_names(target)) == ["big", "node01", "node02", "node03", "node04", "quoted"]
     written = inventory.load(target)
@@ -54,6 +57,19 @@ def test_without_a_question_ssh_config_s_hosts_are_taken(sshrender: Run, target:
     assert "next: sshrender hosts" in answer.stdout
     assert "left out, as they are git servers: work, pages, github.com" in answer.stderr
     assert sshrender("config", "validate").returncode == 0
+
+
+def test_the_user_s_ssh_config_is_where_ssh_looks_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".ssh" / "d").mkdir(parents=True)
+    entry = SimpleNamespace(pw_dir=str(tmp_path))
+    monkeypatch.setattr("pwd.getpwuid", lambda _user: entry)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    (tmp_path / ".ssh" / "config").write_text("Host node01\nInclude d/a\nInclude ~/.ssh/d/b\n")
+    (tmp_path / ".ssh" / "d" / "a").write_text("Host node02\n")
+    (tmp_path / ".ssh" / "d" / "b").write_text("Host node03\n")
+    assert sshhosts.find(sshhosts.users_file()).names == ["node01", "node02", "node03"]
 
 
 def test_the_options_say_it_all(sshrender: Run, home: Path) -> None:
@@ -166,7 +182,7 @@ def test_on_a_terminal_it_asks_again_after_a_typo_and_keeps_the_other_answers(
 ) -> None:
     """What ssh_config names is what Enter takes."""
     (home / "san").mkdir()
-    terminal = Terminal(home, "init", "--no-check")
+    terminal = Terminal(home, "init", "--no-check", "--ssh-config", ".ssh/config")
     terminal.answer("or none", str(home / "sna"))
     terminal.answer("nevertheless?", "")
     terminal.answer("or none", str(home / "san"))

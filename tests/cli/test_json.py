@@ -328,7 +328,11 @@ def test_a_dry_run_can_be_set_by_a_variable(
 
 
 def test_hosts_that_cannot_be_used_are_an_error_beside_the_table(command: Command, job: str) -> None:
-    command("drain", "localhost")
+    assert "no inventory" not in command("drain", "localhost").stderr
+    assert (
+        "there is no inventory here that says whether node9 is a host"
+        in command("drain", "node9").stderr
+    )
     answer = command("hosts")
     assert (answer.code, "localhost" in answer.stdout) == (4, True)
     error = ["sshrender: error: no host is usable", "hint: sshrender hosts -v"]
@@ -336,6 +340,7 @@ def test_hosts_that_cannot_be_used_are_an_error_beside_the_table(command: Comman
     answer = command("hosts", "--json")
     assert answer.object_of("hosts")["error"] == "no host is usable"
     assert answer.stderr.splitlines() == error
+    assert "hint: do what stands below one of the hosts" in command("hosts", "-v").stderr
 
 
 @pytest.mark.parametrize("form", ["plain", "jsonl"])

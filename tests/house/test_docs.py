@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -170,6 +171,14 @@ def test_every_refusal_of_a_host_is_explained(refusal: Refusal) -> None:
 def test_every_field_of_a_file_is_explained(heading: str, names: list[str]) -> None:
     section = FORMATS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     assert [name for name in names if f"`{name}`" not in section] == []
+
+
+def test_every_field_of_a_job_for_programs_is_explained() -> None:
+    form = json.loads((SOURCE / "views" / "results.schema.json").read_text())["$defs"]["job"]
+    names = [name for part in (form, *form.get("allOf", ())) for name in part.get("properties", ())]
+    page = (ROOT / "docs" / "json.md").read_text()
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_the_index_names_every_page() -> None:

@@ -62,6 +62,9 @@ TYPED = {
     "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
     "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
     "findmnt -T {quoted}": SITUATIONS,
+    "see whether its file server answers; what is mounted here: findmnt": (
+        "tests/unit/test_name_errors.py"
+    ),
     "it cannot be replaced, as where it is immutable or another user's: lsattr {here}": (
         "tests/unit/test_name_errors.py"
     ),
@@ -151,6 +154,7 @@ STARTS = {
 """Commands that start work, need another user or machine, or a program that may not be there."""
 
 WORDS = {
+    "do what stands below one of the hosts, and check it again",
     "--assemble zip takes any page",
     "fetch the document again: servers send such a page where it is not, or where one must log in",
     "name another job with --after",

@@ -83,6 +83,18 @@ def test_pixels_are_kept(mode: str, size: tuple[int, int], tmp_path: Path) -> No
         assert small == b""
 
 
+@pytest.mark.skipif(isal.load() is None, reason="without ISA-L every row is filtered")
+@pytest.mark.parametrize("preference", [0, 1000])
+def test_filtered_or_not_the_pixels_are_kept(
+    preference: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(deflate, "_PREFER_FILTERED", preference)
+    encoder, page = PageEncoder(), _page("RGB", 800, 400)
+    _assert_same(_encoded(encoder, _written(page), tmp_path)[0], page)
+    assert encoder._rows is not None
+    assert encoder._rows._is_filtered == bool(preference)
+
+
 @pytest.mark.parametrize("width", [4, 5, 1237])
 def test_a_bitmap_of_greys_is_turned_over(width: int, tmp_path: Path) -> None:
     page = _page("L", width, 300)
@@ -102,10 +114,10 @@ def test_a_library_that_fails_is_replaced_in_the_middle_of_a_page(tmp_path: Path
         def __init__(self) -> None:
             self.calls = 0
 
-        def deflate(self, data: bytearray, size: int, history: int = 0) -> bytes | None:
+        def deflate(self, data: memoryview, history: int = 0) -> bytes | None:
             self.calls += 1
             stream = zlib.compressobj(1, zlib.DEFLATED, -15)
-            block = stream.compress(bytes(data[:size])) + stream.flush(zlib.Z_FULL_FLUSH)
+            block = stream.compress(data) + stream.flush(zlib.Z_FULL_FLUSH)
             return block if self.calls < 5 else None
 
     stream = Fails()
@@ -198,7 +210,7 @@ def test_every_library_adds_up_the_same(data: bytes, first: int, second: int) ->
     value = first | second << 16
     ways = [adler.best(), adler.of_library("libdeflate.so.0", "libdeflate_adler32") or adler.with_zlib]
     for way in ways:
-        assert way(bytearray(data), len(data), value) == zlib.adler32(data, value)
+        assert way(memoryview(bytearray(data)), value) == zlib.adler32(data, value)
     assert adler.of_library("libdeflate.so.0", "libdeflate_crc32") is None
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.config import inventory
+from sshrender.coordinator.pilots.pool import to_submit
 from sshrender.transports.batch.engines.interface import (
     Answer,
     ArrayHandle,
@@ -445,7 +446,8 @@ def test_the_commands_in_the_documentation_are_those_that_are_run(name: str, tmp
     (pool,) = inventory.load(path).pools
     adapter = engine(name)
     request = ArrayRequest(
-        *("ssr-0c1d2e3f", pool.pilots, pool.cores, pool.walltime, pool.memory, pool.queue_name),
+        *("ssr-0c1d2e3f", to_submit(pool.pilots, 0, 0), pool.cores, pool.walltime),
+        *(pool.memory, pool.queue_name),
         options=tuple(pool.options),
     )
     server = "12[].server" if name in ("torque", "openpbs") else "12"

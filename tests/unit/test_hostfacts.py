@@ -113,6 +113,11 @@ def test_an_error_of_a_thread_is_a_sentence_and_has_its_kind(
         (2, "Try `python -h' for more information.", "python", "python3 on n is Python 2"),
         (1, "SyntaxError: Non-UTF-8 code in file <stdin> on line 38", "protocol", "another shell"),
         (1, "SyntaxError: unterminated triple-quoted string literal", "protocol", "reads its input"),
+        (1, "This account is currently not available.", "protocol", "may not run commands on n"),
+        (128, "fatal: unrecognized command 'python3 -IS'", "protocol", "it says: fatal: unrecognized"),
+        (1, "This service allows sftp connections only.", "protocol", "may not run commands on n"),
+        (1, "Hi ann! GitHub does not provide shell access.", "protocol", "may not run commands on n"),
+        (1, "a file is currently not available", "unreachable", "exit code 1"),
     ],
 )
 def test_a_python_that_cannot_start_is_explained(

@@ -21,6 +21,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journal import JournalWriter
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.queue import drains
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.runner.rendering import diagnosticsearch
@@ -123,8 +124,10 @@ def test_a_running_job_is_followed_and_a_finished_one_is_read_again_when_it_has_
         (new.name, "running", 1, PAGES),
         (old.name, "done", PAGES, PAGES),
     ]
-    first = listed.jobs[0]
+    first, ended = listed.jobs
     assert (first.owner, first.hosts, first.is_coordinated) == ("ann@desk", 1, True)
+    assert (first.submitted[-1:], first.ended) == ("Z", "")
+    assert ended.ended == timestamp(NOW - 90)
 
     _write(new, [entry("storage_failed", NOW, reason="No space left on device"), _delivered(2)])
     first = table.read().jobs[0]

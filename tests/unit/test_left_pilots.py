@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left
+from sshrender.coordinator.pilots.leftpilots import Orphans, cancel_left, hold_left
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.pilots.poolcheck import check_pools
 from sshrender.job.journal import journalentries as je
@@ -92,6 +92,19 @@ def test_what_no_coordinator_wrote_into_the_journal_is_no_word_of_a_command(
     assert site.called == []
 
 
+def test_arrays_are_held_and_those_that_the_engine_does_not_hold_are_cancelled() -> None:
+    site = Site("torque", qstat=_listed("ssr-00000002"))
+    assert hold_left([KNOWN, LOST], site.pools) == []
+    assert site.called == ["qstat -x -t", "qhold 7[].desk", "qhold 9[].desk"]
+    site = Site("torque", qhold=Answer(168, "", "qhold: Unauthorized Request 7[].desk"))
+    assert hold_left([KNOWN], site.pools) == []
+    assert site.called == ["qhold 7[].desk", "qdel 7[].desk"]
+    site = Site("slurm", scontrol=AWAY)
+    (left,) = hold_left([LOST], site.pools)
+    assert (left.command, left.reason) == ("scancel --me --name=ssr-00000002", str(AWAY))
+    assert site.called == ["scontrol hold jobname=ssr-00000002"]  # nothing else while it is away
+
+
 def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: Path) -> None:
     for entry in (KNOWN, LOST):
         ArrayFolder(tmp_path / entry.name, b"k").create([0], 1)
@@ -102,6 +115,23 @@ def test_a_run_without_the_pool_ends_its_pilots_and_says_what_is_left(tmp_path: 
     assert [each.name for each in orphans.finish(30) if isinstance(each, je.PilotsEnded)] == [KNOWN.name]
     assert (tmp_path / KNOWN.name / "state").read_text() == "over\n"
     assert [left.pool for left in orphans.left] == ["gone"]
+
+
+def test_a_check_counts_the_pilots_of_this_user_alone() -> None:
+    rows = "".join(
+        f"<Job><Job_Id>{n}[0].desk</Job_Id><Job_Name>ssr-0000000{n}-0</Job_Name>"
+        f"<Job_Owner>{owner}@desk</Job_Owner><job_state>{state}</job_state></Job>"
+        for n, (owner, state) in enumerate(
+            [("ann", "R"), ("artist", "Q"), ("ann", "Q"), ("artist", "R")]
+        )
+    )
+    listed, version = Answer(0, f"<Data>{rows}</Data>"), Answer(0, "", "Version: 6.1.3")
+    site = Site("torque", qsub=version, qstat=listed, pbsnodes=Answer(0, "<Data></Data>"))
+    counts = []
+    for user in ("artist", ""):
+        (found,) = check_pools([replace(site.pools["cluster"], user=user)])
+        counts.append((found.waiting, found.running))
+    assert counts == [(1, 1), (2, 2)]  # where ssh decides who the user is there, all are counted
 
 
 def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:

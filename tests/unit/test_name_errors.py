@@ -278,6 +278,13 @@ def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
 
 
+def test_after_a_hang_the_hint_does_not_look_at_the_folder(tmp_path: Path) -> None:
+    hang = TimeoutError(errno.ETIMEDOUT, "it does not answer", str(tmp_path))
+    command = storage_error(hang, tmp_path).hint.rpartition(": ")[2]
+    assert str(tmp_path) not in command
+    assert os.system(f"{command} > {os.devnull}") == 0
+
+
 @pytest.mark.parametrize("owner", ["another", "this user"])
 def test_a_job_s_file_that_may_not_be_written_says_whose_the_job_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,19 +15,58 @@ from sshrender.coordinator.workers import localcanary
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined, difference
+from sshrender.renderers import canary, ghostscript
+from sshrender.renderers.encoders import png
+from sshrender.renderers.encoders.raster import Raster
+from sshrender.runner import readiness
 from sshrender.runner.host import fingerprint, hostfacts, processlimits
+from sshrender.runner.host.loadmeasurement import LoadMeter
+from sshrender.runner.wire import Wire
+from tests.plain import SMOOTHED
+
+ENVIRON = processlimits.environment(dict(os.environ))
 
 
 def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:
-    digest = fingerprint.canary_digest("gs", processlimits.environment(dict(os.environ)))
+    found = fingerprint.run_ghostscript("gs", ENVIRON, blank=("png16m", "150"))
     version = hostfacts.ghostscript_version("gs")
-    assert digest
-    assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", digest)
+    assert found.canary
+    assert canary.version_in(found.output) == version, "the same Ghostscript says it in both ways"
+    assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", found.canary)
+
+
+@pytest.mark.parametrize(
+    ("device", "dpi"), [("png16m", "150"), ("pnggray", "72.5"), ("pngmono", "204x98")]
+)
+def test_the_blank_page_after_the_canary_is_that_of_a_renderer_of_its_own(
+    device: str, dpi: str, tmp_path: Path
+) -> None:
+    found = fingerprint.run_ghostscript("gs", ENVIRON, blank=(device, dpi))
+    words = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", f"-r{dpi}"]
+    words += [*SMOOTHED, "-sOutputFile=blank.png", "-c", "<< /PageSize [9 9] >> setpagedevice showpage"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    expected = png.chunks_before_pixels((tmp_path / "blank.png").read_bytes())
+    assert png.chunks_before_pixels(found.blank) == expected
+    assert b"pHYs" in expected
+
+
+def test_what_is_known_of_a_blank_page_is_used_for_the_same_renderer_alone() -> None:
+    blank = png.beginning(Raster(9, 9, 3, 8, 0), png.chunk(b"pHYs", b"known")) + png.chunk(b"IDAT", b"")
+    host = readiness.Readiness(Wire(1, "m"), {}, LoadMeter())
+    host._blank, host._blank_page = ("png16m", "150"), blank
+    same = ghostscript.Setup("gs", "png16m", "150", "source.pdf", "work", "", (*SMOOTHED,), "tag")
+    assert host.chunks(same) == png.chunk(b"pHYs", b"known")
+    assert host.chunks(same._replace(dpi="300")) is None
+    assert host.chunks(same._replace(device="pnggray")) is None
+    assert host.chunks(same._replace(options=("-dRenderIntent=1",))) is None
+    assert host.chunks(same._replace(profile=("printer.icc", "profile.icc"))) is None
+    host._blank_page = b""
+    assert host.chunks(same) is None, "the renderer wrote none"
 
 
 def test_a_job_of_mutool_is_compared_by_what_mutool_renders() -> None:
     """And one that falls back to Ghostscript by both."""
-    digest = fingerprint.mutool_digest(processlimits.environment(dict(os.environ)))
+    digest = fingerprint.mutool_digest(ENVIRON)
     version = f"mutool {hostfacts.mutool_version()}"
     assert digest
     mutool = HostFingerprint(version, digest)

@@ -24,11 +24,19 @@ from sshrender.api.poolaccess import pool_setup
 from sshrender.config import inventory
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots import poolmanager as pm
-from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, shares, wanted
+from sshrender.coordinator.pilots.pool import (
+    MAX_REFUSED,
+    Backoff,
+    Demand,
+    PoolSetup,
+    shares,
+    to_submit,
+    wanted,
+)
 from sshrender.coordinator.pilots.poolmessages import EntryRequested
 from sshrender.errors import UserError
 from sshrender.job.folder import JobFolder
-from sshrender.runner import allocationholder, pilotlines
+from sshrender.runner import allocationfacts, allocationholder, pilotlines
 from sshrender.transports.batch import enginecalls, filelink, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
@@ -182,6 +190,18 @@ def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_pa
     assert [note.kind for note in _notes(array, 7, 1)] == ["ended"]
 
 
+@given(walltime=st.floats(180, 10**6), tokens=st.lists(st.binary(min_size=8, max_size=8), min_size=2))
+def test_pilots_that_started_together_retire_within_a_tenth_of_their_walltime(
+    walltime: float, tokens: list[bytes]
+) -> None:
+    notices = {each.hex(): allocationfacts.notice_of(walltime, each.hex()) for each in tokens}
+    assert all(60 <= each <= 60 + walltime / 10 for each in notices.values())
+    assert len(set(notices.values())) == len({token[:4] for token in notices})
+    # Over the whole of the tenth: neither end is left out.
+    ends = [allocationfacts.notice_of(walltime, digit * 16) for digit in "0f"]
+    assert ends == [60, pytest.approx(60 + walltime / 10)]
+
+
 def test_a_session_that_is_killed_is_reported_by_the_process_outside_of_it(tmp_path: Path) -> None:
     """TORQUE kills a cancelled job within milliseconds, but no process of another session."""
     array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
@@ -209,12 +229,12 @@ def test_a_session_that_is_killed_is_reported_by_the_process_outside_of_it(tmp_p
 def test_each_engine_tells_a_pilot_which_element_it_is(
     environ: dict[str, str], words: list[str], index: int
 ) -> None:
-    assert allocationholder.index_of(environ, words) == index
+    assert allocationfacts.index_of(environ, words) == index
 
 
 def test_variables_of_an_engine_reach_neither_the_renderers_nor_the_job() -> None:
     environ = {"SLURM_CPU_BIND": "x", "SLURM_CONF": "/c", "PATH": "/bin", "PMIX_ID": "1", "GS_LIB": "/"}
-    assert allocationholder.kept(environ) == {"SLURM_CONF": "/c", "PATH": "/bin"}
+    assert allocationfacts.kept(environ) == {"SLURM_CONF": "/c", "PATH": "/bin"}
     assert enginecalls.kept({**environ, "SBATCH_X": "1", "LC_ALL": "C"}) == {
         "SLURM_CONF": "/c",
         "PATH": "/bin",
@@ -385,6 +405,22 @@ def test_an_array_whose_id_comes_while_the_job_is_held_is_held_and_released(tmp_
     assert orders == ["scontrol hold", "scontrol hold", "scontrol release"]
 
 
+def test_pilots_that_the_engine_does_not_hold_are_cancelled_and_come_back_after_the_release(
+    tmp_path: Path,
+) -> None:
+    pool = _Pool(tmp_path, scontrol=Answer(1, "", "Access/permission denied for job 7"))
+    manager = pool.manager
+    manager._resize(0.0)
+    manager.need(Demand(100, is_held=True))
+    for second in (1.0, 2.0, 3.0):
+        manager._resize(second)
+    assert pool.called == ["sbatch --parsable", "scontrol hold", "scancel --me"]
+    assert not manager._arrays[0].waiting()
+    manager.need(Demand(100))
+    manager._resize(4.0)
+    assert pool.called[3:] == ["sbatch --parsable"]
+
+
 def test_a_pilot_on_a_dead_node_runs_for_ever_and_counts_no_more(tmp_path: Path) -> None:
     """TORQUE lists it as R and its owner cannot delete it: another one takes its place."""
     pool = _Pool(tmp_path, "torque", qsub=Answer(0, "7[].desk\n"), qdel=Answer(0))
@@ -540,6 +576,28 @@ def test_a_pool_that_brings_nothing_leaves_its_pages_to_the_others_and_tries_aga
     assert shares(10, both, {"a", "b"}) == [10, 10]
 
 
+@given(
+    want=st.integers(0, 1000),
+    turns=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 9)), max_size=30),
+)
+def test_no_more_pilots_wait_than_run_but_for_the_first_four(
+    want: int, turns: list[tuple[int, int, int]]
+) -> None:
+    """A queue that starts, ends and preempts pilots as it likes, and then starts what waits."""
+    live = waiting = 0
+    for started, ended, preempted in turns:
+        new = to_submit(want, live, waiting)
+        waiting += new
+        assert not new or (waiting <= max(4, live) and live + waiting <= want)
+        live, waiting = live + min(started, waiting), max(0, waiting - started)
+        live -= min(ended, live)
+        live, waiting = live - min(preempted, live), waiting + min(preempted, live)
+    looks = 0
+    while live < want:
+        live, waiting, looks = live + waiting + to_submit(want, live, waiting), 0, looks + 1
+    assert looks <= 10  # a thousand pilots: 4, 8, 16 and so on
+
+
 def test_pilots_that_cannot_be_used_pause_the_pool_although_they_report() -> None:
     backoff = Backoff()
     for _ in range(2):
@@ -630,8 +688,8 @@ def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -
     with pytest.raises(SubmissionRefused, match="qstat is not installed here"):
         setup.call(Command(("qstat", "-x")))
     # TORQUE tells a job nothing of its memory.
-    assert allocationholder.memory_of({**setup.environment}) <= 1 << 30
-    assert not {name for name in allocationholder.kept({**setup.environment}) if "MEMORY" in name}
+    assert allocationfacts.memory_of({**setup.environment}) <= 1 << 30
+    assert not {name for name in allocationfacts.kept({**setup.environment}) if "MEMORY" in name}
 
 
 def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None:
@@ -698,7 +756,7 @@ def test_any_number_of_a_note_is_read(tmp_path: Path, cores: str, kept: int) -> 
 
 
 def test_a_raised_digit_is_no_index(tmp_path: Path) -> None:
-    assert allocationholder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3
+    assert allocationfacts.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3
 
 
 def test_a_connection_begins_without_waits_and_a_quiet_one_costs_few_looks(

@@ -310,12 +310,19 @@ class TestShelf:
         unknown = {"render", "damaged", "fifo", "loop", "queued"}
         assert found.unfinished == {"a", *(f"their-{kind}" for kind in unknown)} | {"their-list"}
 
-    def test_what_is_over_is_looked_at_again_now_and_then(self, tmp_path: Path) -> None:
+    def test_what_is_over_is_read_again_when_it_changes_and_now_and_then(self, tmp_path: Path) -> None:
         folder = _job(tmp_path, "a", over="partial")
         now = [0.0]
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         assert queue_scanner.look().entries[0].is_over
         jobattributes.load(folder).changed(over="").save(folder)
+        assert not queue_scanner.look().entries[0].is_over  # submitted again: it starts at once
+        jobattributes.load(folder).changed(over="done").save(folder)
+        assert queue_scanner.look().entries[0].is_over
+        # NFS shows the folder as it was for a while.
+        known = queue_scanner._over["a"]
+        jobattributes.load(folder).changed(over="").save(folder)
+        queue_scanner._over["a"] = known._replace(folder=folder.path.lstat())
         assert queue_scanner.look().entries[0].is_over
         now[0] += 60
         assert not queue_scanner.look().entries[0].is_over

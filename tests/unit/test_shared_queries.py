@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +122,51 @@ def test_what_the_file_holds_ends_no_run(tmp_path: Path, text: str) -> None:
     assert run.listing(_own(1)).elements
     (tmp_path / "file").touch()
     assert site.run(replace(site.setup, shared=tmp_path / "file" / "x.json")).listing(_own(1)).elements
+
+
+@pytest.fixture
+def cache() -> Iterator[Path]:
+    """A folder of everybody's on a login host, as XDG_CACHE_HOME of all users."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        yield Path(name)
+
+
+def _asked_by(user: int, folder: Path, number: int) -> str:
+    """Have another user ask for an array; return what the engine was asked, and what came of it."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgid(user)
+            os.setuid(user)
+            site = Site(folder)
+            found = site.run().listing(_own(number))
+            os.write(write_end, f"{site.asked} {[each.array for each in found.elements]}".encode())
+        except BaseException as error:  # noqa: BLE001 - the fork must not run on as a second pytest
+            os.write(write_end, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: processes of two users")
+def test_users_with_one_pool_and_one_cache_read_nothing_of_each_other(cache: Path) -> None:
+    first, second = _asked_by(4001, cache, 1), _asked_by(4002, cache, 2)
+    assert "--name=ssr-1'" in first
+    assert "--name=ssr-2'" in second
+    assert (cache / "queues").stat().st_mode & 0o777 == 0o700
+    # One that others may write to is not used, whatever it says of the arrays that are looked for.
+    folder = cache / "open" / "queues"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    (folder / "slurm.json").write_text(
+        '{"time": 1000, "asked": ["ssr-2"], "arrays": {"ssr-2": ["666", 1000]}, "error": "", "elements":'
+        ' [{"array": "666", "index": 0, "name": "ssr-2", "state": "waiting"}]}'
+    )
+    (folder / "slurm.json").chmod(0o666)
+    assert "666" not in _asked_by(4002, cache / "open", 2)

@@ -62,6 +62,30 @@ def test_a_host_whose_key_is_not_yet_verified_cannot_fill_the_memory(
         assert _peak(connect) < BOUND
 
 
+@pytest.mark.parametrize(
+    ("talk", "said"),
+    [
+        (
+            lambda connection: connection.recv(1000),
+            "accepts connections, but no ssh server answers there",
+        ),
+        (lambda connection: connection.recv(1000) and connection.recv(1), "no ssh server answers there"),
+        (
+            lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 200),
+            'is not an ssh server: it sent "HTTP/1.1 400',
+        ),
+    ],
+    ids=["hangs up", "frozen", "a web server"],
+)
+def test_a_port_where_no_ssh_server_answers_is_reported_in_plain_words(
+    tmp_path: Path, talk: Callable[[socket.socket], Any], said: str
+) -> None:
+    with sshd.listening(talk) as port, pytest.raises(ConnectFailed) as failed:
+        open_connection(sshd.settings(tmp_path, port), 2)
+    assert said in failed.value.reason
+    assert failed.value.refusal is Refusal.UNREACHABLE
+
+
 def _identity(folder: Path, name: str = "id") -> tuple[paramiko.PKey, Path]:
     key = paramiko.ECDSAKey.generate()
     key.write_private_key_file(str(folder / name))

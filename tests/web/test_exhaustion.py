@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import bcrypt
 import pytest
+from starlette.requests import Request
 
 from sshrender.api.uploadpasswords import UploadPasswords
 from sshrender.api.web import uploads, webjobs
@@ -27,7 +29,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.web import authentication, refusals, site, watchedjob
 from sshrender.web.authentication import SHARED_SECONDS, Authenticator
 from sshrender.web.refusals import Refused
-from sshrender.web.routing import log_in
+from sshrender.web.roles import Person, Role
+from sshrender.web.routing import Call, log_in
 from sshrender.web.sanpool import SanPool
 from sshrender.web.settings import Auth, Limits, ServeSettings
 from sshrender.web.site import Site, UserTurns
@@ -453,3 +456,40 @@ def test_no_user_takes_the_name_that_another_ones_job_would_get(alice: Client) -
         assert answer.status == 201, answer.body
         jobs.add(answer.json()["job"])
     assert len(jobs) == 3
+
+
+def test_a_batch_system_that_does_not_answer_keeps_no_other_work_waiting(
+    alice: Client, san: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for up to a minute; four cancelled jobs had every thread for longer work."""
+    path = NODE.format(job := _submit(alice))
+    (san / job / "batch" / "ssr-00000001").mkdir(parents=True)
+    answers_again, asked = threading.Event(), threading.Semaphore(0)
+
+    def cancel(*_arguments: object) -> list[object]:
+        asked.release()
+        assert answers_again.wait(60)
+        return []
+
+    monkeypatch.setattr(webjobs, "cancel", cancel)
+    with ThreadPoolExecutor(4) as threads:
+        cancelled = [threads.submit(alice.call, "POST", f"{path}/cancel", {}) for _ in range(4)]
+        try:
+            for _ in range(4):
+                assert asked.acquire(timeout=60)
+            answer = alice.call("POST", f"{path}/release", {})
+            assert (answer.status, answer.json()["no_need"]) == (202, "was not held")
+        finally:
+            answers_again.set()
+        assert {each.result().status for each in cancelled} == {202}
+
+
+def test_visitors_by_one_link_have_each_a_quota_of_their_own(tmp_path: Path) -> None:
+    def asker(address: str, name: str) -> str:
+        request = Request({"type": "http", "client": (address, 1), "headers": []})
+        return Call(request, _site(tmp_path), Person(name, Role.VIEWER)).asker
+
+    assert asker("10.0.0.1", "") != asker("10.0.0.2", "")
+    assert asker("10.0.0.1", "ann") == asker("10.0.0.2", "ann") == "web:ann"
+    # What counts as one client of IPv6 is a line, and not each of its addresses.
+    assert asker("2001:db8::1", "") == asker("2001:db8::2", "")

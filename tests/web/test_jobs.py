@@ -7,11 +7,13 @@ import json
 import os
 import socket
 import subprocess
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ import pytest
 
 from sshrender.api import jobchanges, scripting
 from sshrender.api.jobs import acting_as
+from sshrender.api.web import jobfeed
+from sshrender.api.web.jobfeed import JobFeed
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from tests import pdfs
@@ -202,6 +206,26 @@ def test_events_continue_from_a_byte_of_the_journal_on_any_server(rendered: Rend
         assert half[1] == number
         poll = other.call("GET", f"{rendered.path}/events?wait=1&from=0")
         assert poll.json()["offset"] == number
+
+
+def test_a_page_that_an_old_listing_lacks_is_shown_later_without_a_new_entry(
+    rendered: Rendered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = JobFeed(rendered.san, rendered.job)
+    feed.update()
+    page = JobFolder(rendered.san / rendered.job).pages / "page-0003.png"
+    hidden = page.rename(page.parent.parent / "hidden.png")
+    before = feed.encoded_sheet()
+    hidden.rename(page)
+    assert feed.encoded_sheet() is before  # a page that was deleted by hand does not cost each request
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=lambda: now + 31, time=time.time)
+    monkeypatch.setattr(jobfeed, "time", clock)
+    after = feed.encoded_sheet()
+    assert b"page-0003.png" not in before.data
+    assert b"page-0003.png" in after.data
+    clock.monotonic = lambda: now + 3600
+    assert feed.encoded_sheet() is after
 
 
 def test_an_old_server_never_leads_a_page_back(rendered: Rendered) -> None:

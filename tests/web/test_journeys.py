@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -356,7 +357,8 @@ def test_names_and_messages_from_elsewhere_never_run(
 ) -> None:
     """Of hosts, users, files and programs: on the list, on the hosts' page and on that of a job."""
     job = _submit(client, 2, "evil.pdf")
-    line = JobLine("", EVIL, "running", 9, 1, owner=f"web:{EVIL}", note=EVIL)
+    line = JobLine("", EVIL, "running", 9, 1, owner=f"web:{EVIL}", note=EVIL, ended=EVIL)
+    line = replace(line, submitted="2026-01-15T12:00:00.123Z")
     host = HostLine(EVIL, "idle", EVIL, 1, 1, 0.5, (EVIL,))
     monkeypatch.setattr(JobListSource, "read", lambda _self: Listed((line,), (host,)))
     found = JobFeed.sheet
@@ -382,3 +384,25 @@ def test_names_and_messages_from_elsewhere_never_run(
         assert "<img src=x" in browser.run("document.body.textContent")
         assert browser.run("document.querySelector('img[src=x]')") is None
         assert browser.run("window.pwned") is None
+        if not path:
+            shown = "document.querySelector('time[datetime=\"2026-01-15T12:00:00.123Z\"]').textContent"
+            assert browser.run(shown).startswith("15 Jan 2026")
+
+
+def test_without_scripts_the_login_and_messages_work_and_other_pages_say_what_they_need(
+    browser: Browser, client: Client
+) -> None:
+    job, shown = _submit(client, 2, "plain.pdf"), "document.body?.innerText.includes({!r})"
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        Page(browser, client, "").open("login", shown.format("Password"))
+        assert browser.run("document.querySelector('input[name=password]').offsetHeight > 0")
+        page = Page(browser, client, "alice")
+        page.open("jobs/nosuch/", shown.format("There is no job nosuch."))
+        page.open("", shown.format("This page needs JavaScript"))
+        page.open(f"jobs/{job}/", shown.format("needs JavaScript"))
+        # Not an empty bar, which would say that no page is ready.
+        assert browser.run("document.getElementById('standing').offsetHeight") == 0
+        assert "for this site" in browser.run("document.body.innerText")
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)

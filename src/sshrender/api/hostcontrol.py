@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sshrender.api.hostaccess import HERE
 from sshrender.api.jobs import all_jobs, current_user, find_job, on_san, read_or_record
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory
@@ -32,6 +33,7 @@ __all__ = [
     "host_names",
     "move",
     "undrain",
+    "unlisted_hosts",
 ]
 
 
@@ -131,6 +133,16 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
             "sshrender hosts",
         )
     return names
+
+
+def unlisted_hosts(names: Sequence[str], settings: Settings) -> list[str]:
+    """Return the hosts of which nothing here tells whether they exist: there is no inventory.
+
+    They may be drained, as the inventory of another machine may have them. Raises UserError.
+    """
+    if find_inventory(settings.hosts) is not None:
+        return []
+    return [name for name in names if name != HERE]
 
 
 def _own_jobs(san: Path) -> list[JobFolder]:

@@ -34,8 +34,8 @@ class Remedy:
 class Problem:
     """The result of a check, and the way to the host.
 
-    ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it.
-    ``file``: the inventory, in which settings are changed.
+    ``host`` None: it is this machine, without ssh. ``san``: the shared folder as the host sees it;
+    ``own_san``: as this machine does. ``file``: the inventory, in which settings are changed.
     """
 
     report: HostReport
@@ -43,6 +43,7 @@ class Problem:
     san: str | None
     config_file: str | None = None
     file: Path | None = None
+    own_san: str | None = None
 
     @property
     def ssh(self) -> SshCommand:
@@ -193,6 +194,9 @@ def _login(problem: Problem) -> list[Remedy]:
     found = problem.settings()
     if found is None:
         return _configuration(problem)
+    opened = [file for file in found.identity_files if sshagent.is_too_open(Path(file))]
+    if opened:
+        return [Remedy("try", shlex.join(["chmod", "600", *opened]))]
     locked = [file for file in found.identity_files if sshagent.needs_passphrase(Path(file))]
     if locked:
         add = shlex.join(["ssh-add", *locked])
@@ -286,9 +290,14 @@ def _sandbox(problem: Problem) -> list[Remedy]:
 
 def _san(problem: Problem) -> list[Remedy]:
     seen = shlex.quote(str(problem.san))
-    steps = [Remedy("try", problem.there(f"ls -ld {seen}"))]
+    # What looks at a folder that hangs, hangs itself.
+    command = "findmnt" if "does not answer" in problem.report.reason else f"ls -ld {seen}"
+    steps = [Remedy("try", problem.there(command))]
     if problem.host is None:
         return steps
+    if problem.host.san is None and problem.own_san not in (None, problem.san):
+        note = f"--san {problem.own_san} is for this machine alone; hosts use {problem.san}"
+        steps.append(Remedy("note", f"{note}, which is san.path of {problem.file}"))
     return [
         *steps,
         Remedy("or", f"mount the shared folder at {problem.san} on {problem.report.name}"),
@@ -314,6 +323,11 @@ def _canary(problem: Problem) -> list[Remedy]:
 
 
 def _protocol(problem: Problem) -> list[Remedy]:
+    if "may not run commands" in problem.report.reason:  # an account without a shell
+        return [
+            Remedy("try", problem.ssh.ssh("true")),
+            Remedy("or", problem.setting('user = "NAME" (a user who has a shell there)')),
+        ]
     return [
         # -n: a shell that a start-up file begins would wait for what is typed.
         Remedy("try", problem.ssh.ssh("echo in", "-n")),

@@ -94,6 +94,7 @@ def remedies_of(context: RunContext, report: HostReport) -> list[Remedy]:
         report,
         host=next((host for host in context.inventory if host.name == report.name), None),
         san=setup.san,
+        own_san=str(context.san),
         config_file=str(settings.ssh_config) if settings.ssh_config else None,
         file=find_inventory(settings.hosts),
     )

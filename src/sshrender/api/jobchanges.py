@@ -49,7 +49,7 @@ ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]
 class Changed:
     """The result of a request. ``no_need``: why nothing has changed; empty if something has.
 
-    ``left``: pilots of a coordinator that is gone, which could not be cancelled with the job.
+    ``left``: pilots of a coordinator that is gone, which could not be cancelled or held with the job.
     """
 
     job: str
@@ -76,10 +76,18 @@ def _ignore(changed: Changed) -> None:
 
 
 def hold(
-    san: Path, jobs: Sequence[str], note: str = "", on_changed: OnChanged = _ignore
+    san: Path,
+    jobs: Sequence[str],
+    note: str = "",
+    on_changed: OnChanged = _ignore,
+    settings: Settings | None = None,
 ) -> list[Changed]:
-    """Pause jobs: no more of their pages are started. Raises UserError."""
-    return _change(san, jobs, Order(Operation.HOLD, note=note), on_changed)
+    """Pause jobs: no more of their pages are started. Raises UserError.
+
+    ``settings`` name the inventory, at whose pools pilots that wait are held where the job's coordinator
+    is gone. The next one releases them.
+    """
+    return _change(san, jobs, Order(Operation.HOLD, note=note, settings=settings), on_changed)
 
 
 def release(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
@@ -194,24 +202,49 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
                 f" this shows: sshrender status {shlex.quote(folder.name)}",
             ) from None
         left: Sequence[LeftPilots] = ()
-        if op is Operation.CANCEL and now is not None and on_san(san, partial(_bury_pilots, folder)):
-            left = _cancel_pilots(on_san(san, partial(_arrays, folder)), san, order.settings)
+        # Its coordinator does this where there is one.
+        if now is not None and op in (Operation.CANCEL, Operation.HOLD):
+            left = _stop_pilots(folder, san, order)
         done.append(Changed(folder.name, _no_need(op, before, now), left))
         on_changed(done[-1])
     return done
 
 
-def _bury_pilots(folder: JobFolder) -> bool:
-    """Write tombstones for pilots whose coordinator is gone; return whether there are arrays."""
-    arrays = list((folder.path / BATCH).glob("*/"))
-    if arrays:
-        # Here, because few jobs have pilots.
-        from sshrender.transports.batch.arrayfolder import ArrayFolder
+def _stop_pilots(folder: JobFolder, san: Path, order: Order) -> list[LeftPilots]:
+    """Cancel or hold the pilots of a coordinator that is gone; return those that may still start.
 
-        for array in arrays:
-            # A tombstone is not signed, so no key is needed.
-            ArrayFolder(array, b"").bury()
-    return bool(arrays)
+    Otherwise they wait until they start, and end a minute later, or at once after a cancellation.
+    """
+    folders = on_san(san, partial(_array_folders, folder))
+    if not folders:
+        return []
+    # Here, because few jobs have pilots.
+    from sshrender.api.poolaccess import known_pools
+    from sshrender.coordinator.pilots.leftpilots import cancel_left, hold_left
+    from sshrender.transports.batch.arrayfolder import ArrayFolder
+
+    if order.op is Operation.CANCEL:
+        for array in folders:
+            # No key is needed: a tombstone is no signed line.
+            on_san(san, ArrayFolder(array, b"").bury)
+    arrays = on_san(san, partial(_arrays, folder))
+    if not arrays:
+        return []
+    stop = cancel_left if order.op is Operation.CANCEL else hold_left
+    try:
+        return stop(arrays, known_pools(order.settings or resolve({}, None).settings, san))
+    # The job is changed already, so an inventory that cannot be read is no error.
+    except UserError as error:
+        return stop(arrays, {}, error.what)
+
+
+def has_pilots(san: Path, job: str) -> bool:
+    """Return whether a coordinator of this job has asked a batch system for pilots. Raises UserError."""
+    return bool(on_san(san, partial(_array_folders, JobFolder(san / job))))
+
+
+def _array_folders(folder: JobFolder) -> list[Path]:
+    return list((folder.path / BATCH).glob("*/"))
 
 
 def _arrays(folder: JobFolder) -> list[PilotsRequested]:
@@ -219,22 +252,6 @@ def _arrays(folder: JobFolder) -> list[PilotsRequested]:
     history = History()
     replay(read_journal(folder.journal), history)
     return list(history.pilots.values())
-
-
-def _cancel_pilots(
-    arrays: Sequence[PilotsRequested], san: Path, settings: Settings | None
-) -> list[LeftPilots]:
-    """Cancel them at the engines: otherwise they would wait, start, and only then end."""
-    from sshrender.api.poolaccess import known_pools
-    from sshrender.coordinator.pilots.leftpilots import cancel_left
-
-    if not arrays:
-        return []
-    try:
-        return cancel_left(arrays, known_pools(settings or resolve({}, None).settings, san))
-    # The job is cancelled already, so an inventory that cannot be read is no error.
-    except UserError as error:
-        return cancel_left(arrays, {}, error.what)
 
 
 def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -85,12 +86,12 @@ class JobListSource:
     def change(self, key: str, op: Operation) -> str:
         """See JobList."""
         job = [str(self._san / key)]
-        if op is Operation.HOLD:
-            (changed,) = jobchanges.hold(self._san, job)
-        elif op is Operation.RELEASE:
+        typed = {} if self._hosts_file is None else {"hosts": self._hosts_file}
+        if op is Operation.RELEASE:
             (changed,) = jobchanges.release(self._san, job)
+        elif op is Operation.HOLD:
+            (changed,) = jobchanges.hold(self._san, job, settings=resolve(typed).settings)
         else:
-            typed = {} if self._hosts_file is None else {"hosts": self._hosts_file}
             (changed,) = jobchanges.cancel(self._san, job, settings=resolve(typed).settings)
         return changed.no_need or "; ".join(each.in_words() for each in changed.left)
 
@@ -285,7 +286,8 @@ class _Job:
         if stamp != self._stamp:
             self._attributes = jobattributes.load_or_none(self._folder) or Attributes()
             self._stamp = stamp
-        return _running(self._folder.name, self._model, self._attributes)
+        line = _running(self._folder.name, self._model, self._attributes)
+        return replace(line, submitted=self._attributes.submitted or self._spec.created)
 
     def _report(self, claim: Claim | None) -> jobstatus.JobReport:
         is_own = self._folder.path.lstat().st_uid == os.geteuid()
@@ -308,6 +310,8 @@ class _Job:
             failed=report.pages["failed"],
             owner=report.attributes.owner,
             note=report.reason if silent is None else f"{in_words(silent)} is not responding",
+            submitted=report.attributes.submitted or self._spec.created,
+            ended="" if report.state in _ORDER else report.updated,
         )
 
 

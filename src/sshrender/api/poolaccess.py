@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import shlex
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.errors import UserError
-from sshrender.runner import allocationholder
+from sshrender.runner import allocationfacts
 
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
@@ -35,6 +36,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         via=tuple(via),
         shared=_shared_file(pool, via),
         login=() if host is None else tuple(shlex.split(SshCommand(host, config_file).ssh())),
+        user=_own_name() if host is None else host.user or "",
         pilots=pool.pilots,
         cores=pool.cores,
         walltime=pool.walltime,
@@ -47,6 +49,14 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _own_name() -> str:
+    """Return the name by which a batch system knows this user; empty if there is none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:
@@ -84,7 +94,7 @@ def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:
 
 def _environment(pool: PoolEntry) -> dict[str, str]:
     """Return the variables of a pilot. TORQUE, OpenPBS and Grid Engine do not tell a job its memory."""
-    memory = {allocationholder.MEMORY: str(pool.memory)} if pool.memory is not None else {}
+    memory = {allocationfacts.MEMORY: str(pool.memory)} if pool.memory is not None else {}
     return {**pool.environment, **memory}
 
 

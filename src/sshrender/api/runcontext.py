@@ -31,6 +31,7 @@ from sshrender.config.paths import find_inventory
 from sshrender.config.settingnames import option
 from sshrender.config.settings import Resolved, Settings, job_settings, resolve
 from sshrender.config.validation import invalid
+from sshrender.coordinator.hosts.handshake import blank_page
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.renderrequest import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
@@ -202,7 +203,10 @@ class RunContext:
         # A quick look at the folder; the answer only decides whether to connect early.
         looks_done = on_san(self.san, lambda: _looks_done(self.san, source), until)
         return self._complete(
-            source.stem, looks_done, lambda: open_job(request, reading, self.page_count_probe(request))
+            source.stem,
+            looks_done,
+            lambda: open_job(request, reading, self.page_count_probe(request)),
+            blank_page(request),
         )
 
     def resume(self, order: Resumption) -> RenderResult:
@@ -222,7 +226,10 @@ class RunContext:
             _check_assembly(self.settings, settings.recipes, settings.device)
             request = self._resume_request(order)
             return self._complete(
-                order.spec.name, False, lambda: reopen_job(request, reading, order.folder, order.spec)
+                order.spec.name,
+                False,
+                lambda: reopen_job(request, reading, order.folder, order.spec),
+                blank_page(settings),
             )
         except UserError as error:
             # The queue expects that another coordinator may have taken the job first.
@@ -232,10 +239,17 @@ class RunContext:
         finally:
             reading.close()
 
-    def _complete(self, label: str, looks_done: bool, open_: Callable[[], JobPlan]) -> RenderResult:
+    def _complete(
+        self,
+        label: str,
+        looks_done: bool,
+        open_: Callable[[], JobPlan],
+        blank: tuple[str, str] | None,
+    ) -> RenderResult:
         """Connect, open the job, run it, and report its end to the listener, by mail and by command.
 
         ``looks_done``: no page may be left to render, so connections are not opened in advance.
+        ``blank``: see ConnectionPool.begin.
         """
         # One inbox for the whole run: connections that are opened now post into it before the loop
         # exists.
@@ -245,7 +259,7 @@ class RunContext:
         )
         # Handshakes take time: they run while the document is read and the job is opened.
         if not looks_done:
-            connections.begin(self.hosts)
+            connections.begin(self.hosts, blank)
         try:
             outcome, plan, assembly = self._run(open_, connections, inbox)
         finally:

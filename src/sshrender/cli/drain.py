@@ -52,7 +52,10 @@ def drain(
     # Filled while hosts are drained, so that an error tells how far the command came.
     hosts_: list[dict[str, Any]] = []
     jsonresult.know(hosts=hosts_)
-    for name in hostcontrol.host_names(host, settings):
+    names = hostcontrol.host_names(host, settings)
+    for name in hostcontrol.unlisted_hosts(names, settings):
+        safeprint.note(f"note: there is no inventory here that says whether {name} is a host")
+    for name in names:
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})
         back = hintcommands.complete(f"sshrender undrain {shlex.quote(name)}")

@@ -53,5 +53,5 @@ def hosts(
             break
         time.sleep(WATCH_INTERVAL)
     if code and not json_:  # else it is printed already
-        jsonresult.narrate(hosttables.unusable(code))
+        jsonresult.narrate(hosttables.unusable(code, verbose))
     raise typer.Exit(code)

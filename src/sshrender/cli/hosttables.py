@@ -21,9 +21,13 @@ _UNUSABLE = {
 """The meaning of a check's exit code, except that of hosts with several problems."""
 
 
-def unusable(code: int) -> UserError:
+def unusable(code: int, verbose: int) -> UserError:
     """Return the error of a check that ended with this code: the table says more of each host."""
     what = _UNUSABLE.get(ExitCode(code), "no host is usable")
+    if verbose:  # more than that cannot be shown
+        return UserError(
+            ExitCode(code), what, "do what stands below one of the hosts, and check it again"
+        )
     return UserError(ExitCode(code), what, "sshrender hosts -v")
 
 
@@ -43,7 +47,7 @@ def show(
         pools = {"pools": [asdict(pool) for pool in checks.pools]} if context.pools else {}
         fields = {"hosts": rows, "san": san, **pools}
         if checks.exit_code:
-            error = unusable(checks.exit_code)
+            error = unusable(checks.exit_code, verbose)
             jsonresult.narrate(error)
             fields |= {"error": error.what, "hint": error.hint}
         return jsonresult.put(fields, checks.exit_code)

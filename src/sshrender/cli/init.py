@@ -71,7 +71,7 @@ def init(
     # Before the questions, so that no answer is lost.
     if target.exists() and not force:
         raise UserError(ExitCode.USAGE, f"{target} exists already", "edit it, or add --force")
-    found = sshhosts.find(ssh_config or Path("~/.ssh/config").expanduser())
+    found = sshhosts.find(ssh_config or sshhosts.users_file())
     may_ask = not yes and sys.stdin.isatty()
     folder = None if no_san else _folder(san, may_ask)
     # Said only where the list comes from ssh_config.

@@ -40,9 +40,11 @@ def hold(
 ) -> None:
     """Pause a job. Pages that are being rendered are finished."""
     from sshrender.api import jobchanges
+    from sshrender.api.jobs import san_folder
 
     done = _Changes("held", json_)
-    jobchanges.hold(_san(context, config), job, note, on_changed=done.add)
+    settings = _resolved(options.typed(context), config)
+    jobchanges.hold(san_folder(settings), job, note, done.add, settings)
     done.end()
 
 

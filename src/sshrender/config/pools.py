@@ -13,7 +13,7 @@ from sshrender.config.validation import Word
 
 # Two minutes more than the last one, in which it takes no pages.
 MIN_WALLTIME = 180.0
-"""Seconds: a pilot takes no more pages in the last minute (runner/allocationholder.py)."""
+"""Seconds: a pilot takes no more pages in the last minute (runner/allocationfacts.py)."""
 
 _LEAKS = frozenset({"-V", "--export=ALL"})
 """Options that take the whole environment along: variables change how programs run, and an escape

@@ -7,6 +7,8 @@ settings of a host are resolved by ``ssh -G`` when the host is used (transports/
 from __future__ import annotations
 
 import glob
+import os
+import pwd
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -44,6 +46,19 @@ class _Block:
         return self.user == "git" or any(each in reached for each in _GIT_HOSTS)
 
 
+def users_file() -> Path:
+    """Return the ssh_config of this user."""
+    return _home() / ".ssh" / "config"
+
+
+def _home() -> Path:
+    """Return the home of this user as ssh(1) has it: that of the password file, whatever HOME says."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # ssh itself refuses such a user
+        return Path("~").expanduser()
+
+
 def find(file: Path) -> SshHosts:
     """Return the hosts of a file; none if it cannot be read."""
     found = SshHosts()
@@ -79,8 +94,9 @@ def _blocks(file: Path, depth: int) -> Iterator[_Block]:
 
 def _included(pattern: str) -> Path:
     """Return the path of an Include; relative ones are relative to ~/.ssh (ssh_config(5))."""
-    path = Path(pattern).expanduser()
-    return path if path.is_absolute() else Path("~/.ssh").expanduser() / path
+    if pattern.startswith("~/"):
+        return _home() / pattern[2:]
+    return _home() / ".ssh" / Path(pattern).expanduser()
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:

@@ -48,6 +48,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
         errno.EROFS: f"findmnt -T {quoted}",
+        # Without a name: what looks at a folder that hangs, hangs itself.
+        errno.ETIMEDOUT: "see whether its file server answers; what is mounted here: findmnt",
     }
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))

@@ -346,7 +346,10 @@ class HostTransitions:
         host.quarantines += 1
         policy = self._run.policy
         pause = _doubled_pause(policy.quarantine_first, policy.max_quarantine, host.quarantines)
-        reason = f"{len(host.consecutive_failures)} different pages failed on it in a row"
+        failures = len(host.consecutive_failures)
+        reason = (
+            f"{failures} different pages failed on it in a row; it is tried again after {pause:.0f} s"
+        )
         host.consecutive_failures.clear()
         self._disconnect(host, HostState.QUARANTINED, reason, self._run.now + pause)
 

@@ -9,7 +9,10 @@ Imported on the hosts: standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
-from typing import List
+import re
+from typing import List, Optional, Tuple
+
+from sshrender.renderers.ghostscript import literal
 
 DPI = 50
 """Resolution of the page: 60 KB of pixels, rendered in a tenth of a second."""
@@ -93,6 +96,46 @@ def command(program: str) -> List[str]:
         # Relative names: the command runs in a folder of its own (runner/host/fingerprint.py).
         "canary.pdf",
     ]
+
+
+BLANK = "blank.png"
+"""The file of a blank page that Ghostscript writes after the canary page."""
+
+VERSION_MARK = "sshrender-revision "
+
+# 10051 is 10.05.1: the parts of the version, one behind the other (base/version.mak of its source).
+_REVISION = re.compile(r"^" + VERSION_MARK + r"(\d{2})(\d{2})(\d)$", re.MULTILINE)
+
+
+def extended_command(program: str, blank: Optional[Tuple[str, str]]) -> List[str]:
+    """Return the same command; afterwards Ghostscript prints its version, and writes a blank page.
+
+    ``blank``: the device of that page and its resolution as ``-r`` takes it; None: there is none.
+    """
+    *words, document = command(program)
+    lines = "(\\n%s) print revision == flush" % VERSION_MARK
+    if blank is not None:
+        device, dpi = blank
+        words.append("--permit-file-write=" + BLANK)
+        across, _, down = dpi.partition("x")
+        # -r fixes the resolution of setpagedevice, but not the one of a device.
+        lines += " { mark /OutputFile %s /HWResolution [%s %s] /%s findprotodevice copydevice" % (
+            literal(BLANK),
+            across,
+            down or across,
+            device,
+        )
+        lines += " putdeviceprops setdevice << /PageSize [9 9] >> setpagedevice showpage } stopped pop"
+    return [*words, document, "-c", lines]
+
+
+def version_in(output: str) -> Optional[str]:
+    """Return the version that an extended command has printed, in the form of ``gs --version``.
+
+    None where it did not, or where it is older than 10.
+    """
+    match = _REVISION.search(output)
+    return ".".join(match.groups()) if match is not None else None
 
 
 def mutool_command() -> List[str]:

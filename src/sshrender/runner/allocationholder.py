@@ -28,7 +28,7 @@ import sys
 import time
 from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
-from sshrender.runner import pilotlines
+from sshrender.runner import allocationfacts, pilotlines
 
 LIST_INTERVAL, SEARCH_INTERVAL = 2.0, 0.5
 """Seconds between two listings of the folder, for a newer pair or a tombstone; the second while another
@@ -42,9 +42,6 @@ ABANDONED = 60.0
 
 MAX_FAILING = 15.0
 """Seconds in which the shared folder may fail to be read, as it does while a file server restarts."""
-
-MIN_NOTICE = 60.0
-"""Seconds before the end of the allocation at which it says *retiring*, at least."""
 
 MAX_OUTPUT = 1 << 16
 
@@ -61,95 +58,8 @@ there, and reaches its runner in another way."""
 OUTPUT, EXIT = b"o", b"x"
 """Lines of the holder: bytes of the runner's output, and its exit status."""
 
-MEMORY = "SSHRENDER_PILOT_MEMORY"
-"""Variable with the bytes that were requested for each pilot."""
-
 # ``INDEX.eEPOCH.NUMBER.down``: the newest epoch counts, then the newest number.
 _PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down")
-# GS_ and LD_ are in the list because they change the output of a renderer (processlimits.environment).
-_DROPPED = ("SLURM_", "SBATCH_", "SRUN_", "PMIX_", "PMI_", "PBS_", "SGE_", "GS_", "LD_", "_CONDOR_")
-"""Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers
-on one core. SLURM_CONF only says where a configuration is."""
-
-
-def _is_number(text: str) -> bool:
-    # isdigit() alone is true for digits that int() does not read, such as a raised 2.
-    return text.isascii() and text.isdigit()
-
-
-# HTCondor has no variable for it, so its script gets the index as a word.
-def index_of(environ: Dict[str, str], words: List[str]) -> int:
-    """Return which element of its array this is: a word of the script, or a variable of the engine."""
-    # The order matters: words of the script are ours, and a variable may be left over from an enclosing
-    # job.
-    for text in (
-        *words,
-        environ.get("SLURM_ARRAY_TASK_ID"),
-        environ.get("PBS_ARRAYID"),
-        environ.get("PBS_ARRAY_INDEX"),
-        environ.get("SGE_TASK_ID"),  # "undefined" outside of arrays
-    ):
-        if text is not None and _is_number(text):
-            return int(text)
-    return 0
-
-
-def cores_of(environ: Dict[str, str]) -> int:
-    """Return the cores of the allocation: the engine's number, then what the kernel allows."""
-    # Slurm, TORQUE, Grid Engine, OpenPBS. OMP_NUM_THREADS is what HTCondor sets to the number of its
-    # slot's cores.
-    for name in ("SLURM_CPUS_ON_NODE", "PBS_NUM_PPN", "NSLOTS", "NCPUS", "OMP_NUM_THREADS"):
-        text = environ.get(name, "")
-        if _is_number(text) and int(text):
-            # 1024: what the coordinator accepts of any host (transports/messages.py, MAX_CORES).
-            return min(int(text), 1024)
-    return len(os.sched_getaffinity(0))
-
-
-def memory_of(environ: Dict[str, str]) -> int:
-    """Return the bytes of the allocation; 0: unknown.
-
-    The engine's number comes first, then the control group's or what was requested, whichever is less.
-    """
-    text = environ.get("SLURM_MEM_PER_NODE", "")
-    if _is_number(text) and int(text):
-        # Slurm counts mebibytes here (sbatch(1), SLURM_MEM_PER_NODE).
-        return int(text) << 20
-    text = environ.get(MEMORY, "")
-    requested = int(text) if _is_number(text) else 0
-    # Version 2 of control groups, then version 1, whose value for "no limit" is a number near 2^63.
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path) as file:
-                text = file.read().strip()
-        except OSError:
-            continue
-        # "max" (version 2) is no number, and a pebibyte or more means no limit.
-        if _is_number(text) and int(text) < 1 << 50:
-            return min(int(text), requested or int(text))
-    return requested
-
-
-def kept(environ: Dict[str, str]) -> Dict[str, str]:
-    """Return the environment of the runner."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name == "SLURM_CONF" or not name.startswith(_DROPPED + ("SSHRENDER_PILOT",))
-    }
-
-
-def variables(token: str, memory: int) -> Dict[str, str]:
-    """Return what tells a runner that it is in an allocation; ``memory`` in bytes, 0: unknown."""
-    allocation = "a" + token
-    found = {
-        "SSHRENDER_ALLOCATION": allocation,  # read by runner/host/earlierrunners.py
-        # Slots are the allocation's own: two pilots on one node share none.
-        "SSHRENDER_SLOT_NAMESPACE": allocation,
-    }
-    if memory:
-        found["SSHRENDER_ALLOCATED_MEMORY"] = str(memory)
-    return found
 
 
 class Holder:
@@ -165,6 +75,7 @@ class Holder:
         # The token tells the starts of one element apart: an engine may run it again after a node has
         # failed.
         self._token = os.urandom(8).hex()
+        self._notice = allocationfacts.notice_of(end - time.monotonic(), self._token)
         self._notes: Optional[pilotlines.LineWriter] = None
         self._pair = (0, 0)
         self._reader: Optional[pilotlines.LineReader] = None
@@ -207,8 +118,8 @@ class Holder:
     def _facts(self) -> Dict[str, Any]:
         return {
             "node": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
-            "cores": cores_of(dict(os.environ)),
-            "memory": memory_of(dict(os.environ)),
+            "cores": allocationfacts.cores_of(dict(os.environ)),
+            "memory": allocationfacts.memory_of(dict(os.environ)),
             "left": max(0.0, self._end - time.monotonic()),
             "job": os.environ.get("SLURM_JOB_ID", ""),
         }
@@ -279,8 +190,8 @@ class Holder:
         self._retire("a signal of the batch system")
 
     def _check_time(self, now: float) -> str:
-        # At least a minute before the end, so that pages that are being rendered can be finished.
-        if now >= self._end - MIN_NOTICE - self._stagger():
+        # Before the end, so that pages that are being rendered can be finished.
+        if now >= self._end - self._notice:
             self._retire("its walltime ends soon")
         if now >= self._end:
             return "its walltime ended"
@@ -314,10 +225,6 @@ class Holder:
         # A folder that is gone was removed with its job.
         if isinstance(error, FileNotFoundError) or now - self._failing_since > MAX_FAILING:
             raise error
-
-    def _stagger(self) -> float:
-        """Return up to six seconds, so that the pilots of an array do not all retire at once."""
-        return float(int(self._token[0], 16) % 7)
 
     def _retire(self, reason: str) -> None:
         if not self._is_retiring:
@@ -390,8 +297,10 @@ class Holder:
     def _start_runner(self, request: Dict[str, Any]) -> None:
         self._stop_runner()
         self._silence = float(request["silence"])
-        environ = kept(dict(os.environ))
-        environ.update(variables(self._token, memory_of(dict(os.environ))))
+        environ = allocationfacts.kept(dict(os.environ))
+        environ.update(
+            allocationfacts.variables(self._token, allocationfacts.memory_of(dict(os.environ)))
+        )
         try:
             self._runner = subprocess.Popen(
                 request["argv"],
@@ -472,8 +381,10 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     # TORQUE tells a job its own, which options of the pool may have made shorter.
     own = os.environ.get("PBS_WALLTIME", "")
     # Before the fork, so both processes count from the same moment.
-    end = time.monotonic() + (min(walltime, int(own)) if _is_number(own) and int(own) else walltime)
-    index = index_of(dict(os.environ), words)
+    end = time.monotonic() + (
+        min(walltime, int(own)) if allocationfacts.is_number(own) and int(own) else walltime
+    )
+    index = allocationfacts.index_of(dict(os.environ), words)
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

@@ -241,6 +241,7 @@ class Runner:
             self._slot_count,
             self._share,
             lambda: self._is_idle(request),
+            host.chunks,
         )
         # A job of few pages needs few slots: each warms a renderer.
         for number in range(min(self._slot_count, request.get("at_once") or self._slot_count)):

@@ -6,9 +6,10 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
-from sshrender.renderers import ghostscript, mutool
+from sshrender.renderers import canary, ghostscript, mutool
+from sshrender.renderers.encoders import png
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import (
@@ -20,6 +21,9 @@ from sshrender.runner.host import (
     threadwatch,
 )
 from sshrender.runner.slots import slotlocks
+
+_WITHOUT_CHUNKS = ("-dTextAlphaBits=", "-dGraphicsAlphaBits=")
+"""Switches that change the pixels of a PNG file alone."""
 
 
 class Readiness:
@@ -38,12 +42,18 @@ class Readiness:
         self._environ = environ
         self._meter = meter
         self._has_canary = False
+        # The device and resolution of the blank page that the hello asks for, and the page.
+        self._blank: Optional[Tuple[str, str]] = None
+        self._blank_page = b""
         self._has_facts = threading.Event()
 
     def begin(self, request: Dict[str, Any]) -> None:
         """Start to gather what a ``hello`` asks for."""
         self.ghostscript = request.get("ghostscript") or "gs"
         self._has_canary = bool(request.get("canary"))
+        if request.get("blank"):
+            device, dpi = request["blank"]
+            self._blank = str(device), str(dpi)
         slots = int(request.get("slots") or 0)
         # hello comes before the job is known, so the facts are gathered while the coordinator still
         # opens it.
@@ -62,17 +72,37 @@ class Readiness:
     def _gather(self, slots: int) -> None:
         # Before Ghostscript and the canary run here, so that their load is not measured.
         self.facts.update(self._meter.greet())
-        self.facts.update(hostfacts.gather(self.ghostscript))
+        self.facts.update(hostfacts.gather())
         self.facts["slots"] = slots or memorylimits.slots(self.facts["cores"], self.facts["free_memory"])
-        if self._has_canary:
-            self.facts["fonts"] = fingerprint.fonts()
-            # The canary is rendered in a slot, too, or a host would have one renderer too many.
-            with slotlocks.one_off_slot(self.facts["slots"]) as inherited:
-                self.facts["canary"] = fingerprint.canary_digest(
-                    self.ghostscript, self._environ, inherited
-                )
+        version, why_not = self._render_canary() if self._has_canary else None, ""
+        # Also where it is too old for that, or could not be started: then this says why.
+        if version is None:
+            version, why_not = hostfacts.ask_ghostscript(self.ghostscript)
+        self.facts.update(ghostscript=version, no_ghostscript=why_not)
         # Not set after an error: then "trouble" was sent, and no hello follows.
         self._has_facts.set()
+
+    def _render_canary(self) -> Optional[str]:
+        """Add the canary page and the fonts to the facts; return the version that Ghostscript said."""
+        self.facts["fonts"] = fingerprint.fonts()
+        # The canary is rendered in a slot, too, or a host would have one renderer too many.
+        with slotlocks.one_off_slot(self.facts["slots"]) as inherited:
+            found = fingerprint.run_ghostscript(self.ghostscript, self._environ, inherited, self._blank)
+        self.facts["canary"], self._blank_page = found.canary, found.blank
+        return canary.version_in(found.output)
+
+    def chunks(self, setup: ghostscript.Setup) -> Optional[bytes]:
+        """Return what the PNG files of such renderers contain before their pixels, if it is known.
+
+        It is of the blank page that was written after the canary page, by a process without ``options``.
+        """
+        has_other = any(not option.startswith(_WITHOUT_CHUNKS) for option in setup.options)
+        if self._blank != (setup.device, setup.dpi) or has_other or setup.profile is not None:
+            return None
+        try:
+            return png.chunks_before_pixels(self._blank_page)
+        except ValueError:
+            return None
 
     def wait(self) -> None:
         """Wait until the facts are there; for ever if they could not be gathered."""

@@ -235,8 +235,19 @@ def _host_key_reason(known: list[knownhosts.KnownKey], error: Exception) -> str:
 
 def _network_reason(settings: SshSettings, error: Exception) -> str:
     where = f"{settings.hostname} port {settings.port}"
+    words = str(error)
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
+    # paramiko says the second where the time for the first line has passed before it looked.
+    for silence in ("Error reading SSH protocol banner", "No existing session"):
+        if words.startswith(silence):
+            rest = words.removeprefix(silence)
+            return f"{where} accepts connections, but no ssh server answers there" + (
+                rest and f": {rest}"
+            )
+    if words.startswith("Indecipherable protocol version"):
+        sent = words.removeprefix("Indecipherable protocol version ")
+        return f"{where} is not an ssh server: it sent {sent}"
     return f"{where}: {getattr(error, 'strerror', None) or error or 'connection closed'}"
 
 

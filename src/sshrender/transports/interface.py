@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -74,6 +75,16 @@ OTHER_SHELL = 97
 """The exit status of a shell that is sent a runner in Python's place; shells use none like it."""
 
 
+_NO_COMMANDS = re.compile(
+    r"account is currently not available|unrecognized command '|What do you think I am\? A shell"
+    r"|shell access is (?:not enabled|disabled)|not provide shell access|service allows sftp connections"
+    r"|account is restricted by",
+    re.IGNORECASE,
+)
+"""What is printed in place of a command: nologin, git-shell, web hosters, GitHub, internal-sftp of sshd,
+rssh."""
+
+
 class LinkClosed(Exception):
     """The connection to the runner has ended; ``reason``: why, as far as that is known.
 
@@ -106,10 +117,14 @@ class LinkClosed(Exception):
         """
         return self.status == OTHER_SHELL or (self.status == 1 and words.startswith("SyntaxError:"))
 
+    def _may_run_nothing(self, words: str) -> bool:
+        """Return whether the user has an account without a shell."""
+        return bool(self.status) and _NO_COMMANDS.search(words) is not None
+
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
         # Only an administrator can change what another program is started by.
-        if self._runs_another(words):
+        if self._runs_another(words) or self._may_run_nothing(words):
             return Refusal.PROTOCOL
         lacks = self.lacks_program(words) or self._is_python_2(words)
         return Refusal.NO_PYTHON if lacks else Refusal.UNREACHABLE
@@ -127,6 +142,8 @@ class LinkClosed(Exception):
                 "the runner did not start: a start-up file (~/.bashrc) or a forced command"
                 " (authorized_keys) starts another shell or program in its place, or reads its input"
             )
+        if self._may_run_nothing(words):
+            return f"this user may not run commands on {host}; it says: {words}"
         if self._is_python_2(words):
             return f"{program} on {host} is Python 2"
         if not self.lacks_program(words):

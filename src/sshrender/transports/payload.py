@@ -40,6 +40,7 @@ NOT_SENT = frozenset(
         "sshrender.renderers.devices",
         "sshrender.renderers.encoding",
         "sshrender.renderers.switches",
+        "sshrender.runner.allocationfacts",
         "sshrender.runner.allocationholder",
         "sshrender.runner.pilotlines",
         "sshrender.storage.filesystemcheck",

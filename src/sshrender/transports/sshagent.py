@@ -7,6 +7,7 @@ names an agent for each host (IdentityAgent), and may restrict its keys (Identit
 from __future__ import annotations
 
 import base64
+import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,6 +79,21 @@ def needs_passphrase(path: Path) -> bool:
         # clear.
         return data.startswith(_MAGIC) and paramiko.Message(data[len(_MAGIC) :]).get_text() != "none"
     except (OSError, ValueError, paramiko.SSHException):
+        return False
+
+
+def is_too_open(path: Path) -> bool:
+    """Return whether ssh(1) ignores a private key of this user because others may read or change it.
+
+    As authfile.c (sshkey_perm_ok) has it: the keys of another user, which root may read, may be open.
+    """
+    try:
+        status = path.stat()
+        if status.st_uid != os.getuid() or not status.st_mode & 0o077 or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return b"PRIVATE KEY" in file.read(_MAX_KEY_FILE)  # of all formats, PEM and OpenSSH's own
+    except OSError:
         return False
 
 

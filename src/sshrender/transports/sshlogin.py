@@ -6,7 +6,9 @@ that key as another type. It also prompts on the terminal when a host wants a se
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import paramiko
 
@@ -118,6 +120,10 @@ class Login:
 
 def _loaded(file: str) -> paramiko.PKey | str:
     """Return the key in a file, or why it cannot be used."""
+    path = Path(file)
+    if sshagent.is_too_open(path):  # ssh(1) ignores the key then, and says so
+        mode, typed = f"{path.stat().st_mode & 0o7777:04o}", shlex.join(["chmod", "600", file])
+        return f"permissions {mode} for {file} are too open ({typed})"
     try:
         return paramiko.PKey.from_path(file)
     except OSError as error:

@@ -73,7 +73,9 @@ def next_step(summary: Mapping[str, Any]) -> str:
             return f"free the names that cannot be written, then: sshrender resume {job}"
         return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
     if not pages["missing"]:
-        return ""  # the file of --assemble could not be made: its error has its own hint
+        if "assembled" in summary:
+            return ""  # the file of --assemble could not be made: its error has its own hint
+        is_refused = False  # no host is needed any more
     # What is wrong with hosts is found out by checking them.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
         if _are_drained(summary):

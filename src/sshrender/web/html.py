@@ -87,12 +87,21 @@ def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:
     )
 
 
+_NEEDS_SCRIPT = (
+    '<noscript><p class="banner">This page needs JavaScript, which is turned off in your browser.'
+    " Allow it for this site, then reload the page.</p></noscript>"
+)
+
+
 def page(
     title: str, body: str, shell: Shell, *, script: str = "", data: Mapping[str, Any] | None = None
 ) -> Page:
     """Return a page of the common form. ``script``: a file of assets, which follows the common one."""
     style = overview.style() + asset("web.css")
     scripts = [asset("common.js") + (asset(script) if script else "")]
+    begin = '<main id="main" class="unscripted" tabindex="-1">'
+    if script:
+        begin = f'{_NEEDS_SCRIPT}<main id="main" tabindex="-1">'
     text = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -100,7 +109,7 @@ def page(
         f"<title>{escape(title)}</title>\n{ICON}<style>{style}</style>\n</head>\n"
         f'<body class="web" data-root="{escape(shell.root)}">\n'
         '<a class="skip" href="#main">Skip to the content</a>\n'
-        f'{top(shell)}<main id="main" tabindex="-1">\n{body}\n</main>\n'
+        f"{top(shell)}{begin}\n{body}\n</main>\n"
         f'<div id="live" class="unseen" role="status" aria-live="polite"></div>\n'
         f'<script type="application/json" id="data">{overview.as_data(dict(data or {}))}</script>\n'
         f'<script type="module">{scripts[0]}</script>\n</body>\n</html>\n'

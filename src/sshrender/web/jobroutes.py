@@ -52,7 +52,9 @@ _RETRY = {
 )
 async def jobs(call: Call) -> Response:
     """Return all jobs in detail."""
-    return JSONResponse({"schema": 1, "jobs": await call.site.reports(call.person), "exit_code": 0})
+    return JSONResponse(
+        {"schema": 1, "jobs": await call.site.reports(call.person, call.asker), "exit_code": 0}
+    )
 
 
 @JOBS.add(
@@ -171,7 +173,7 @@ async def sheet(call: Call) -> Response:
 async def problems(call: Call) -> Response:
     """Return the problems of a job."""
     await _watched(call)
-    with call.site.journals_of(call.person.by) as read:
+    with call.site.journals_of(call.asker) as read:
         found = await read(history.problems_of_job, call.site.san, call.word("name"))
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
 
@@ -193,7 +195,7 @@ async def why(call: Call) -> Response:
         raise Refused(400, "name a page or a host", "add ?page=7 or ?host=node1")
     number = 0 if host else number_of(page)
     # The whole journal is read, which takes seconds for a large job.
-    with call.site.journals_of(call.person.by) as read:
+    with call.site.journals_of(call.asker) as read:
         if host:
             found = await read(history.history_of_host, call.site.san, watched.feed.name, host)
         else:
@@ -212,28 +214,36 @@ async def _note(call: Call) -> str:
     return note
 
 
-async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | None = None) -> Response:
+async def _change(
+    call: Call,
+    change: Callable[[str, str], Any],
+    *,
+    note: str | None = None,
+    concerns_pilots: bool = False,
+) -> Response:
     """Change a job that is the user's own. ``change`` gets its name and the note.
 
-    ``note``: None to read it from the body.
+    ``note``: None to read it from the body. ``concerns_pilots``: whether a batch system may be asked.
     """
     watched = await _watched(call)
     if not call.person.may_change(watched.feed.owner):
         raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
     note = await _note(call) if note is None else note
-    changed = await call.site.long.run(change, watched.feed.name, note)
-    call.site.forget_list()
+    site, name = call.site, watched.feed.name
+    has_pilots = concerns_pilots and await site.long.run(jobchanges.has_pilots, site.san, name)
+    changed = await (site.engines if has_pilots else site.long).run(change, name, note)
+    site.forget_list()
     await watched.refresh(0)
     one = changed[0] if isinstance(changed, list) and changed else None
     done = one.no_need if one else ""
-    answer = {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": done}
+    answer = {"job": name, "state": watched.feed.report.state, "no_need": done}
     if one and one.left:
         answer["pilots"] = [asdict(each) for each in one.left]
     return JSONResponse(answer, 202)
 
 
 _CHANGED = {
-    202: "Requested: job, state, no_need; pilots that a cancelled job may have left in a queue",
+    202: "Requested: job, state, no_need; pilots that a cancelled or held job may have left in a queue",
     403: "Not your job",
     409: "Its coordinator does not answer",
 }
@@ -242,7 +252,12 @@ _CHANGED = {
 @JOBS.add("POST", f"{_JOB}/hold", "Pause a job", needs=Role.SUBMITTER, body=_NOTE, answers=_CHANGED)
 async def hold(call: Call) -> Response:
     """Pause a job."""
-    return await _change(call, lambda name, note: jobchanges.hold(call.site.san, [name], note))
+    given = call.site.settings
+    return await _change(
+        call,
+        lambda name, note: webjobs.hold(call.site.san, name, note, given.typed, given.config),
+        concerns_pilots=True,
+    )
 
 
 @JOBS.add("POST", f"{_JOB}/release", "Let a held job continue", needs=Role.SUBMITTER, answers=_CHANGED)
@@ -260,6 +275,7 @@ async def cancel(call: Call) -> Response:
     answer = await _change(
         call,
         lambda name, _note: webjobs.cancel(call.site.san, name, given.typed, given.config),
+        concerns_pilots=True,
     )
     call.site.forget_password(call.word("name"))
     return answer

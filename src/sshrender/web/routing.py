@@ -26,6 +26,13 @@ class Call:
     site: Site
     person: Person
 
+    @property
+    def asker(self) -> str:
+        """Whose questions this one counts to: the user's, or the network's of one without a name."""
+        if self.person.name:
+            return self.person.by
+        return f"{self.person.by} {self.site.authenticator.address(self.request)}"
+
     def word(self, name: str) -> str:
         """Return a part of the path."""
         return str(self.request.path_params[name])

@@ -78,6 +78,8 @@ class Site:
     authenticator: Authenticator
     pool: SanPool = field(default_factory=lambda: SanPool(16))
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    engines: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    """Asks batch systems. One that does not answer takes a minute, for which no other work waits."""
     documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
     opening: SanPool = field(default_factory=lambda: SanPool(4, None))
@@ -271,9 +273,12 @@ class Site:
         listed = await self.listed()
         return [line for line in listed.jobs if person.may_see(line.name, line.owner)]
 
-    async def reports(self, person: Person) -> list[dict[str, Any]]:
-        """Return the jobs that this user may see, as ``status --json`` has them."""
-        with self.journals_of(person.by) as read:
+    async def reports(self, person: Person, asker: str) -> list[dict[str, Any]]:
+        """Return the jobs that this user may see, as ``status --json`` has them.
+
+        ``asker``: with whose questions this one is counted (routing.py).
+        """
+        with self.journals_of(asker) as read:
             return await read(self._read_reports, person)
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:

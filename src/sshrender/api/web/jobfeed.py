@@ -7,6 +7,7 @@ last message gets all that has changed since, from any machine that reads the jo
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -31,10 +32,13 @@ from sshrender.job.status import jobstatus
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import require_listing
 from sshrender.views import jobproblems, overview
-from sshrender.views.jobmodel import SENT, JobModel
+from sshrender.views.jobmodel import DONE, SENT, SUSPECT, JobModel
 
 MAX_RECORDS = 500
 """Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
+
+STALE_SECONDS = 30.0
+"""Seconds for which a sheet is kept that lacks a delivered page: NFS may show an old listing for 60."""
 
 _PAGE_FILE = re.compile(r"page-(\d{1,9})\.[a-z0-9]+")
 """The names of pages (job/output/publish.py)."""
@@ -80,7 +84,7 @@ class JobFeed:
         self.checksums: dict[str, int] = {}
         """CRC-32 of pages by SHA-256, for archives: a page is read once for all of them."""
         # The key under which it was made, and the sheet itself.
-        self._sheet: tuple[object, Block] | None = None
+        self._sheet: tuple[object, float, Block] | None = None
         self._bytes = 0
 
     @property
@@ -196,10 +200,21 @@ class JobFeed:
     def encoded_sheet(self) -> Block:
         """Return the sheet as JSON that may stand in an HTML document; made once for each state."""
         # The offset alone is not enough: a lease that ends changes the sheet without a journal entry.
-        key = (self.offset, self._stamp)
-        if self._sheet is None or self._sheet[0] != key:
-            self._sheet = key, Block(overview.as_data(self.sheet()).encode("utf-8", "replace"))
-        return self._sheet[1]
+        key, now = (self.offset, self._stamp), time.monotonic()
+        if self._sheet is None or self._sheet[0] != key or now > self._sheet[1]:
+            made = self.sheet()
+            until = now + STALE_SECONDS if self._lacks_pages(made) else math.inf
+            self._sheet = key, until, Block(overview.as_data(made).encode("utf-8", "replace"))
+        return self._sheet[2]
+
+    def _lacks_pages(self, sheet: dict[str, Any]) -> bool:
+        """Return whether a sheet lacks a delivered page: its folder was listed before that was there."""
+        shown = (each["state"] for each in sheet["pages"])
+        delivered = (DONE, SUSPECT)
+        return any(
+            row.state in delivered and state not in delivered
+            for row, state in zip(self._model.pages.values(), shown, strict=True)
+        )
 
     def files(self, selection: str = "") -> list[PageFile]:
         """Return the delivered pages in their order. ``selection``: a page list, empty for all.

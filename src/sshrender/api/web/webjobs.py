@@ -170,6 +170,13 @@ def cancel(san: Path, name: str, typed: Mapping[str, Any], config: Path | None) 
     return jobchanges.cancel(san, [name], settings=resolve(typed, config).settings)
 
 
+def hold(
+    san: Path, name: str, note: str, typed: Mapping[str, Any], config: Path | None
+) -> list[Changed]:
+    """Pause a job, and hold the pilots that it has left, as for ``cancel``. Raises UserError."""
+    return jobchanges.hold(san, [name], note, settings=resolve(typed, config).settings)
+
+
 class LockedDocument(UserError):
     """The document needs a password. ``is_wrong``: one was given, and does not open it."""
 

@@ -55,6 +55,10 @@ HANDSHAKE_TIMEOUT = 60.0
 """Seconds for the handshake: ``gs --version`` may take 20 (runner/host/hostfacts.py) and the canary 30
 (runner/host/fingerprint.py), which also waits for a slot lock (runner/slots/slotlocks.py)."""
 
+START_TIMEOUT = 30.0
+"""Seconds until the loader of the runner has said that it runs, or the host's ``connect_timeout`` where
+that is longer: the test for another program in its place has ended then (transports/startwatch.py)."""
+
 # Shared by all runs of this process: what counts is how many connections the machine makes.
 _handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
 
@@ -204,14 +208,15 @@ class HostConnection:
     def _require_hello(self, connected_at: float) -> None:
         if self._prepared_at is None:
             return  # the job is not open yet, so nothing was requested
-        if time.monotonic() - max(self._prepared_at, connected_at) <= HANDSHAKE_TIMEOUT:
-            return
-        if self._reader.has_begun:
+        waited = time.monotonic() - max(self._prepared_at, connected_at)
+        if self._reader.has_begun and waited > HANDSHAKE_TIMEOUT:
             raise LinkClosed(f"connected, but sent no hello within {HANDSHAKE_TIMEOUT:g} s")
-        raise LinkClosed(
-            f"connected, but {self.setup.python} did not start within {HANDSHAKE_TIMEOUT:g} s:"
-            " a start-up file of the shell (~/.bashrc) may wait for something"
-        )
+        start_timeout = max(START_TIMEOUT, self.setup.connect_timeout)
+        if not self._reader.has_begun and waited > start_timeout:
+            raise LinkClosed(
+                f"connected, but {self.setup.python} did not start within {start_timeout:g} s:"
+                " a start-up file of the shell (~/.bashrc) may wait for something"
+            )
 
     def _connect(self) -> Link | None:
         # At random, as many coordinators may start at the same moment, with the same jump host.

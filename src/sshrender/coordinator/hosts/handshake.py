@@ -7,7 +7,7 @@ from typing import Any
 
 from sshrender.config.recipeappearance import page_fields
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.renderrequest import HostSetup
+from sshrender.coordinator.renderrequest import HostSetup, RenderRequest
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.document.splitting import place
@@ -96,6 +96,14 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             else ghostscript.RasterOutput(raster["device"], raster["bits"], "MEMORY", 0, "DISK", 0),
         )
     )
+
+
+def blank_page(settings: RenderRequest | RenderSettings) -> tuple[str, str] | None:
+    """Return the device and resolution of the PNG files that runners will make; None: they make none."""
+    is_made = raster_device(settings.device, settings.options, settings.encoder) is not None
+    if settings.recipes or not is_made:
+        return None
+    return settings.device, resolution(settings.dpi, settings.appearance)
 
 
 def _raster(settings: RenderSettings) -> dict[str, Any] | None:

@@ -56,6 +56,7 @@ class ConnectionPool:
         is_check: bool = False,
     ) -> None:
         self._label = label
+        self._blank: tuple[str, str] | None = None
         # One host has nothing to be compared with, and need not render the canary page.
         self._has_canary = ((len(hosts) > 1 or has_pools) and not is_mixed) or is_check
         self._inbox = inbox
@@ -63,8 +64,13 @@ class ConnectionPool:
         self._early: dict[str, HostConnection] = {}
         allow_open_files(len(hosts))
 
-    def begin(self, hosts: Sequence[HostSetup]) -> None:
-        """Start to connect to these hosts."""
+    def begin(self, hosts: Sequence[HostSetup], blank: tuple[str, str] | None = None) -> None:
+        """Start to connect to these hosts.
+
+        ``blank``: device and resolution of the PNG files of the job; with the canary page each host
+        writes a blank one.
+        """
+        self._blank = blank
         for setup in hosts:
             link = self._make(setup)
             self._early[setup.plan.name] = link
@@ -93,6 +99,7 @@ class ConnectionPool:
             "hello",
             ghostscript=setup.ghostscript,
             canary=self._has_canary,
+            blank=self._blank,
             slots=setup.plan.slots,
         )
         return link

@@ -1,7 +1,8 @@
-"""Cancels at the engine the pilots that a coordinator which is gone has left in the queue.
+"""Cancels or holds at the engine the pilots that a coordinator which is gone has left in the queue.
 
-Their arrays have tombstones by then, so a pilot that starts all the same does nothing. What is cancelled
-here would keep its place in the queue until it starts.
+Arrays to cancel have tombstones by then, so a pilot that starts all the same does nothing. What is
+cancelled here would keep its place in the queue until it starts. What is held keeps it, and the job's
+next coordinator releases it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from sshrender.transports.batch.engines.interface import (
 # The journal lies where hosts write, and both become words of a command.
 _NAME = re.compile(NAME_PREFIX + r"[0-9a-f]{8}")
 _ID = re.compile(r"[0-9][0-9A-Za-z_.\[\]-]*")
+
+_Order = Callable[[PoolSetup, list[je.PilotsRequested]], "list[LeftPilots]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,22 @@ def cancel_left(
 
     ``pools``: of the inventory, by name; ``lacking``: why one may not be there.
     """
+    return _at_each_pool(_cancel, arrays, pools, lacking)
+
+
+def hold_left(
+    arrays: Iterable[je.PilotsRequested], pools: Mapping[str, PoolSetup], lacking: str = ""
+) -> list[LeftPilots]:
+    """Hold arrays, or cancel those that their engine does not hold; return those that it did neither to.
+
+    ``pools`` and ``lacking`` as for ``cancel_left``.
+    """
+    return _at_each_pool(_hold, arrays, pools, lacking)
+
+
+def _at_each_pool(
+    order: _Order, arrays: Iterable[je.PilotsRequested], pools: Mapping[str, PoolSetup], lacking: str
+) -> list[LeftPilots]:
     left, by_pool = [], dict[str, list[je.PilotsRequested]]()
     for entry in arrays:
         if not _NAME.fullmatch(entry.name) or not (entry.array == "" or _ID.fullmatch(entry.array)):
@@ -62,15 +81,17 @@ def cancel_left(
         left += [LeftPilots(name, each.name, each.array, reason) for each in by_pool[name]]
     known = [(pools[name], entries) for name, entries in by_pool.items() if name in pools]
     if known:
-        left += _side_by_side(known)
+        left += _side_by_side(order, known)
     return left
 
 
-def _side_by_side(known: Sequence[tuple[PoolSetup, list[je.PilotsRequested]]]) -> list[LeftPilots]:
+def _side_by_side(
+    order: _Order, known: Sequence[tuple[PoolSetup, list[je.PilotsRequested]]]
+) -> list[LeftPilots]:
     found: list[LeftPilots] = []
     # Daemons, unlike the threads of an executor: the end of the program does not wait for an engine.
     threads = [
-        threading.Thread(target=lambda one=each: found.extend(_cancel(*one)), daemon=True)
+        threading.Thread(target=lambda one=each: found.extend(order(*one)), daemon=True)
         for each in known
     ]
     for thread in threads:
@@ -135,36 +156,51 @@ class Orphans:
 
 
 def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
+    return _give(pool, entries, [pool.engine.cancel])
+
+
+def _hold(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
+    # Where a site forbids users to hold, what is cancelled is submitted again after ``release``.
+    return _give(pool, entries, [pool.engine.hold, pool.engine.cancel])
+
+
+def _give(
+    pool: PoolSetup,
+    entries: list[je.PilotsRequested],
+    verbs: Sequence[Callable[[ArrayHandle], Command]],
+) -> list[LeftPilots]:
+    """Give each array the first of these orders that the engine carries out."""
     engine = pool.engine
     handles = {each.name: ArrayHandle(each.name, each.array) for each in entries}
-    commands: dict[str, Command] = {}
-    # Why the engine is not asked again for each array: it does not answer.
-    unknown, away = [], ""
+    known, unknown = dict[str, ArrayHandle](), list[str]()
     for name, handle in handles.items():
         try:
-            commands[name] = engine.cancel(handle)
+            verbs[0](handle)
+            known[name] = handle
         except EngineUnavailable:  # its id is needed, and the answer to its submission was lost
             unknown.append(name)
+    # Why the engine is not asked again for each array: it does not answer.
+    away = ""
     if unknown:
         try:
             query = engine.query([handles[name] for name in unknown])
             # What is not listed was never submitted, or has ended.
             found = {each.name: each.array for each in engine.elements(pool.call(query))}
-            listed = [name for name in unknown if name in found]
-            commands |= {name: engine.cancel(ArrayHandle(name, found[name])) for name in listed}
+            known |= {name: ArrayHandle(name, found[name]) for name in unknown if name in found}
             unknown = []
         except (EngineUnavailable, SubmissionRefused) as error:
             away = str(error)
     left = [uncancelled(pool, handles[name], away) for name in unknown]
-    for name, command in commands.items():
+    for handle in known.values():
         reason = away
-        if not away:
+        for verb in () if away else verbs:
             try:
-                answer = pool.call(command)
+                answer = pool.call(verb(handle))
                 reason = "" if engine.is_done(answer) else answer.reason
             except (EngineUnavailable, SubmissionRefused) as error:
                 reason = away = str(error)
+            if away or not reason:
+                break
         if reason:
-            words = pool.typed(*command.words)
-            left.append(LeftPilots(pool.name, name, handles[name].array, reason, words))
+            left.append(uncancelled(pool, handle, reason))
     return left

@@ -17,6 +17,9 @@ MAX_SILENT, MAX_REFUSED = 3, 10
 """Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that
 fails at once would flood the queue otherwise."""
 
+MAX_WAITING = 4
+"""Pilots of a pool that wait in the queue while none runs, at most."""
+
 DELAYS = (0.0, 60.0, 900.0, 1800.0, 3600.0)
 """Seconds after the first, second … refused submission in a row, as HyperQueue has them."""
 
@@ -48,6 +51,8 @@ class PoolSetup:
     """The user's file in which runs share the engine's answers; None: each asks for itself."""
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
+    user: str = ""
+    """The user who is the owner of what is submitted; empty: not known here, as ssh decides it."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"
@@ -157,6 +162,15 @@ class Backoff:
 def wanted(demand: Demand, pool: PoolSetup) -> int:
     """Return how many pilots should run or wait: as many as have pages for all of their cores."""
     return min(pool.pilots, math.ceil(demand.pages / pool.cores))
+
+
+def to_submit(want: int, live: int, waiting: int) -> int:
+    """Return how many pilots to submit now, if so many should run or wait.
+
+    No more of them wait than run, or MAX_WAITING. So a full cluster has a short queue of ours, and one
+    that is free is filled in a few arrays, each as large as all before it.
+    """
+    return max(0, min(want - live, max(MAX_WAITING, live)) - waiting)
 
 
 def shares(pages: int, pools: Sequence[PoolSetup], idle: Collection[str] = ()) -> list[int]:

@@ -106,8 +106,12 @@ def _pilots(pool: PoolSetup) -> list[Element]:
         found = pool.engine.elements(pool.call(pool.engine.query([])))
     except (EngineUnavailable, SubmissionRefused):
         return []
-    # TORQUE and OpenPBS list the jobs of everybody.
-    return [each for each in found if each.name.startswith(NAME_PREFIX)]
+    # TORQUE and OpenPBS list the jobs of everybody, and other users have pilots, too.
+    return [
+        each
+        for each in found
+        if each.name.startswith(NAME_PREFIX) and (pool.user or each.owner) in (each.owner, "")
+    ]
 
 
 def _why(waiting: Sequence[Element]) -> str:

@@ -93,11 +93,22 @@ class PoolEngine:
         """Return what the engine has of these arrays. Raises EngineUnavailable or NotYet."""
         return self._queries.listing([array.handle for array in arrays])
 
-    def hold(self, array: PilotArray, is_held: bool) -> None:
-        """Have waiting pilots of an array held, or released; ``array.is_held`` says what worked."""
+    def hold(self, array: PilotArray, is_held: bool) -> bool:
+        """Have waiting pilots of an array held, or released; ``array.is_held`` says what worked.
+
+        Return whether the engine refused it. One that does not answer may do it later.
+        """
         verb = self._engine.hold if is_held else self._engine.release
-        if self._order(verb(array.handle)):
+        try:
+            answer = self._call(verb(array.handle))
+        except (EngineUnavailable, SubmissionRefused) as error:
+            self._explain(str(error))
+            return False
+        if self._engine.is_done(answer):
             array.is_held = is_held
+            return False
+        self._explain(answer.reason)
+        return True
 
     def cancel(
         self, array: PilotArray, indexes: Sequence[int], at_the_end: Collection[PilotArray] = ()

@@ -18,7 +18,7 @@ from typing import Any
 from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.leftpilots import LeftPilots, uncancelled
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, report_of
-from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, to_submit, wanted
 from sshrender.coordinator.pilots.poolengine import CancelTimer, PoolEngine, QueryTimer
 from sshrender.coordinator.pilots.poolmessages import EntryRequested, PilotEnded, PilotRetiring
 from sshrender.coordinator.pilots.sharedqueries import Listing, NotYet
@@ -315,19 +315,24 @@ class PoolManager:
         want = wanted(demand, self.setup)
         if demand.is_held:
             return
-        if live + waiting < want and self._backoff.may_submit(now):
-            self._submit(min(want - live - waiting, self._max_size), now)
+        missing = to_submit(want, live, waiting)
+        if missing and self._backoff.may_submit(now):
+            self._submit(min(missing, self._max_size), now)
         elif waiting and live + waiting > want:
             self._cancel_some(live + waiting - want, now)
 
     def _hold_waiting(self) -> None:
         """Keep waiting pilots from being started while the job is held: they keep their place.
 
-        Repeated after each query: then an id may have become known, or the engine answers again.
+        Where the engine holds none, as a site may forbid it, they are cancelled. Repeated after each
+        query: then an id may have become known, or the engine answers again.
         """
         for array in self._arrays:
-            if array.is_held != self._is_held and array.waiting() and array.handle.array:
-                self._engine.hold(array, self._is_held)
+            waiting = array.waiting()
+            if array.is_held == self._is_held or not waiting or not array.handle.array:
+                continue
+            if self._engine.hold(array, self._is_held) and self._is_held:
+                self._cancel(array, waiting)
 
     def _cancel_some(self, count: int, now: float) -> None:
         """Cancel the newest of those that wait; after a failure not at once again."""
@@ -337,16 +342,22 @@ class PoolManager:
             indexes = array.waiting()[-count:] if count else []
             if not indexes:
                 continue
-            if not self._engine.cancel(array, indexes):
+            if not self._cancel(array, indexes):
                 self._cancels.failed(now)
                 return
             self._cancels.succeeded()
             count -= len(indexes)
-            with self._lock:
-                for index in indexes:
-                    # One that has started meanwhile reports its end.
-                    if not array.pilots[index].is_live:
-                        array.pilots[index].end()
+
+    def _cancel(self, array: PilotArray, indexes: Sequence[int]) -> bool:
+        """Cancel pilots that wait; return whether the engine did it."""
+        if not self._engine.cancel(array, indexes):
+            return False
+        with self._lock:
+            for index in indexes:
+                # One that has started meanwhile reports its end.
+                if not array.pilots[index].is_live:
+                    array.pilots[index].end()
+        return True
 
     def _submit(self, count: int, now: float) -> None:
         """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""

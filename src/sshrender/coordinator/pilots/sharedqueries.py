@@ -141,6 +141,11 @@ class SharedQueries:
         if self._path is None:
             raise FileNotFoundError
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Users may share a cache (XDG_CACHE_HOME, or HOME after sudo). An answer of another user's could
+        # name any job of this one as a pilot to cancel.
+        found = self._path.parent.lstat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise PermissionError
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         # Not the file itself, which is replaced. The kernel unlocks it when the process ends.
         descriptor = os.open(self._path.with_suffix(".lock"), flags, 0o600)

@@ -60,5 +60,7 @@ class LeaseRenewer:
             # It goes on: the lease is lost only if another coordinator takes it.
             except OSError as error:
                 is_final = self._folder is not None and trouble.is_lasting(error, self._folder, "lease")
-                self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}", is_final))
+                where = f" in {self._folder}" if self._folder is not None else ""
+                reason = f"cannot renew the lease{where}: {error.strerror}"
+                self._post(ev.StorageFailed(reason, is_final))
         self._lease.release()

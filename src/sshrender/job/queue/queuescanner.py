@@ -23,7 +23,8 @@ from sshrender.job.spec import require_signed_spec
 from sshrender.storage.files import require_listing, user_in, visible
 
 OVER_AGAIN = 20.0
-"""Seconds between two scans of a finished job: a user may submit it again."""
+"""Seconds after which a finished job is read again although its folder looks the same, as NFS shows an
+old one for a while."""
 
 
 class QueueSnapshot(NamedTuple):
@@ -49,6 +50,14 @@ class _Judged(NamedTuple):
     verdict: Unsigned | str
 
 
+class _Finished(NamedTuple):
+    """A finished job: when it was read, and the folder as it was then."""
+
+    seen_at: float
+    folder: os.stat_result
+    entry: Entry
+
+
 class QueueScanner:
     """Scans the jobs, and remembers the leases that it has observed. One thread at a time."""
 
@@ -57,7 +66,7 @@ class QueueScanner:
         self._clock = clock
         self._user: int | None = None
         self._observers: dict[str, Observer] = {}
-        self._over: dict[str, tuple[float, Entry]] = {}
+        self._over: dict[str, _Finished] = {}
         self._judged: dict[str, _Judged] = {}
 
     def look(self) -> QueueSnapshot:
@@ -96,14 +105,21 @@ class QueueScanner:
         """Return the entry of a job of this user; None for others. Raises UserError or OSError."""
         if not folder.belongs_to(user) or not _is_job(folder):
             return None
-        now = self._clock()
-        seen_at, known = self._over.get(folder.name, (0.0, None))
-        if known is not None and now - seen_at < OVER_AGAIN:
-            # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished.
-            return known
-        return self._entry(folder, now)
+        now, known = self._clock(), self._over.get(folder.name)
+        # Before the attributes are read: what is written meanwhile is read with the next scan.
+        status = folder.path.lstat()
+        # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. Where a
+        # user submits such a job again, another file replaces them, which shows in the folder.
+        if known is not None and now - known.seen_at < OVER_AGAIN and _is_same(known.folder, status):
+            return known.entry
+        entry = self._entry(folder)
+        if entry.is_over:
+            self._over[folder.name] = _Finished(now, status, entry)
+        else:
+            self._over.pop(folder.name, None)
+        return entry
 
-    def _entry(self, folder: JobFolder, now: float) -> Entry:
+    def _entry(self, folder: JobFolder) -> Entry:
         """Return the entry of a job. Raises UserError or OSError."""
         name = folder.name
         # The signature first: what is not signed is not looked at further.
@@ -113,10 +129,6 @@ class QueueScanner:
         if holder is LeaseHolder.VANISHED:
             # Only then is it known for long enough; ``take`` compares it with what it sees.
             entry = entry._replace(standing=self._observers[name].standing())
-        if entry.is_over:
-            self._over[name] = (now, entry)
-        else:
-            self._over.pop(name, None)
         return entry
 
     def _require_signed(self, folder: JobFolder) -> str:
@@ -180,7 +192,7 @@ def _judge(folder: JobFolder) -> Unsigned | str:
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether both describe one file that was not written in between."""
+    """Whether both describe one file, not written to in between, or one folder without new names."""
     # ctime cannot be set by a user: a file that was changed shows.
     keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     return all(getattr(one, key) == getattr(other, key) for key in keys)

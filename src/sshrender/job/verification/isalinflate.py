@@ -185,7 +185,7 @@ class Inflater:
 
     def _account(self, count: int) -> memoryview:
         """Add a piece of output to the checksum and to the dictionary of the next block."""
-        self._sum = self._adler(self._output, count, self._sum)
+        self._sum = self._adler(self._view[:count], self._sum)
         self._total += count
         piece = self._view[:count]
         if count >= _HISTORY:

@@ -13,8 +13,8 @@ import functools
 import zlib
 from typing import Callable, Optional
 
-Adler = Callable[[bytearray, int, int], int]
-"""``adler(data, size, value)``: the sum with ``size`` bytes of ``data`` after what had ``value``."""
+Adler = Callable[["memoryview", int], int]
+"""``adler(data, value)``: the sum with ``data``, which is writable, after what had ``value``."""
 
 _LIBRARIES = (("libisal.so.2", "isal_adler32"), ("libdeflate.so.0", "libdeflate_adler32"))
 """Both functions have the same form: the sum so far, an address, and a size_t."""
@@ -30,9 +30,9 @@ def best() -> Adler:
     return with_zlib
 
 
-def with_zlib(data: bytearray, size: int, value: int) -> int:
+def with_zlib(data: "memoryview", value: int) -> int:
     """Return the sum by Python's zlib."""
-    return zlib.adler32(memoryview(data)[:size], value)
+    return zlib.adler32(data, value)
 
 
 def of_library(library: str, name: str) -> Optional[Adler]:
@@ -47,13 +47,14 @@ def of_library(library: str, name: str) -> Optional[Adler]:
         ctypes.c_uint32,
     )
 
-    def adler(data: bytearray, size: int, value: int) -> int:
-        # from_buffer shares the memory of the bytearray; nothing is copied.
+    def adler(data: "memoryview", value: int) -> int:
+        size = len(data)
+        # from_buffer shares the memory; nothing is copied.
         return int(function(value, (ctypes.c_char * size).from_buffer(data), size)) if size else value
 
     # Longer than the 5,552 bytes after which the sums must be reduced (zlib's NMAX), with large values.
-    sample = bytearray(b"\xff\xfe" * 6000)
-    known = [(value, size) for value in (1, 0xFFF0FFF0) for size in (1, 37, len(sample))]
-    if any(adler(sample, size, value) != with_zlib(sample, size, value) for value, size in known):
+    sample = memoryview(bytearray(b"\xff\xfe" * 6000))
+    known = [(value, sample[:size]) for value in (1, 0xFFF0FFF0) for size in (1, 37, len(sample))]
+    if any(adler(data, value) != with_zlib(data, value) for value, data in known):
         return None
     return adler

@@ -112,7 +112,7 @@ class ThumbnailMaker:
         return png.beginning(form, b"") + data + png.chunk(b"IEND", b"")
 
     def _compressed(self, rows: bytearray) -> bytes:
-        block = self._isal and self._isal.deflate(rows, len(rows))
+        block = self._isal and self._isal.deflate(memoryview(rows))
         if not block:
             # Level 1: a thumbnail is small, and its time is the page's.
             return zlib.compress(rows, 1)

@@ -15,7 +15,7 @@ import signal
 VARIABLE = "SSHRENDER_ALLOCATION"
 """Names the allocation in the environment of its runner, and of what that has started.
 
-Set by the holder (allocationholder.variables), which is sent without this module.
+Set by the holder (allocationfacts.variables), which is sent without this module.
 """
 
 _LABEL = b"sshrender-runner"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import canary
 from sshrender.runner.host import processlimits, scratch
@@ -68,47 +68,72 @@ def _size(path: str) -> int:
         return -1  # a link that leads nowhere
 
 
-def canary_digest(program: str, environ: Dict[str, str], inherited: Tuple[int, ...] = ()) -> str:
-    """Return SHA-256 of the canary page as this Ghostscript renders it; empty when that fails.
+class CanaryRun(NamedTuple):
+    """What one run of a program shows of it.
+
+    ``canary``: SHA-256 of the canary page as it renders it; empty when that fails. ``output``: what it
+    printed. ``blank``: the file of a blank page; empty where it wrote none.
+    """
+
+    canary: str = ""
+    output: str = ""
+    blank: bytes = b""
+
+
+def run_ghostscript(
+    program: str,
+    environ: Dict[str, str],
+    inherited: Tuple[int, ...] = (),
+    blank: Optional[Tuple[str, str]] = None,
+) -> CanaryRun:
+    """Run Ghostscript once: for the canary page, then for its version and a blank page (canary.py).
 
     ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
     """
-    return _digest(canary.command(program), environ, inherited)
+    return _run(canary.extended_command(program, blank), environ, inherited)
 
 
 def mutool_digest(environ: Dict[str, str], inherited: Tuple[int, ...] = ()) -> str:
-    """Return the same of MuPDF."""
-    return _digest(canary.mutool_command(), environ, inherited)
+    """Return SHA-256 of the canary page as MuPDF renders it; empty when that fails."""
+    return _run(canary.mutool_command(), environ, inherited).canary
 
 
-def _digest(command: List[str], environ: Dict[str, str], inherited: Tuple[int, ...]) -> str:
-    """Return SHA-256 of what a command makes of the canary page; empty when that fails.
-
-    ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
-    """
+def _run(command: List[str], environ: Dict[str, str], inherited: Tuple[int, ...]) -> CanaryRun:
     folder = scratch.make()
     if folder is None:
-        return ""
+        return CanaryRun()
     try:
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
-        subprocess.run(
+        answer = subprocess.run(
             # The same wrapper as for pages: a limit that is too low fails here first, and not on the
             # first page. 1 GiB is ample for a small page.
             processlimits.wrap(command, 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # A Ghostscript that hangs must not delay the answer to the handshake for ever.
             timeout=canary.TIMEOUT,
             pass_fds=inherited,
         )
         # The digest covers the whole file: header and pixels.
-        with open(os.path.join(folder, "canary.ppm"), "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+        page = _content(folder, "canary.ppm")
+        return CanaryRun(
+            hashlib.sha256(page).hexdigest() if page is not None else "",
+            answer.stdout.decode("ascii", "replace"),
+            _content(folder, canary.BLANK) or b"",
+        )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return CanaryRun()
     finally:
         scratch.remove(folder)
+
+
+def _content(folder: str, name: str) -> Optional[bytes]:
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return file.read()
+    except OSError:
+        return None

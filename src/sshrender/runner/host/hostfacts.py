@@ -23,32 +23,30 @@ VERSION_TIMEOUT = 20
 _VERSION = re.compile(r"[0-9]+[.][0-9]+[0-9.]*$")
 
 
-def gather(ghostscript: str) -> Dict[str, Any]:
-    """Return cores, memory in bytes, versions, encoder, boot id and name of this host."""
-    # Beside Ghostscript, which takes longer.
+def gather() -> Dict[str, Any]:
+    """Return cores, memory in bytes, Python's version, encoder, boot id and name of this host."""
     testing = processlimits.begin_test()
-    version, why_not = ask_ghostscript(ghostscript)
-    processlimits.end_test(testing)
-    return {
+    found = {
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
         "memory": memory("MemTotal"),
         # In kernels without MemAvailable (before 3.14) it is 0, which means unknown.
         "free_memory": memory("MemAvailable"),
         "python": ".".join(map(str, sys.version_info[:3])),
-        "ghostscript": version,
-        "no_ghostscript": why_not,
         "encoder": deflate.kind(),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
         "clock": time.time(),
     }
+    # The rest was done beside it.
+    processlimits.end_test(testing)
+    return found
 
 
 def memory(field: str) -> int:
     """Return a field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0: unknown.
 
-    In an allocation of a batch system no more than the allocation has (runner/allocationholder.py).
+    In an allocation of a batch system no more than the allocation has (runner/allocationfacts.py).
     """
     allocated = os.environ.get("SSHRENDER_ALLOCATED_MEMORY", "")
     for line in read("/proc/meminfo").splitlines():

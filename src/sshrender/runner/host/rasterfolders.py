@@ -52,15 +52,20 @@ class RasterRequest(NamedTuple):
 
 
 class RasterFolders:
-    """The folders of a runner. They are made when the first raster is to be rendered."""
+    """The folders of a runner. They are made when the first raster is to be rendered.
 
-    def __init__(self, request: RasterRequest, slots: int, page_memory: int) -> None:
+    ``chunks``: what PNG files contain between header and pixels, if that is known already.
+    """
+
+    def __init__(
+        self, request: RasterRequest, slots: int, page_memory: int, chunks: Optional[bytes] = None
+    ) -> None:
         self._request = request
         self._slots = slots
         self._page_memory = page_memory
         self._lock = threading.Lock()
         self._output: Optional[RasterOutput] = None
-        self._chunks: Optional[bytes] = None
+        self._chunks = chunks
         self._is_unusable = False
 
     def output(self) -> Optional[RasterOutput]:

@@ -82,11 +82,13 @@ def settings_of(
     slots: int,
     share: slotlocks.JobShare,
     is_idle: Callable[[], bool],
+    chunks: Callable[[ghostscript.Setup], Optional[bytes]] = lambda _setup: None,
 ) -> SlotSettings:
     """Return the settings of a ``prepare`` request. Raises KeyError, ValueError: a bad request.
 
     ``program``: Ghostscript's. ``slots``: of this host for all jobs, of which this job has ``share``.
-    ``is_idle`` says whether other people's load is low enough to start work.
+    ``is_idle`` says whether other people's load is low enough to start work. ``chunks`` says what PNG
+    files of Ghostscript contain before their pixels, if that is known.
     """
     settings = SlotSettings(
         setup=setup_of(request, program),
@@ -110,15 +112,17 @@ def settings_of(
     )
     # After the others, because rasters depend on the number of slots and on the memory of a page.
     return settings._replace(
-        rasters=_rasters(request.get("raster"), settings),
+        rasters=_rasters(request.get("raster"), settings, chunks(settings.setup)),
         recipe_rasters=_rasters(request.get("recipe_raster"), settings),
         helpers=Helpers(slots, share, is_idle),
     )
 
 
-def _rasters(wanted: Optional[Dict[str, Any]], settings: SlotSettings) -> Optional[RasterFolders]:
+def _rasters(
+    wanted: Optional[Dict[str, Any]], settings: SlotSettings, chunks: Optional[bytes] = None
+) -> Optional[RasterFolders]:
     """Return where rasters of this form go; None where the renderer writes the files itself."""
     if not wanted:
         return None
     form = RasterRequest(str(wanted["device"]), int(wanted["bits"]))
-    return RasterFolders(form, settings.slots, settings.page_memory)
+    return RasterFolders(form, settings.slots, settings.page_memory, chunks)

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from sshrender.runner import allocationholder
+from sshrender.runner import allocationfacts, allocationholder
 from sshrender.transports import childprocess, payload
 from sshrender.transports.batch import loginhost
 from sshrender.transports.batch.enginecalls import kept
@@ -45,7 +45,7 @@ def variables(token: str, memory: int) -> dict[str, str]:
 
     They are those of a runner that the holder starts, where the command brings nothing.
     """
-    return allocationholder.variables(token, memory)
+    return allocationfacts.variables(token, memory)
 
 
 class PipeTransport:

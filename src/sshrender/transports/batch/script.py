@@ -18,8 +18,8 @@ from importlib import resources
 
 from sshrender.transports.payload import strip
 
-# The holder imports pilotlines and the standard library, and nothing else.
-_MODULES = ("pilotlines", "allocationholder")
+# The holder imports these two and the standard library, and nothing else.
+_MODULES = ("pilotlines", "allocationfacts", "allocationholder")
 
 # Like the loader of transports/payload.py, but read by ``python -`` from a here-document.
 _PROGRAM = """\

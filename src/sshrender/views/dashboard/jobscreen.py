@@ -47,7 +47,7 @@ _JOBS = (
 )
 _HOSTS = (
     Column("host", max_width=24),
-    Column("state", max_width=13),
+    Column("state", max_width=15),
     Column("slots", is_right=True),
     Column("load", min_list_width=60, is_right=True),
     Column("jobs", min_list_width=60, max_width=40),

@@ -79,7 +79,9 @@ class RequestActions(App[None]):
 
         if host:
             self.push_screen(
-                Question(f"drain {clean(host)}; reason:", "a note for other users; may be empty"),
+                Question(
+                    f"drain {clean(host)} in this job; reason:", "a note for other users; may be empty"
+                ),
                 answered,
             )
 

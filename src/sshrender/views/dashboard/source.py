@@ -72,6 +72,10 @@ class JobLine:
     note: str = ""
     is_coordinated: bool = False
     """Whether a coordinator has it now."""
+    submitted: str = ""
+    """When it was queued, or made, as the journal writes times."""
+    ended: str = ""
+    """When it finished; empty while it has not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import Any
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters in file names or diagnostics that could end the element with the data."""
 
-_PLACEHOLDER = re.compile("@(?:HEAD|TITLE|STYLE|BODY|TOP|LIVE|BESIDE|SCRIPT|DATA|MORE)@")
+_PLACEHOLDER = re.compile("@(?:HEAD|TITLE|STYLE|BODY|TOP|LIVE|ALLOW|SCRIPT|DATA|MORE)@")
 """Replaced in one pass, so that a placeholder in a job's name or in the data stays as it is."""
 
 
@@ -32,7 +32,11 @@ _BESIDE, _EMBEDDED = "'self' file:", "data:"
 _PIECE = 1000
 """Items of a list that are encoded at a time."""
 
+_ALLOW_FILE = "Allow it for this file, then reload it."
+_STATUS_SHOWS = "<code>sshrender status</code> shows the state of the job."
 _WHERE_FILES_ARE = "The page files are in the folder <code>pages</code> beside it;"
+_ALLOW_SITE = "Allow it for this site, then reload the page."
+"""What to do where JavaScript is turned off."""
 
 
 def render(sheet: Mapping[str, Any]) -> str:
@@ -64,7 +68,7 @@ def render(sheet: Mapping[str, Any]) -> str:
         "@HEAD@": f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
         # The digest covers the text between the tags, so the text goes in unchanged.
         "@STYLE@": style,
-        "@BESIDE@": "" if is_alone else _WHERE_FILES_ARE,
+        "@ALLOW@": f"{_ALLOW_FILE} {'' if is_alone else _WHERE_FILES_ARE} {_STATUS_SHOWS}",
         "@SCRIPT@": script,
         "@DATA@": as_data(sheet),
     }
@@ -113,6 +117,7 @@ def served_around(sheet: Mapping[str, Any], served: Served) -> tuple[str, str, s
         "@BODY@": f' class="web" data-root="{html.escape(served.root)}"',
         "@TOP@": served.top,
         "@LIVE@": served.live,
+        "@ALLOW@": _ALLOW_SITE,
         "@SCRIPT@": script,
         "@MORE@": more,
     }

@@ -31,7 +31,8 @@
   const sources = (page) => sheet.images ? [sheet.images[page.page]].filter(Boolean).map((data) => `data:image/${data.startsWith("iVBORw") ? "png" : "jpeg"};base64,${data}`) : [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
   const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
-  const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+  const grouped = (n) => n.toLocaleString("en");
+  const count = (n, noun) => `${grouped(n)} ${noun}${n === 1 ? "" : "s"}`;
   // A job that can still deliver its missing pages.
   const isLive = () => ["queued", "running", "paused", "held"].includes(sheet.state);
   const why = (page) => page.reason || page.diagnostics[0] || (page.state === "missing" ? (isLive() ? "not rendered yet" : "not delivered") : "");
@@ -67,8 +68,8 @@
 
   function fillHead() {
     const c = sheet.counts;
-    const parts = [`${c.done + c.suspect} of ${count(c.total, "page")} delivered`];
-    for (const state of ["suspect", "failed", "missing"]) if (c[state]) parts.push(`${SIGNS[state]} ${c[state]} ${state}`);
+    const parts = [`${grouped(c.done + c.suspect)} of ${count(c.total, "page")} delivered`];
+    for (const state of ["suspect", "failed", "missing"]) if (c[state]) parts.push(`${SIGNS[state]} ${grouped(c[state])} ${state}`);
     const used = sheet.hosts.filter((host) => host.pages > 0).length;
     parts.push(`${duration(sheet.seconds)} on ${count(used, "host")}`);
     if (sheet.reason) parts.push(sheet.reason);
@@ -77,7 +78,7 @@
     for (const note of document.querySelectorAll("header .note")) note.remove();
     $("when").replaceChildren(`${sheet.document.name}, ${size(sheet.document.bytes)}; submitted `,
       make("time", { datetime: sheet.created, text: when(sheet.created) }), ", last event ",
-      make("time", { datetime: sheet.updated, text: when(sheet.updated) }), `, ${count(sheet.runs, "run")}`);
+      make("time", { datetime: sheet.updated, text: when(sheet.updated) }), sheet.runs ? `, ${count(sheet.runs, "run")}` : "");
     $("when").after(...sheet.notes.map((note) => make("p", { class: "note", text: `Document: ${note}` })));
   }
 
@@ -381,7 +382,7 @@
     if (grid.width) lay();
     for (const button of $("states").children) button.setAttribute("aria-pressed", String(button.dataset.state === filter.state));
     const all = count(sheet.pages.length, "page");
-    $("found").textContent = shown.length === sheet.pages.length ? all : `${shown.length || "none"} of ${all}`;
+    $("found").textContent = shown.length === sheet.pages.length ? all : `${shown.length ? grouped(shown.length) : "none"} of ${all}`;
     const set = Object.entries(filter).filter(([, value]) => value);
     $("printed").textContent = set.length ? `Shown here: ${$("found").textContent} (${set.map(([key, value]) => `${key} ${value}`).join(", ")})` : "";
     if (viewer.open && large) set.push(["page", String(large.page)]);
@@ -409,9 +410,9 @@
     for (const page of sheet.pages) totals[page.state] = (totals[page.state] || 0) + 1;
     for (const button of $("states").children) {
       const state = button.dataset.state;
-      button.textContent = state ? `${SIGNS[state]} ${state} ${totals[state] || 0}` : `all ${totals[""]}`;
+      button.textContent = state ? `${SIGNS[state]} ${state} ${grouped(totals[state] || 0)}` : `all ${grouped(totals[""])}`;
     }
-    $("host").replaceChildren($("host").options[0], ...sheet.hosts.map((host) => make("option", { value: host.name, text: `${host.name} (${host.pages})` })));
+    $("host").replaceChildren($("host").options[0], ...sheet.hosts.map((host) => make("option", { value: host.name, text: `${host.name} (${grouped(host.pages)})` })));
     $("host").value = filter.host;
   }
 
@@ -722,9 +723,11 @@
   });
 
   function fillSettings() {
-    const rows = Object.entries(sheet.settings).filter(([, value]) => value !== null && String(value) !== "");
+    // 0: as the horizontal resolution, and no parts.
+    const isUnset = ([name, value]) => value === null || String(value) === "" || (value === 0 && ["vertical_dpi", "split"].includes(name));
+    const rows = Object.entries(sheet.settings).filter((row) => !isUnset(row));
     rows.push(["output", sheet.output || "–"], ["pages of the document", sheet.document.pages]);
-    for (const [name, value] of rows) $("settings").append(make("dt", { text: name }), make("dd", { text: String(value) }));
+    for (const [name, value] of rows) $("settings").append(make("dt", { text: name.replaceAll("_", " ") }), make("dd", { text: String(value) }));
   }
 
   // Take the new states of some pages, and what has changed of the job (web front end).

@@ -33,6 +33,12 @@ function lasting(seconds) {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
+const clock = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+function localTime(moment) {
+  const found = new Date(moment);
+  return Number.isNaN(found.getTime()) ? "" : clock.format(found);
+}
+
 // An answer that is no success: `status`, and what the server says of it.
 class Failure extends Error {
   constructor(status, error, hint) {
@@ -50,7 +56,7 @@ async function call(method, path, body, options = {}) {
     answer = await fetch(root + path, { method, headers, body: isJson ? JSON.stringify(body) : body, signal: options.signal, credentials: "same-origin", redirect: "error" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "the server cannot be reached", "it is tried again");
+    throw new Failure(0, "the server cannot be reached", "try again");
   }
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => null);
@@ -74,6 +80,8 @@ function notify(text, isProblem = false) {
 
 // People are named without what tells them from users of the command line.
 const plain = (text) => text.replace(/\bweb:(?=\S)/g, "");
+// Where the script itself asks again in a moment, the reader has nothing to do.
+const retold = (error) => told(error.status ? error : { ...error, message: error.message, hint: "it is tried again" });
 const told = (error) => `${sentence(error.message)}${error.hint ? ` ${sentence(error.hint)}` : ""}`;
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 

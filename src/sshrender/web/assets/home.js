@@ -197,7 +197,7 @@ class Upload {
     for (let wait = 1; ; wait = Math.min(30, 2 * wait)) {
       const error = await this.look(isOld);
       if (!error || isOld()) return;
-      this.problem.textContent = told(error);
+      this.problem.textContent = retold(error);
       this.problem.hidden = false;
       await pause(wait + Math.random());
       if (isOld()) return;
@@ -346,13 +346,19 @@ function words(job) {
   return parts.join(", ");
 }
 
+// When it was submitted, and when it ended: in the time of this browser, and for programs as it is.
+function dates(job) {
+  const parts = [["submitted", job.submitted], ["ended", job.ended]].filter(([, moment]) => moment);
+  return parts.flatMap(([word, moment], at) => [`${at ? ", " : ""}${word} `, make("time", { datetime: moment, text: localTime(moment) })]);
+}
+
 function row(job) {
   const done = job.total ? (job.done + job.suspect) / job.total : 0;
   return make("li", { class: `job ${job.state}${fresh.has(job.name) ? " fresh" : ""}`, "data-name": job.name },
     make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
     make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
     make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
-    make("span", { class: "quiet words", text: [words(job), plain(job.note)].filter(Boolean).join("; ") }));
+    make("span", { class: "quiet words" }, [words(job), plain(job.note)].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
 }
 
 function list() {
@@ -378,13 +384,13 @@ async function refresh() {
     const found = await call("GET", "api/v1/queue");
     // A server whose view of the folder is old does not list what another one has just made.
     for (const name of fresh) if (found.jobs.some((job) => job.name === name)) fresh.delete(name);
-    jobs = [...[...fresh].map((name) => ({ name, state: "queued", total: 0, done: 0, suspect: 0, failed: 0, left: null, owner: "", note: "" })), ...found.jobs];
+    jobs = [...[...fresh].map((name) => ({ name, state: "queued", total: 0, done: 0, suspect: 0, failed: 0, left: null, owner: "", note: "", submitted: "", ended: "" })), ...found.jobs];
     $("untaken").hidden = !found.is_untaken || !$("untaken").textContent;
     $("offline").hidden = isKnown = true;
     list();
   } catch (error) {
     if (error.status === 401) location.reload();
-    $("offline").textContent = told(error);
+    $("offline").textContent = retold(error);
     $("offline").hidden = false;
   }
 }

@@ -37,7 +37,7 @@ async function refresh() {
     $("empty").hidden = found.hosts.length > 0 || found.pools.length > 0;
     $("offline").hidden = true;
   } catch (error) {
-    $("offline").textContent = told(error);
+    $("offline").textContent = retold(error);
     $("offline").hidden = false;
   }
 }

@@ -120,7 +120,8 @@ function actions() {
 async function act(verb, words, body = {}) {
   try {
     const found = await call("POST", `${api}/${verb}`, body);
-    notify(found.no_need ? sentence(`${sheet.job} ${found.no_need}`) : sentence(`${sheet.job}: ${words}`));
+    // Not as a sentence: the name of a job may begin with a small letter.
+    notify(found.no_need ? `${sheet.job} ${found.no_need}.` : `${sheet.job}: ${words}.`);
     if (verb === "retry") watch();
   } catch (error) { notify(told(error), true); }
 }
@@ -314,7 +315,7 @@ async function ask() {
   } catch (error) {
     if (error.status === 401) location.reload();
     else if (error.status === 404) gone(error.message);
-    else { $("connection").textContent = told(error); $("connection").hidden = false; pause(5).then(ask); }
+    else { $("connection").textContent = retold(error); $("connection").hidden = false; pause(5).then(ask); }
   }
 }
 
@@ -327,7 +328,7 @@ async function poll() {
     } catch (error) {
       if (error.status === 401) { location.reload(); break; }
       if (error.status === 404) { gone(error.message); break; }
-      $("connection").textContent = told(error);
+      $("connection").textContent = retold(error);
       $("connection").hidden = false;
       await pause(3);
     }

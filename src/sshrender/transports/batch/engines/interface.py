@@ -91,6 +91,7 @@ class Element:
     """An element of an array. ``start``: when the engine expects it to start, in its own words.
 
     ``is_stuck``: its start has failed, and the engine keeps it in the queue for its owner to look at.
+    ``owner``: who has submitted it, of engines that list the jobs of everybody.
     """
 
     array: str
@@ -101,6 +102,7 @@ class Element:
     node: str = ""
     start: str = ""
     is_stuck: bool = False
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ class Engine(Protocol):
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """Return the one command that lists these arrays, perhaps among others.
 
-        None given: all that the user has, among them those of all runs.
+        None given: all that the user has, among them those of all runs. TORQUE and OpenPBS list those
+        of other users, too.
         """
         ...
 

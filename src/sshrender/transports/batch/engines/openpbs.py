@@ -119,6 +119,7 @@ class OpenPbs(pbs.PbsEngine):
                     # Like every attribute with parts, such as Resource_List.
                     start=field_of(_table(job, "estimated"), "start_time"),
                     is_stuck=is_stuck,
+                    owner=pbs.owner_of(field_of(job, "Job_Owner")),
                 )
             )
         return found

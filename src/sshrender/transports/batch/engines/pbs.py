@@ -156,6 +156,11 @@ class PbsEngine:
         return answer.code in _GONE_CODES and not any(each in text for each in _FAILED)
 
 
+def owner_of(text: str) -> str:
+    """Return the name of the user in a Job_Owner such as ``artist@desk``."""
+    return text.rpartition("@")[0]
+
+
 def held_reason(comment: str, types: str) -> str:
     """Return why a job is held that its user has not held. ``types``: u, o and s (qhold(1B))."""
     others = types.replace("u", "").replace("n", "")

@@ -179,8 +179,8 @@ class Slurm:
         return Command(("scancel", "--me", f"--name={array.name}"))
 
     def hold(self, array: ArrayHandle) -> Command:
-        """See Engine."""
-        return Command(("scontrol", "hold", array.array))
+        """See Engine. By its name where the id is unknown (scontrol(1))."""
+        return Command(("scontrol", "hold", array.array or f"jobname={array.name}"))
 
     def release(self, array: ArrayHandle) -> Command:
         """See Engine."""

@@ -101,6 +101,7 @@ class Torque(pbs.PbsEngine):
                     reason=_reason(state, text_of(job, "comment"), holds),
                     # exec_host is ``node/0-3``, with ``+`` between nodes; a pilot has one node.
                     node=text_of(job, "exec_host").partition("/")[0],
+                    owner=pbs.owner_of(text_of(job, "Job_Owner")),
                 )
             )
         return found
