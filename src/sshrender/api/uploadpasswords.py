@@ -21,7 +21,7 @@ MAX_PASSWORDS = 1000
 """The one that was given first is dropped: its owner is asked for it again."""
 
 MAX_REMEMBERED = 10_000
-"""Jobs of which it is known whether they need a password. The table is emptied then."""
+"""Most jobs of which it is remembered whether they need a password. Then the table is emptied."""
 
 WEB_OWNER = "web:"
 """Start of the owner of an uploaded job. Jobs of the command line name a file."""

@@ -48,7 +48,8 @@ def complete(hint: str, words: Sequence[str] | None = None) -> str:
 def _program() -> str:
     """Return how this program is called: by its path, if a shell does not find it by its name."""
     called = sys.argv[0]
-    # A program of another name, such as python -m, is not replaced: its name is no command of a shell.
+    # A program of another name, such as python -m, is not replaced: its name is not a command of a
+    # shell.
     is_found = Path(called).name != NAME or shutil.which(NAME) is not None
     return NAME if is_found else shlex.quote(called)
 

@@ -221,7 +221,7 @@ class _Child:
         if self.stops:
             while not self.has_ended():
                 time.sleep(0.05)
-        # The user has left the dashboard, and the job goes on without it.
+        # The user has left the dashboard, and the job continues without it.
         if self.status is None:
             self.read_announced()
             name = self.folders[-1].name if self.folders else "JOB"

@@ -176,7 +176,7 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
             near = difflib.get_close_matches(each, [*known, BUILT_IN], n=1)
             hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(known)}"
             raise invalid([f"unknown recipe {each}{hint}"], "sshrender config values recipe")
-    # Ghostscript alone is no chain: jobs without recipes stay the same jobs.
+    # Ghostscript alone is not a chain: jobs without recipes stay the same jobs.
     return [] if names == [BUILT_IN] else names
 
 

@@ -203,7 +203,7 @@ class JournalRecorder:
         self.record(je.PageFellBack(page=command.page, to=recipe, reason=command.reason))
 
     def reopening(self, host: str, page: int, seconds: float, is_over: bool) -> None:
-        """Record that a slot opens the document anew after a page, or has done so."""
+        """Record that a slot opens the document again after a page, or has done so."""
         self.record(je.DocumentReopening(host=host, page=page, seconds=seconds, is_over=is_over))
 
     def noted(self, host: str, said: tuple[str, ...]) -> None:

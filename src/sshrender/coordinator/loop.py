@@ -77,7 +77,7 @@ class Coordinator:
         return self._outcome
 
     def status_line(self) -> str:
-        """Return how the run stands, in one line."""
+        """Return the state of the run, in one line."""
         shot = snapshot.take(self._run.scheduler)
         working = sum(host.running > 0 for host in shot.hosts)
         return (
@@ -115,7 +115,7 @@ class Coordinator:
         """Handle one item, and carry out the commands that it causes at once.
 
         An error while a host's message is handled is charged to that host, whatever the cause: the
-        others go on. Commands that were issued before it are carried out, so that the run stays
+        others continue. Commands that were issued before it are carried out, so that the run stays
         consistent.
         """
         run = self._run

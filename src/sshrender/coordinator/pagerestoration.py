@@ -103,7 +103,7 @@ def _secure(path: Path) -> None:
 
 
 def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
-    """Remove unfinished copies, and what has a page's name and is no regular file. Leave other files."""
+    """Remove unfinished copies, and anything but a regular file that has a page's name."""
     with os.scandir(pages) as entries:
         found = [
             entry.name

@@ -175,6 +175,6 @@ def _other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) -> st
 
 
 def _fewer(some: Mapping[str, int], many: Mapping[str, int]) -> list[str]:
-    """Return the folders of which ``some`` has fewer fonts, the greatest lack first, at most four."""
+    """Return at most four folders in which ``some`` has fewer fonts, the greatest lack first."""
     lacks = {name: count - some.get(name, 0) for name, count in many.items()}
     return sorted((name for name, lack in lacks.items() if lack > 0), key=lambda name: -lacks[name])[:4]

@@ -179,7 +179,7 @@ class HostTransitions:
         if host is None or not host.drain_reason:
             return
         host.drain_reason = ""
-        host.recalling_since = None  # running attempts may go on
+        host.recalling_since = None  # running attempts may continue
         if host.is_connected and not host.awaits_comparison:
             self._set_usable_state(host)
 

@@ -107,7 +107,7 @@ class Attributes(BaseModel):
         return self.changed(handled=tuple(ids[-MAX_HANDLED:]), handled_before=before)
 
     def save(self, folder: JobFolder, epoch: int | None = None) -> None:
-        """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+        """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is not a job yet.
 
         Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
         """

@@ -208,7 +208,7 @@ class Suspected(NamedTuple):
 
 
 class Reopening(NamedTuple):
-    """A slot opens the document anew after a page, to learn what Ghostscript reports of it.
+    """A slot opens the document again after a page, to learn what Ghostscript reports of it.
 
     ``seconds``: how long opening it took before. ``is_over``: it has done so.
     """

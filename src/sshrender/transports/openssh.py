@@ -29,7 +29,7 @@ from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import Overrides
 
 MAX_SOCKET_PATH = 80
-"""Bytes of the control socket's path. sun_path has 108, of which ssh adds 17 for a temporary name."""
+"""Most bytes of the control socket's path: sun_path has 108, and ssh adds 17 for a temporary name."""
 
 _SPECIAL = re.compile(r"""[\s"'\\%$~]""")
 """Characters with a meaning in ControlPath (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES)."""

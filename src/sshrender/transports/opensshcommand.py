@@ -94,7 +94,7 @@ def sftp_arguments(name: str, control: Path) -> list[str]:
 def second_session(name: str, control: Path, *flags: str) -> list[str]:
     """Return the command line, up to the command, of one more session of a connection.
 
-    Where that has ended, ssh would connect anew and without our options; the ProxyCommand prevents it.
+    Where that has ended, ssh would connect again and without our options; the ProxyCommand prevents it.
     """
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]

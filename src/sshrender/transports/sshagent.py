@@ -39,7 +39,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
             connection.settimeout(None)  # the user may have to confirm; auth_timeout bounds that
         except (OSError, ValueError, paramiko.SSHException):
             self._close()
-            connection.close()  # ssh, too, goes on without an agent that does not answer
+            connection.close()  # ssh, too, continues without an agent that does not answer
 
     def get_keys(self) -> tuple[AgentKey, ...]:
         """Return the keys to offer."""

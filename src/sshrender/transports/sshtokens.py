@@ -91,7 +91,7 @@ def path(text: str, known: Mapping[str, str]) -> str:
 
 
 def paths(text: str) -> list[str]:
-    """Split a list of paths, of which some may be in quotes, as UserKnownHostsFile has it."""
+    """Split a list of paths as in UserKnownHostsFile; some of them may be in quotes."""
     try:
         # shlex knows backslashes as well, so a value without quotes is only split at spaces.
         return shlex.split(text, posix=True) if '"' in text else text.split()

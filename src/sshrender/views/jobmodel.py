@@ -41,7 +41,7 @@ MAX_PROBLEMS = 500
 
 
 STRAGGLER_FACTOR = 4.0
-"""An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
+"""An attempt is a straggler if it takes this many times the usual, and at least STRAGGLER_SECONDS."""
 
 STRAGGLER_SECONDS = 3.0
 
@@ -97,7 +97,7 @@ class HostRow:
     """The node of a pilot of a batch system."""
     flights: dict[str, InFlight] = field(default_factory=dict)
     reopening: dict[int, float] = field(default_factory=dict)
-    """Since when slots open the document anew, by the page after which they do."""
+    """Times since when slots open the document again, by the page after which they do."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property
@@ -112,8 +112,8 @@ class HostRow:
 
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
-        # A slot that opens the document anew renders nothing meanwhile. None: the number of slots is not
-        # known.
+        # A slot that opens the document again renders nothing meanwhile. None: the number of slots is
+        # not known.
         free = max(0, self.slots - len(self.reopening)) if self.slots else None
         # Attempts are held in the order in which they were sent, and the runner starts them in that
         # order.

@@ -185,7 +185,7 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
 def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
     """Return the hosts that are shown, those with a problem first.
 
-    Where not all fit, these take half of the rows at most: the others show that work goes on.
+    Where not all fit, these take half of the rows at most: the others show that work continues.
     """
     ordered = sorted(hosts, key=_rank)
     if len(ordered) <= max_rows:

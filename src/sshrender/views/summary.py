@@ -207,7 +207,7 @@ def _is_error(summary: Mapping[str, Any], step: str) -> bool:
 
 
 def _error_line(summary: Mapping[str, Any], step: str) -> Iterator[str]:
-    """Yield the line by which scripts know errors of every command."""
+    """Yield the line by which scripts recognize an error of any command."""
     if _is_error(summary, step):
         yield f"sshrender: error: {clean(failure(summary)[0], 1000)}"
 

@@ -96,7 +96,7 @@ class _Users:
 
 
 class Authenticator:
-    """Knows who asks. ``key``: signs sessions and links."""
+    """Authenticates requests. ``key``: signs sessions and links."""
 
     def __init__(self, settings: ServeSettings, key: bytes) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class Authenticator:
         self.attempts = _Attempts(settings.limits.logins)
 
     def reads_users(self, request: Request) -> bool:
-        """Return whether ``person`` looks at the file of the users, which may lie on a file server."""
+        """Return whether ``person`` looks at the file of the users, which may be on a file server."""
         return self._settings.auth is Auth.HTPASSWD and SESSION in request.cookies
 
     def person(self, request: Request) -> Person | None:
@@ -178,7 +178,7 @@ class Authenticator:
         return is_same and known is not None
 
     def sign(self, kind: str, seconds: float, **fields: Any) -> str:
-        """Return a signed token of this kind, valid for so long."""
+        """Return a signed token of this kind, valid for ``seconds``."""
         data = json.dumps({**fields, "kind": kind, "until": round(time.time() + seconds)}).encode()
         return f"{_text(data)}.{_text(hmac.digest(self._key, data, 'sha256'))}"
 

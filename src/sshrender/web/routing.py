@@ -20,7 +20,7 @@ NAME = "[^/]{1,250}"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: from whom, to which server."""
+    """One request: its user and its server."""
 
     request: Request
     site: Site

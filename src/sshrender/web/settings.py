@@ -75,7 +75,7 @@ class ServeSettings:
     operators: frozenset[str] = frozenset()
     viewers: frozenset[str] = frozenset()
     make_queue: Callable[[Callable[[str], None]], QueueRun] | None = None
-    """Makes the run of the queue that goes on beside the server; None: others run it."""
+    """Makes the run of the queue that continues beside the server; None: others run it."""
     passwords: UploadPasswords | None = None
     """Those of uploaded documents; None where no queue runs beside the server, which could use them."""
     typed: Mapping[str, Any] = field(default_factory=dict)

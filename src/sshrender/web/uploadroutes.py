@@ -213,7 +213,7 @@ async def _store_part(call: Call, upload: Upload) -> None:
         _require_open(await site.pool.run(uploads.job_of, site.san, upload))
         await site.pool.run(writer.finish, digest)
     except BaseException:
-        # The request may be cancelled because the client has gone: the file must go all the same.
+        # The request may be cancelled because the client has gone: the file must go anyway.
         await asyncio.shield(site.long.run(writer.abort))
         raise
 

@@ -74,7 +74,7 @@ class Watched:
     async def refresh(self, age: float = POLL_INTERVAL, timeout: float = READ_SECONDS) -> None:
         """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused.
 
-        ``timeout``: seconds after which the first reading raises StillReading. It goes on then.
+        ``timeout``: seconds after which the first reading raises StillReading. It continues then.
         """
         if not self._is_read:
             await self._read_first(timeout)

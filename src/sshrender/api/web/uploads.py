@@ -126,7 +126,7 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
     make_folder(san, "uploads")
     folder = _folder(san, upload.id)
     folder.mkdir(mode=0o700)
-    # Last: a folder without this file is no upload yet.
+    # Last: a folder without this file is not an upload yet.
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
     try:
         # Again: requests to several servers may all have found room. The last one to be made sees all
@@ -187,7 +187,7 @@ def _load(folder: Path) -> Upload:
     return Upload(
         id=folder.name,
         owner=str(fields["owner"]),
-        # Cleaned again: the file lies on a shared folder.
+        # Cleaned again: the file is on a shared folder.
         name=clean_name(str(fields["name"])),
         size=int(fields["size"]),
         # At least 1, because parts are computed by a division.
@@ -357,7 +357,7 @@ def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
 
 
 def _copy_block(part: BinaryIO, file: BinaryIO, size: int) -> int:
-    # Not by ``part.read``: a buffer that reads ahead would move the place from which both ways go on.
+    # Not by ``part.read``: a buffer that reads ahead would move the place from which both ways continue.
     data = os.read(part.fileno(), size)
     view = memoryview(data)
     while view:

@@ -98,7 +98,7 @@ class HostConnection:
         self.host = setup.plan.name
         self._post = post
         self._delay = delay
-        # The runner frames its messages with it, so that what a login shell prints is no message.
+        # The runner frames its messages with it, so that what a login shell prints is not a message.
         self._marker = secrets.token_hex(6)
         self._label = label
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()

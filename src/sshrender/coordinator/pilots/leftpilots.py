@@ -1,6 +1,6 @@
 """Cancels or holds at the engine the pilots that a coordinator which is gone has left in the queue.
 
-Arrays to cancel have tombstones by then, so a pilot that starts all the same does nothing. What is
+Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. What is
 cancelled here would keep its place in the queue until it starts. What is held keeps it, and the job's
 next coordinator releases it.
 """
@@ -140,7 +140,7 @@ class Orphans:
         self._found = cancel_left(self._arrays, self._pools)
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Wait so many seconds at most; return what to record."""
+        """Wait at most ``timeout`` seconds; return the entries to record."""
         self._thread.join(timeout)
         found = self._found
         if found is None:

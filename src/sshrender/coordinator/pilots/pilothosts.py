@@ -36,7 +36,7 @@ IDLE_TIMEOUT = 20.0
 """Seconds without a page, while none waits, after which an allocation is given back."""
 
 SLOW_PAGES = 3
-"""An allocation is left when less time remains than so many of its slowest recent pages take."""
+"""An allocation is left when less time remains than this many of its slowest recent pages take."""
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """A name of a node that may be part of a word: commas and quotes mean more to engines."""
@@ -184,7 +184,7 @@ class Pilots:
     ) -> str:
         """Return why the pilot should leave now; empty if it should not."""
         host = scheduler.hosts.get(name)
-        # It has work, or is about to have some: its time without a page begins anew.
+        # It has work, or is about to have some: its time without a page begins again.
         if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
             pilot.idle_since = None
             return ""

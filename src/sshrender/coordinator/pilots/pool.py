@@ -108,7 +108,7 @@ class Backoff:
         self.refused = 0
 
     def spoke(self) -> None:
-        """Note that a pilot has reported: what becomes of it later is no fault of its script."""
+        """Note that a pilot has reported: what becomes of it later is not a fault of its script."""
         self.silent = 0
         if not self.useless:
             self._pauses = 0

@@ -136,7 +136,7 @@ class PoolManager:
         self._stop.set()
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Cancel what waits and bury all arrays, in so many seconds at most; return what to record."""
+        """Cancel waiting pilots and end all arrays in ``timeout`` seconds; return what to record."""
         self._stop.set()
         until = time.monotonic() + timeout
         if self._thread.is_alive():
@@ -397,7 +397,7 @@ class PoolManager:
                 self._backoff.note_refused(now)
             return
         except EngineUnavailable as error:
-            # It may be in the queue all the same: the next queries tell.
+            # It may be in the queue anyway: the next queries tell.
             self._reason = f"{engine.name} does not answer: {error}"
         else:
             self._backoff.accepted()

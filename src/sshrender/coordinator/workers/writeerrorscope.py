@@ -1,6 +1,6 @@
 """Classify an error of the storage: whether it belongs to one file's name, or to the folder.
 
-A folder or an immutable file in the place of one page, or a file of another user in a sticky folder,
+A folder or an immutable file in place of one page, or a file of another user in a sticky folder,
 keeps that page from being written and no other. The error number does not tell: EPERM is also what a
 file system says that refuses everything. So what a page needs is tried in the folder, under another
 name. Where that works, the name is at fault.

@@ -1,7 +1,7 @@
 """Find a job's output folder when another machine continues the job than the one that it was created on.
 
-A path means something only on the machine that it was given on. It is used elsewhere where it lies in
-the shared folder, or where the job's output marker lies in it, which the creating machine put there.
+A path means something only on the machine that it was given on. It is used elsewhere where it is in
+the shared folder, or where the job's output marker is in it, which the creating machine put there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Say what an output folder remembers: of which document its pages are, and with which settings.
+"""The record of an output folder: the document and the settings of its pages.
 
 The folder has a record (outputrecordfiles.py), which is one JSON object. Of several the one with the
 highest number counts, and one of several processes gets a number. So a folder passes from one job to
@@ -92,7 +92,7 @@ class Contents(_Part):
         return bool(self.sha256)
 
     def is_same(self, other: Contents) -> bool:
-        """Whether pages of both may lie in one folder: the same document, and the same settings."""
+        """Whether pages of both may be in one folder: the same document, and the same settings."""
         is_document = self.is_known and self.sha256 == other.sha256
         # Completed with defaults: a record of an earlier version lacks settings that came later.
         return is_document and _complete(self.settings) == _complete(other.settings)

@@ -79,7 +79,7 @@ class QueueScanner:
         # Once: a probe file is made for it.
         if self._user is None:
             self._user = user_in(self._san)
-        # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
+        # A dot begins what is not a job, or none any more: cli/clean.py moves one aside to remove it.
         entries: list[Entry] = []
         damaged: dict[str, str] = {}
         unsigned: dict[str, Unsigned] = {}

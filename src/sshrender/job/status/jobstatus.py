@@ -77,7 +77,7 @@ class JobReport:
     """Time that the rest will take at the present rate; None where that is unknown."""
     paused: Pause | None = None
     waiting: Mapping[int, Pause] = field(default_factory=dict)
-    """Rendered pages that wait, and for what."""
+    """Rendered pages that wait, with the reasons."""
     pools: list[je.PoolReported] = field(default_factory=list)
     """The state of each pool that the running coordinator uses."""
     has_open_run: bool = False
@@ -213,7 +213,7 @@ class _Progress:
             return
         self.flights.pop(entry.attempt, None)
         self.waiting.pop(entry.page, None)
-        # What is charged to nothing is no failure of the host (core/states.py).
+        # What is charged to nothing is not a failure of the host (core/states.py).
         if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
             self.failures[entry.host] += 1
         elif isinstance(entry, je.AttemptDropped):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from sshrender.job.verification.errors import require
 
 WHOLE = 4 << 20
-"""A file of up to so many bytes is kept in memory; a larger one is read again where it is needed."""
+"""Most bytes of a file that is kept in memory; a larger one is read again where it is needed."""
 
 BLOCK = 256 << 10
 MAX_PIECE = 16 << 20
@@ -27,7 +27,7 @@ page's, so that no more of such a file is read."""
 class PageFile:
     """An open file of a known size.
 
-    Its methods raise VerificationFailed where it shrank or a piece lies outside.
+    Its methods raise VerificationFailed where it shrank or a piece is outside.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:

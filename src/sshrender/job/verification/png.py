@@ -67,7 +67,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
     try:
         return _measure(file, accept, has_isal=True)
     except isalinflate.Refused:
-        # Which is no damage yet; zlib decides, and says what is wrong.
+        # Which is not damage yet; zlib decides, and says what is wrong.
         return _measure(file, accept, has_isal=False)
 
 

@@ -166,7 +166,7 @@ class _Child:
         try:
             # The child's end of the socket is inherited by its number.
             self._process = subprocess.Popen(
-                # -P: modules that lie in the current folder are not ours.
+                # -P: modules that are in the current folder are not ours.
                 [sys.executable, "-P", "-m", "sshrender.job.verification.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,

@@ -16,8 +16,8 @@ from sshrender.job.verification.pagefile import Accept, PageFile, Size
 from sshrender.renderers.devices import Device
 
 TOLERANCE = 1.0
-"""Pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and rounds
-down where the device makes the image smaller."""
+"""Most pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and
+rounds down where the device makes the image smaller."""
 
 MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""

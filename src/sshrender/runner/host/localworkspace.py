@@ -54,7 +54,7 @@ class LocalWorkspace:
         for name in names:
             # Only names in work/ count, whatever path the request holds.
             path = os.path.join(self.path, "work", os.path.basename(name))
-            # A name that was fetched by an earlier request is gone, which is no error.
+            # A name that was fetched by an earlier request is gone, which is not an error.
             if os.path.exists(path):
                 os.unlink(path)
 

@@ -167,7 +167,7 @@ class Finalizer(threading.Thread):
                 path = os.path.join(self._folder, rendered.written)
                 small = self._encoder.encode(raster, path, self._check(rendered))
                 self._post_thumbnail(rendered.task.page, small)
-            # Nothing came out, so what lies there is no page.
+            # Nothing came out, so what is there is no page.
             else:
                 pageencoder.discard(raster)
         except (OSError, EncodingFailed):
@@ -206,7 +206,7 @@ class Finalizer(threading.Thread):
             # Before the report: the coordinator publishes the page when it reads that.
             os.fsync(descriptor)
             size = os.fstat(descriptor).st_size
-            # An empty file is no page; the storage is examined (_blame).
+            # An empty file is not a page; the storage is examined (_blame).
             if size == 0:
                 raise FileNotFoundError
             digest = hashlib.sha256()

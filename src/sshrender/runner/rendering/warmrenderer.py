@@ -262,7 +262,7 @@ class WarmRenderer(PageRenderer):
         # After the page was handed over: what the window does delays no page.
         self._window.add(rendered.task, rendered.seconds)
         if not rendered.is_rendered:
-            # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
+            # Nothing came out. Perhaps the document could not be opened: the next try opens it again.
             self.close_window()
             self.drop()
             remove_output(self._settings.folder, rendered.written)
@@ -294,7 +294,7 @@ class WarmRenderer(PageRenderer):
         """End the renderer, if there is one."""
         with self._lock:
             session, self._session = self._session, None
-            # What was asked ahead is lost with the session; run() renders that page anew.
+            # What was asked ahead is lost with the session; run() renders that page again.
             self._is_ahead_sent = False
         # Their summary ended with the session: close_window() has them interpreted again.
         self._window.clear()

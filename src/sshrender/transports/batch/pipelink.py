@@ -1,7 +1,7 @@
 """The carrier *pipe*: a command of the engine that runs the runner in the allocation of a pilot.
 
-With Slurm it is a job step: srun attaches in 0.07 s, goes on while the controller is down, and leaves
-the holder alone when it ends (measured with 22.05), so another coordinator attaches anew. With HTCondor
+With Slurm it is a job step: srun attaches in 0.07 s, continues while the controller is down, and leaves
+the holder alone when it ends (measured with 22.05), so another coordinator attaches again. With HTCondor
 it is condor_ssh_to_job. The pair of files remains: its lines tell the holder that a coordinator is
 there, and that the allocation is not needed any more.
 """

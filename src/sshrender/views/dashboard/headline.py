@@ -25,7 +25,7 @@ HANG_TIMEOUT = 5.0
 
 
 def no_answer(seconds: float) -> str:
-    """Return that a reading hangs, once it has taken so long; else an empty text."""
+    """Return a text if a reading has taken ``seconds`` and that is long; otherwise an empty text."""
     return f"the shared folder has not answered for {seconds:.0f} s" if seconds > HANG_TIMEOUT else ""
 
 

@@ -277,7 +277,7 @@ def indexes_of(text: str) -> Iterator[int]:
     for part in text.split(","):
         bounds, _, step = part.partition(":")
         low, dash, high = bounds.partition("-")
-        # The text is an engine's; a part that is no number is passed over.
+        # The text is an engine's; a part that is not a number is passed over.
         if not is_number(low) or (dash and not is_number(high)) or (step and not is_number(step)):
             continue
         last = int(high) if dash else int(low)
