@@ -143,7 +143,7 @@ def alter(
             return changes
         own = output_of(output, Path(spec.document.name), len(jobs) == 1)
         delivery = Delivery(own, spec, folder, by="alter")
-        # Of several jobs that get the same folder, the first one has it.
+        # If several jobs get the same folder, it belongs to the first one.
         other = taken.setdefault(own, delivery)
         if not other.contents.is_same(delivery.contents):
             raise UserError(

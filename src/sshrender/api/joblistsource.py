@@ -349,7 +349,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
 def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain | None) -> HostLine:
     """Return the line of a host that these jobs use."""
     works = [row for _, row in rows if row.state in _WORKING]
-    # What a host is doing counts most; a host without a job is shown with its own name only.
+    # The work of a host counts most; a host without a job is shown with its name only.
     shown = works[0] if works else rows[0][1] if rows else HostRow(name, state="")
     note = f": {drained.note}" if drained is not None and drained.note else ""
     why = "" if drained is None else f"drained by {drained.by}{note}"

@@ -60,7 +60,7 @@ class UploadPasswords:
         """Return whether this process can open the job's document; False, too, while the SAN hangs."""
         if self.of(job) is not None:
             return True
-        # What a job's document needs never changes, so it is read once.
+        # The need of a job's document never changes, so it is read once.
         if job not in self._needed:
             if len(self._needed) >= MAX_REMEMBERED:
                 self._needed.clear()

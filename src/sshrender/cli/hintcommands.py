@@ -56,7 +56,7 @@ def _program() -> str:
 
 def _with_options(hint: str, words: Sequence[str]) -> str:
     found = _COMMAND.search(hint)
-    # What follows a pipe is another program, which would get the options.
+    # After a pipe comes another program, which would get the options.
     if found is None or "--help" in found["rest"] or "|" in found["rest"]:
         return hint
     # Only these of the commands of config take the options.
@@ -95,7 +95,7 @@ def _given(words: Sequence[str]) -> dict[str, str]:
     # The last one counts, as for the parser.
     found = {}
     for at, word in enumerate(words):
-        # What follows are arguments.
+        # The rest are arguments.
         if word == "--":
             break
         name, sign, value = word.partition("=")

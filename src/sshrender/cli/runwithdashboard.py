@@ -231,7 +231,7 @@ class _Child:
             )
             safeprint.note(f"to stop it: kill -INT {self.pid}")
             return 0
-        # What the job wrote is shown when the dashboard no longer covers it.
+        # The job's output is shown when the dashboard no longer covers it.
         self.spool.seek(0)
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone; the exit code remains
             safeprint.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)

@@ -109,7 +109,7 @@ def run_job(
             raise run_error(error, san, plan.output) from None
         finally:
             if nonce is not None:
-                # What has failed before is the error to report.
+                # The earlier failure is the error to report.
                 with contextlib.suppress(OSError):
                     guarded_call(san, nonce.remove)
             # Last: it releases the lease, and another coordinator may begin.

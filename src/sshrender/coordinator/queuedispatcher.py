@@ -211,7 +211,7 @@ class QueueDispatcher:
     def _count_repeats(self, ready: set[str]) -> None:
         """Delay a job that stays ready although its process had nothing to do."""
         ended, self._ended = self._ended, set()
-        # What is not ready has changed: the count begins again.
+        # A job that is no longer ready has changed: its count begins again.
         for name in ended - ready:
             self._repeats.pop(name, None)
         for name in ended & ready:

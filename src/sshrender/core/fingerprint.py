@@ -76,7 +76,7 @@ def find_majority(
         agreed = sum(not difference(vote, fingerprint, do_fonts_matter) for vote in votes)
         # Votes are doubled, so that what this machine renders decides a tie and nothing else.
         weight = 2 * agreed + is_same_render(own, fingerprint)
-        # Of equals one with a canary page is preferred: one without it differs from nothing, and
+        # Among equals, one with a canary page is preferred: one without it differs from nothing, and
         # collects the votes of all.
         if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
             found = weight, fingerprint

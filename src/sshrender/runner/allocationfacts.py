@@ -84,7 +84,7 @@ def memory_of(environ: Dict[str, str]) -> int:
 
 def notice_of(seconds: float, token: str) -> float:
     """Return how many seconds before its end an allocation of so many seconds says *retiring*."""
-    # Of a hexadecimal token that is random: 16 bits are enough to spread them.
+    # 16 bits of the random hexadecimal token are enough to spread pilots.
     return MIN_NOTICE + SPREAD * max(0.0, seconds) * int(token[:4], 16) / 0xFFFF
 
 

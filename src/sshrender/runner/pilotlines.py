@@ -120,7 +120,7 @@ class LineReader:
         finally:
             os.close(descriptor)
         found: List[bytes] = []
-        # What follows the last newline is a line that has not arrived as a whole.
+        # The bytes after the last newline are a line that has not arrived completely.
         lines = data.split(b"\n")[:-1]
         for place, line in enumerate(lines):
             content = self._parse(line)

@@ -113,7 +113,7 @@ def _take_apart(name: str, top: int) -> OSError | None:
         inner = _open_to_empty(name, top)
         try:
             for each in os.listdir(inner):  # noqa: PTH208 - of a descriptor
-                # What cannot be removed keeps its folder; the rmdir below reports that.
+                # A file that cannot be removed keeps its folder; the rmdir below reports that.
                 with contextlib.suppress(OSError):
                     if _is_folder(each, inner):
                         # Its mode first: a folder must be writable for its entry ``..`` to be moved
@@ -142,7 +142,7 @@ def _open_to_empty(name: str, within: int) -> int:
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     place = os.open(name, os.O_PATH | flags, dir_fd=within)
     try:
-        # Of another user's folder it fails, and so does what follows.
+        # On another user's folder this fails, and so do the calls below.
         if stat.S_IMODE(os.fstat(place).st_mode) & 0o700 != 0o700:
             with contextlib.suppress(OSError):
                 # fchmod(2) refuses an O_PATH descriptor, and the folder may not be readable yet, so that

@@ -50,7 +50,7 @@ class OpensshTransport:
             link.start(payload.command(spec.python, spec.label), timeout)
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
-            # What the shell printed is in the link, so it is read before the link is closed.
+            # The link holds the output of the shell, so it is read before the link is closed.
             words = last_words(link)
             link.close()
             raise failed_start(closed, self._name, spec.python, words) from None

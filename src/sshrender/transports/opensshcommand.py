@@ -80,7 +80,7 @@ def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout:
     """Return the command line up to the remote command."""
     since = _SINCE_8_7 if sshconfig.client_version() >= (8, 7) else ()
     own = [*_FIXED, *since, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
-    # Of an option that is given twice ssh takes the first.
+    # If an option is given twice, ssh uses the first one.
     words = [word for option in own for word in ("-o", option)]
     # ``--``: a name of the inventory that begins with ``-`` is never an option.
     return ["ssh", "-T", *words, *sshconfig.options(overrides), "--", name]

@@ -57,7 +57,7 @@ class WatchedLink:
         self._has_begun = self._mark in seen
         if self._has_begun:
             return
-        # What repeats its input (cat) is not a Python.
+        # A program that repeats its input (cat) is not Python.
         if self._is_replaced or payload.BEGINNING in seen:
             raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
         if self._test is None and time.monotonic() - self._since > TEST_AFTER:

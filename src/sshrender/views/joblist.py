@@ -62,7 +62,7 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
-        # Of a removed job it is known what was rendered, not how much there was to render.
+        # For a removed job, the rendered pages are known, but not their total.
         str(delivered) if report["state"] == "removed" else f"{delivered}/{pages['total']}",
         _left(report) or "-",
         str(pages["suspect"] or "-"),

@@ -359,7 +359,7 @@ class JobModel:
         for name in entry.hosts:
             self._host(name).state = "connecting"
         for page in self.pages.values():
-            # What failed in an earlier run is tried again in this one.
+            # Pages that failed in an earlier run are tried again in this one.
             if page.state in (SENT, FAILED):
                 self._move(page, WAITING)
 

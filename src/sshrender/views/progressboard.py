@@ -192,7 +192,7 @@ def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
         return ordered
     troubled = [host for host in ordered if host.state in hostwords.TROUBLED]
     others = [host for host in ordered if host.state not in hostwords.TROUBLED]
-    # What the others do not need is for the hosts with a problem.
+    # Hosts with a problem get the lines that the others do not need.
     kept = max(max_rows // 2, max_rows - len(others))
     return (troubled[:kept] + others)[:max_rows]
 

@@ -120,7 +120,7 @@ class Authenticator:
         if self._settings.auth is Auth.PROXY:
             names = request.headers.getlist(self._settings.user_header)
             peer = request.client.host if request.client else ""
-            # Of two, one may be the browser's: a proxy that adds its own must remove that.
+            # One of two headers may be the browser's; a proxy that adds its own must remove that one.
             is_one = len(names) == 1 and _NAME.fullmatch(names[0])
             return names[0] if self._settings.is_peer(peer) and is_one else None
         found = self.read("session", request.cookies.get(SESSION, ""))

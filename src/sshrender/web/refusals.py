@@ -92,7 +92,7 @@ def of(error: Exception) -> Refused:
         return Refused(422, error.what, error.hint, None, more)
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
-        # Those of the api are commands for a person at a terminal.
+        # Hints of the api are commands for a person at a terminal.
         advice = _WAIT if error.code == ExitCode.STORAGE else error.hint
         return Refused(status, error.what, advice, {"Retry-After": "5"} if status == 503 else None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

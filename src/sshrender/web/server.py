@@ -322,7 +322,7 @@ def _log_to_stderr() -> None:
         logger.propagate = False
     # Each connection that sends no HTTP would be a line.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    # Of an answer that ends early the guard has said why.
+    # If an answer ends early, the guard has reported the reason.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: "without completing response" not in str(record.msg)
     )

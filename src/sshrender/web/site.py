@@ -295,7 +295,7 @@ class Site:
             if self.settings.passwords is not None:
                 tasks.append(self.settings.passwords.forget_ended)
             for task in tasks:
-                # What cannot be removed now is tried again in an hour, and keeps no other task from it.
+                # A removal that fails is tried again in an hour; it does not stop the other tasks.
                 with contextlib.suppress(Refused, OSError, UserError):
                     await self.long.run(task, self.san)
             await asyncio.sleep(3600)

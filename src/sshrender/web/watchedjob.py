@@ -83,7 +83,7 @@ class Watched:
                 await self._update()
 
     async def _update(self) -> None:
-        # What was just read for the first time is not read again.
+        # A journal that was just read for the first time is not read again.
         has_changed = not self._updated or await self._alone.run(self._pool, self.feed.update)
         position = None
         if self.feed.report.state == "queued":

@@ -310,7 +310,7 @@ def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
         try:
             files.open_plain(_folder(san, upload.id) / f"{number}.part").close()
         except FileNotFoundError:
-            # Of an upload that was removed meanwhile no part will come.
+            # No part will come for an upload that was removed meanwhile.
             if not (_folder(san, upload.id) / "upload.json").is_file():
                 raise _removed() from None
             return number

@@ -272,7 +272,7 @@ class HostConnection:
                 link.write(b"".join(lines), WRITE_TIMEOUT)
             # The report closes the connection, so that the next turn of this loop ends it.
             except LinkClosed as closed:
-                # What the host printed instead of a hello comes to the reading thread, and tells why.
+                # The reading thread gets the host's output instead of a hello; it tells the reason.
                 if not self._has_spoken:
                     self._thread.join(WORDS_WAIT)
                 self._report_end(closed)

@@ -184,7 +184,7 @@ def _give(
     if unknown:
         try:
             query = engine.query([handles[name] for name in unknown])
-            # What is not listed was never submitted, or has ended.
+            # An array that is not listed was never submitted, or has ended.
             found = {each.name: each.array for each in engine.elements(pool.call(query))}
             known |= {name: ArrayHandle(name, found[name]) for name in unknown if name in found}
             unknown = []

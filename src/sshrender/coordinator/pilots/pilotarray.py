@@ -152,7 +152,7 @@ class PilotArray:
             if pilot.is_waiting and (reason := pilot.fault()):
                 pilot.has_ended = True
                 is_listed = pilot.element is not None
-                # What an earlier coordinator has cancelled is absent, and what the engine never got.
+                # Pilots are absent that an earlier coordinator cancelled, or that the engine never got.
                 may_be_absent = self.is_inherited or not (self.handle.array or self.was_listed)
                 silent.append(SilentPilot(index, reason, is_listed, is_listed or not may_be_absent))
         # Only when the engine lists none of it either: an element that it lists may still start.

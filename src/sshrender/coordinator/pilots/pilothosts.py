@@ -190,7 +190,7 @@ class Pilots:
             return ""
         if pilot.is_retiring:
             return "its allocation ends"
-        # None of the slots that --limit allows is left for it.
+        # --limit leaves no slot for it.
         is_spare = host.slot_limit == 0 and _limited_slots(scheduler) >= (scheduler.limit or 0)
         # A page waits, so the pilot stays although it has none.
         if is_waiting and not is_spare and host.state is not HostState.DRAINED:

@@ -93,7 +93,7 @@ class PoolManager:
         self._stop = threading.Event()
         # Set when the end of the run no longer waits for the thread.
         self._is_given_up = threading.Event()
-        # What is known of pilots. It is not held during a command, nor while a file is read.
+        # Guards the state of pilots. Not held during a command, nor while a file is read.
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"pool {setup.name}", daemon=True)
         self._reader = threading.Thread(target=self._look, name=f"pilots {setup.name}", daemon=True)

@@ -55,7 +55,7 @@ def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailu
     is_output = isinstance(error, OutputFailed)
     where, file = (OUTPUT, target) if is_output else (SAN, final)
     # POSIX has link(2) and rename(2) report both; filename2 is Python's name for the second.
-    # Of a rename the second name is the file's that cannot be replaced.
+    # If a rename fails, its second name is the file that cannot be replaced.
     named = error.filename2 or error.filename or file
     # The temporary name means nothing to the user: the page's name does.
     if is_output or _is_temporary(named):

@@ -106,7 +106,7 @@ class Contents(_Part):
         if found is None:
             return name in self.assembled
         if not self.is_known:
-            # Of unknown contents every name of a page counts.
+            # If the contents are unknown, every name of a page counts.
             return is_page(name)
         number = int(found.group(1))
         # Exactly the name that such a page has: ``page-00001.png`` is not one of a document of 20

@@ -164,7 +164,7 @@ class QueueScanner:
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
         left = [entry for entry in entries if not entry.is_over]
-        # What cannot be read counts as unfinished: jobs that come after it wait.
+        # A job that cannot be read counts as unfinished: jobs that depend on it wait.
         unfinished = {*unread, *(entry.name for entry in left)}
         named = {name for entry in left for name in entry.after}
         others = named - unfinished - {entry.name for entry in entries}

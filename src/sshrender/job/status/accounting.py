@@ -142,7 +142,7 @@ def _kept_in(folder: Path) -> Iterator[Account]:
     left = MAX_BYTES
     for name in sorted(userfolders.files_in(folder, MAX_FILES)):
         with contextlib.suppress(OSError, *_DAMAGE):
-            # What is left of the budget bounds each file: one that is larger is skipped, not read.
+            # The rest of the budget bounds each file: a larger one is skipped, not read.
             data = read_plain(folder / name, min(left, MAX_RECORD_BYTES))
             left -= len(data)
             yield from [_checked(fields) for fields in json.loads(data)["accounts"]]

@@ -213,7 +213,7 @@ class _Progress:
             return
         self.flights.pop(entry.attempt, None)
         self.waiting.pop(entry.page, None)
-        # What is charged to nothing is not a failure of the host (core/states.py).
+        # A failure that is charged to nothing is not one of the host (core/states.py).
         if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
             self.failures[entry.host] += 1
         elif isinstance(entry, je.AttemptDropped):

@@ -195,7 +195,7 @@ class _Child:
         Raises _Died, VerificationFailed if it takes too long, or TimeoutError: the storage.
         """
         deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
-        # What it had used before: the limit is for this request.
+        # The limit applies to this request: CPU time used before does not count.
         used = _cpu_time(self._process.pid)
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])

@@ -28,7 +28,7 @@ class LocalWorkspace:
         self.path = self.reason = ""
         self._pipe = -1
         place = base or largest_folder()
-        # What killed runners have left takes room that the new folder needs.
+        # The remains of killed runners take room that the new folder needs.
         scratch.clear_dead(place)
         path: Optional[str] = None
         try:

@@ -290,7 +290,7 @@ class DiagnosticWindow:
         remove_output(self._folder, name)
         lines = self._summary(session)
         self.open(session)
-        # What Ghostscript reports about a page that it could not write says nothing about the page.
+        # If Ghostscript could not write a page, its reports do not concern the page.
         return lines if has_room else []
 
     def _repeat(self, session: Session, task: Task) -> Answer:

@@ -225,7 +225,7 @@ class Finalizer(threading.Thread):
 
     def _blame(self, error: OSError, lines: List[str]) -> Tuple[str, str]:
         """Return the kind and the reason of a failure: of the storage, or of the page."""
-        # Such an error says itself that the storage has failed.
+        # Such an error already says that the storage has failed.
         if error.errno in primitives.STORAGE_ERRORS or isinstance(error, StorageUnusable):
             return wire.STORAGE, str(error.strerror or error)
         try:

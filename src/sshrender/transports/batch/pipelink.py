@@ -163,7 +163,7 @@ class PipeLink:
         try:
             self._streams.write(data, timeout)
         except LinkClosed as closed:
-            # What it printed before it ended tells why.
+            # Its last output tells the reason.
             with contextlib.suppress(LinkClosed):
                 self._note(self._streams.read(childprocess.END_TIMEOUT))
             raise self._end(closed) from None
