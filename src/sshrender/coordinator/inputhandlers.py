@@ -149,7 +149,7 @@ def on_unwritable(run: RunParts, result: vf.Unwritable) -> list[ev.Event]:
 
 
 def on_waits(run: RunParts, item: vf.Waits) -> list[ev.Event]:
-    """Record what a page waits for, and until when."""
+    """Record why a page waits, and until when."""
     reason = writable(item.reason)
     run.recorder.record(je.PageWaits(page=item.task.page, reason=reason, waits=item.seconds))
     return []

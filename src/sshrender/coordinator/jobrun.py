@@ -1,4 +1,4 @@
-"""Runs one job: takes the lease, renders what is missing, delivers, and records the end.
+"""Runs one job: takes the lease, renders missing pages, delivers them, and records the end.
 
 The main thread takes signals and must be able to end the run, so it never touches the SAN itself: each
 call that does is guarded (hangguard.py).
@@ -149,7 +149,7 @@ def _create_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
 
 
 def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
-    """Apply pending requests, and what this command changes of the job's attributes.
+    """Apply pending requests, and this command's changes of the job's attributes.
 
     Raises UserError, LeaseLost or OSError.
     """

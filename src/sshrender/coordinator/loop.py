@@ -94,7 +94,7 @@ class Coordinator:
             PartSplitter(run.plan, run.inbox.put).start()
 
     def _take_in(self) -> None:
-        """Handle what is in the inbox, waiting at most a tick for the first item."""
+        """Handle the items of the inbox; wait at most a tick for the first one."""
         inbox = self._run.inbox
         try:
             item = inbox.get(timeout=TICK)
@@ -133,7 +133,7 @@ class Coordinator:
             self._carry_out(run.scheduler.apply(event, now=run.clock()))
 
     def _advance(self) -> None:
-        """Let the scheduler do what follows from the items, the document, the folders and the time."""
+        """Let the scheduler handle the items, the news of document and folders, and the time."""
         run = self._run
         events = read_document_events(run) + self._check_folders() + take_deferred(run)
         events += run.pilots.update(run.scheduler, run.clock())

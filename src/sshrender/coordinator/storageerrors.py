@@ -126,7 +126,7 @@ def named_file(error: OSError) -> Path | None:
 
 
 def _is_in_the_way(error: OSError, folder: Path) -> bool:
-    """Return whether what has the name of a file below ``folder`` may be the cause."""
+    """Return whether something that has the name of a file below ``folder`` may be the cause."""
     path = named_file(error)
     if path is None or path == folder or not path.is_relative_to(folder):
         return False

@@ -1,4 +1,4 @@
-"""Read and write ``attributes.json``: what may change of a job, as its place in the queue.
+"""Read and write ``attributes.json``: the data of a job that may change, such as its priority.
 
 ``job.json`` says what to render and never changes; this file has what qalter(1B) changes. Only the
 process that holds the job's lease writes it; others send requests (requests.py), or take the lease for

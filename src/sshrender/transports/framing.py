@@ -1,4 +1,4 @@
-"""Converts between bytes and messages; finds the runner's lines among what a login shell prints."""
+"""Converts between bytes and messages; finds the runner's lines in the output of a login shell."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class OpensshLink:
         return early or self._receive(timeout)
 
     def _receive(self, timeout: float) -> bytes:
-        """Return what the host has written to its standard output; keep what the client reports."""
+        """Return the host's standard output; keep the reports of the client."""
         try:
             with self._outputs.in_use():
                 return self._read_ready(timeout)

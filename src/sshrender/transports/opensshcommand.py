@@ -111,7 +111,7 @@ class ErrorLines:
         self._pending = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Take the bytes that have arrived."""
         *complete, pending = (self._pending + data).split(b"\n")
         # A host that prints without a newline is cut, too.
         self._pending = pending[:MAX_LINE]

@@ -124,6 +124,6 @@ def _public_half(text: str) -> bytes | None:
 
 
 def _binary(text: str) -> bytes:
-    """Return what stands between the lines BEGIN and END. Raises ValueError."""
+    """Return the text between the lines BEGIN and END. Raises ValueError."""
     body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
     return base64.b64decode(body)

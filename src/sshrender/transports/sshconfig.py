@@ -98,7 +98,7 @@ def command_line(name: str, overrides: Overrides) -> list[str]:
 
 
 def options(overrides: Overrides) -> list[str]:
-    """Return the options of ssh(1) that say what the inventory says."""
+    """Return the options of ssh(1) for the settings of the inventory."""
     known_hosts = overrides.known_hosts and _literal(str(Path(overrides.known_hosts).expanduser()))
     # ``-F`` reads this file instead of both the user's and the system's (ssh(1)).
     given = (

@@ -1,4 +1,4 @@
-"""Replaces what ``ssh -G`` leaves: tokens, variables, quotes and ``~`` (ssh_config(5), TOKENS).
+"""Replaces tokens, variables, quotes and ``~`` that ``ssh -G`` leaves (ssh_config(5), TOKENS).
 
 ``ssh -G`` prints a value as ssh_config has it. ssh replaces ``%h``, ``${HOME}`` and the like only when
 it uses the value.

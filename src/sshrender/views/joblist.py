@@ -147,7 +147,7 @@ def again(report: Report) -> str:
 
 
 def _waiting(report: Report) -> Iterator[str]:
-    """Yield a line for each rendered page that waits: for what, and until when."""
+    """Yield a line for each rendered page that waits: the reason, and until when."""
     for waits in report.get("waiting_pages", ())[:MAX_WAITING]:
         words = pause(waits["since"], waits["until"])
         yield f"  page {waits['page']}: rendered, {words}: {clean(waits['reason'])}"

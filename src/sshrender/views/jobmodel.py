@@ -1,4 +1,4 @@
-"""Replay a journal into rows of pages and hosts: what dashboard and overview show.
+"""Replay a journal into rows of pages and hosts, for the dashboard and the overview.
 
 Pure: entries in, rows out. Times are the journal's, in seconds since 1970 by the coordinator's clock.
 """
@@ -184,7 +184,7 @@ class JobModel:
 
     @property
     def delivered_pages(self) -> int:
-        """The number of pages that are there, suspect ones too: what a percentage counts."""
+        """The number of delivered pages, suspect ones included; percentages count them."""
         return self.counts[DONE] + self.counts[SUSPECT]
 
     @property

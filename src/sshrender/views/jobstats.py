@@ -1,4 +1,4 @@
-"""Compute what a job took, from its journal: bytes, pages a second, CPU time, retries, slowest pages.
+"""Compute statistics of a job from its journal: bytes, pages a second, CPU time, retries, slowest pages.
 
 Pure: entries in, numbers out. ``render --stats``, ``status JOB --stats`` and ``--json`` all show these.
 """

@@ -245,7 +245,7 @@ class HostConnection:
             return self._is_closed
 
     def _begin_writing(self) -> None:
-        """Have a shared thread write what is queued, unless one does so already."""
+        """Have a shared thread write the queue, unless one does so already."""
         self._sent_at = time.monotonic()
         with self._lock:
             if self._is_writing or self._is_closed or self._link is None:
@@ -300,12 +300,12 @@ class HostConnection:
             self._post(LinkFailed(self, refusal, reason))
 
     def _with_noise(self, reason: str) -> str:
-        """Add what the host printed last, which often explains it (no python3, a failing profile)."""
+        """Add the host's last output, which often explains the end (no python3, a failing profile)."""
         return f"{reason}: {self._reader.noise[-1]}" if self._reader.noise else reason
 
 
 def _require_trouble(message: Message) -> None:
-    """Raise ProtocolError for any other message before the hello; ConnectFailed for what lasts."""
+    """Raise ProtocolError for any other message before the hello; ConnectFailed for lasting trouble."""
     if not isinstance(message, Trouble):
         raise ProtocolError("it sent a message about pages before its hello")
     if message.refusal is not None and message.refusal in NEEDS_ADMINISTRATOR:

@@ -56,7 +56,7 @@ class HostMessages:
         self._reopened: set[tuple[str, int, bool]] = set()
 
     def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
-        """Return what the message means. ``at``: when it arrived."""
+        """Return the events of a message. ``at``: the time of its arrival."""
         if isinstance(message, msg.Heartbeat):
             return [ev.LoadSampled(host, message.others, message.ours, message.available_slots, at)]
         return MESSAGE_HANDLERS[type(message)](self, host, message)

@@ -33,7 +33,7 @@ _Order = Callable[[PoolSetup, list[je.PilotsRequested]], "list[LeftPilots]"]
 
 @dataclass(frozen=True, slots=True)
 class LeftPilots:
-    """An array whose pilots may still wait. ``command``: what cancels them; empty: not known here."""
+    """An array whose pilots may still wait. ``command`` cancels them; empty: not known here."""
 
     pool: str
     name: str
@@ -42,7 +42,7 @@ class LeftPilots:
     command: str = ""
 
     def in_words(self) -> str:
-        """Return what is left, why, and what to type, in one line."""
+        """Return the pilots that are left, the reason, and what to type, in one line."""
         text = f"pool {self.pool}: pilots may be left in the queue, and do nothing when they start"
         text += f" ({self.reason})"
         return f"{text}; to cancel them: {self.command}" if self.command else text

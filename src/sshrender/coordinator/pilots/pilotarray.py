@@ -54,7 +54,7 @@ class Pilot:
         self.changed_at = time.time()
 
     def note_element(self, element: Element | None) -> None:
-        """Take in what a query says of it; None: it is not listed."""
+        """Take in the answer of a query about it; None: it is not listed."""
         self.element = element
         # Preempted, or its node failed: the engine has queued it again, and it may start again.
         if self.has_ended and element is not None and element.state in _QUEUED:
@@ -136,7 +136,7 @@ class PilotArray:
         return mine
 
     def match(self, elements: Iterable[Element], asked_at: float) -> list[SilentPilot]:
-        """Take in what a query has listed; return the pilots that are given up."""
+        """Take in the list of a query; return the pilots that are given up."""
         mine = self.identify(elements)
         # An element that ended may still be listed for a while.
         by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}

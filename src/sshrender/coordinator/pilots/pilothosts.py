@@ -43,7 +43,7 @@ _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 UPDATE_INTERVAL = 0.5
 FINISH_TIMEOUT = 20.0
-"""Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do
+"""Seconds for the engines to cancel waiting pilots at the end of a run. Pilots that start later do
 nothing."""
 
 FAILURES, FAILURE_WINDOW = 2, 180.0
@@ -105,7 +105,7 @@ class Pilots:
         return ev.HostsExpected(sum(each.expected for each in reports), reason)
 
     def update(self, scheduler: Scheduler, now: float) -> list[ev.Event]:
-        """Tell the managers what is needed; return the removal of pilots that have nothing to do."""
+        """Pass the demand to the managers; return the removal of pilots that have nothing to do."""
         if not self._managers or now - self._updated_at < UPDATE_INTERVAL:
             return []
         self._updated_at = now
@@ -288,7 +288,7 @@ class Pilots:
         return [event._replace(host=name) for name in names]
 
     def stop(self) -> list[je.JournalEntry]:
-        """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
+        """Leave no pilot behind: cancel waiting ones, write tombstones. Return the entries to record."""
         for each in self._managers:
             each.stop()
         ending = [each.finish for each in (*self._managers, self._orphans) if each is not None]

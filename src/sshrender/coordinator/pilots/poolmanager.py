@@ -104,7 +104,7 @@ class PoolManager:
         self._reader.start()
 
     def need(self, demand: Demand) -> None:
-        """Set what the run needs from now on."""
+        """Set the demand of the run from now on."""
         self._demand = demand
         self._is_needed.set()
 

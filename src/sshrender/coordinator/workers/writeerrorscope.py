@@ -28,7 +28,7 @@ _OF_ALL_FILES = frozenset(
         *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR),
     )
 )
-"""Errors that no single name causes. A full storage may have room for what is tried, not for a page."""
+"""Errors that no single name causes. A full storage may have room for the trial, but not for a page."""
 
 
 class OutputFailed(OSError):
@@ -100,7 +100,7 @@ class NameTrouble:
 
 
 def why_unusable(folder: Path, name: str) -> str:
-    """Write, link, rename and remove a file in a folder, as is done with a page. Return what failed."""
+    """Write, link, rename and remove a file in a folder, as for a page. Return the step that failed."""
     reason = primitives.try_write(str(folder), name)
     if reason is not None:
         return reason

@@ -110,7 +110,7 @@ class OutputClaim:
         return is_copy
 
     def begin(self) -> None:
-        """Remove what the job replaces, if anything is left of it. Raises OutputLost or OSError."""
+        """Remove the rest of the pages that the job replaces. Raises OutputLost or OSError."""
         with self._lock:
             self._require()
             # while: after _clear() another process's record may be in force.

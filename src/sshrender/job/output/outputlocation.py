@@ -19,7 +19,7 @@ from sshrender.job.jobattributes import ON_SAN, Attributes
 
 
 def recorded(output: Path, san: Path, token: str = "") -> dict[str, Any]:
-    """Return the attributes that record the output. ``token``: what ``create_marker`` returned."""
+    """Return the attributes that record the output. ``token``: the result of ``create_marker``."""
     # A path that is not UTF-8 is kept with replacement characters; such a folder is found on no
     # machine.
     text = os.fsencode(output).decode("utf-8", "replace")

@@ -72,7 +72,7 @@ class Contents(_Part):
 
     @classmethod
     def of(cls, spec: JobSpec) -> Self:
-        """Return what a job's pages are of."""
+        """Return the origin of a job's pages."""
         fields = spec.settings.model_dump(mode="json")
         made = [recipe.extension for recipe in spec.settings.recipes if not recipe.is_built_in]
         return cls(
@@ -167,7 +167,7 @@ class Found:
 
 
 def inspect(folder: Path) -> Found:
-    """Return what is in an output folder, which may not exist yet. Raises OSError."""
+    """Return the contents of an output folder, which may not exist yet. Raises OSError."""
     stored, names = outputrecordfiles.find(folder)
     if not stored:
         return Found(None, None, (), tuple(names))

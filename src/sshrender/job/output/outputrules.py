@@ -73,7 +73,7 @@ class Delivery:
         return f"-o {shlex.quote(shown(free_name(self.output)))}"
 
     def elsewhere(self) -> str:
-        """Return how to deliver elsewhere, or to replace what is there; a command at the end."""
+        """Return how to deliver elsewhere, or to replace the old pages; a command at the end."""
         job = shlex.quote(self.spec.name)
         if self.by == "document":
             return f"add {self.other} to deliver elsewhere, or --overwrite to replace these pages"

@@ -219,7 +219,7 @@ def identity_of(status: os.stat_result) -> Identity:
 
 
 def remove(path: Path, seen: Identity | None) -> None:
-    """Remove what has a page's name and is not the page: a link, a FIFO, a folder, another content.
+    """Remove anything but the page that has its name: a link, a FIFO, a folder, another content.
 
     Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had
     looked, and continues when another one has the job, must not remove that one's page. So the file is

@@ -1,4 +1,4 @@
-"""Write and read ``requests/``: what users ask of a job's coordinator, from any machine with the SAN.
+"""Write and read ``requests/``: users' requests to a job's coordinator, from any machine with the SAN.
 
 A request is a file that appears whole. A coordinator takes them in the order of their names, which
 begin with the sender's time: clocks that differ can only swap requests of different machines.

@@ -38,7 +38,7 @@ class PageFile:
 
     @classmethod
     def in_memory(cls, data: bytes) -> PageFile:
-        """Return what was read already."""
+        """Return the bytes that were read already."""
         file = cls(-1, 0)
         # -1: it is never read, as all of it is in memory.
         file.size, file._whole = len(data), data
@@ -62,7 +62,7 @@ class PageFile:
         return self.read(self.size - count, count)
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield what lies between two offsets, in pieces of BLOCK bytes."""
+        """Yield the bytes between two offsets, in pieces of BLOCK bytes."""
         end = self.size if end is None else end
         for at in range(start, end, BLOCK):
             yield self.read(at, min(BLOCK, end - at))

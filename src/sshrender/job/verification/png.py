@@ -236,7 +236,7 @@ class _ImageData:
         self._kept.clear()
 
     def _take_all(self, pieces: Iterator[memoryview]) -> None:
-        """Take what ISA-L makes. Raises Refused."""
+        """Take the output of ISA-L. Raises Refused."""
         try:
             for piece in pieces:
                 self._take(piece)

@@ -98,7 +98,7 @@ class Verifications:
             self._child = None
 
     def cancel(self) -> None:
-        """Verify nothing more: what is read now fails. May be called from another thread."""
+        """Verify nothing more: the present verification fails. May be called from another thread."""
         # The flag first: a process that is started just now is not used any more.
         self._is_cancelled = True
         child = self._child
@@ -132,7 +132,7 @@ class Verifications:
 
 
 def _identity(descriptor: int) -> tuple[int, int, int]:
-    """Return what changes with the content; users cannot set the time of change back (utimensat(2))."""
+    """Return values that change with the content; users cannot set the time of change (utimensat(2))."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

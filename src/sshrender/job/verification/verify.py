@@ -117,7 +117,7 @@ def open_page(path: Path) -> int:
 
 
 def require_size(descriptor: int, expected: Expected, limit: int | None = None) -> int:
-    """Return the size of an open file, if it may be this page's. ``limit``: what a host may write."""
+    """Return the size of an open file, if it may be this page's. ``limit``: most bytes of a file."""
     size = os.fstat(descriptor).st_size
     require(size > 0, "an empty file")
     if expected.bytes is not None:
@@ -127,7 +127,7 @@ def require_size(descriptor: int, expected: Expected, limit: int | None = None) 
 
 
 def max_bytes(expected: Expected, limit: int | None = None) -> int:
-    """Return the largest size that is read: what the host may write, and the page's pixels can need."""
+    """Return the largest size that is read: a host may write it, and the page's pixels can need it."""
     bounds = [limit] if limit is not None else []
     if (size := pixels(expected)) is not None and expected.is_sized:
         # Two pixels more in each direction than computed, for rounding.

@@ -150,7 +150,7 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
 
 
 def _result(job: JobModel) -> str:
-    """Return what the job came to: the time that it took, and where its pages are."""
+    """Return the result of the job: the time that it took, and where its pages are."""
     hosts = sum(host.pages > 0 for host in job.hosts.values())
     seconds = job.times.seconds()
     took = f"took {duration(seconds)} on {count(hosts, 'host')}, " if hosts else ""

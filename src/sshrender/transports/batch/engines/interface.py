@@ -34,7 +34,7 @@ class ElementState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of an engine: its words, and what it reads. No shell reads the words."""
+    """A command of an engine: its words, and its input. No shell reads the words."""
 
     words: tuple[str, ...]
     stdin: str = ""
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Return what it complains of, in one line, without the names of programs in front."""
+        """Return its complaint in one line, without the names of programs in front."""
         lines = [each.strip() for each in (self.err or self.out).splitlines()]
         # The first three lines: commands repeat their usage after the error.
         kept = [line for line in lines if line and not line.lower().startswith(_USELESS)]
