@@ -172,7 +172,7 @@ class Coordinator:
             self._run.view.snapshot(snapshot.take(self._run.scheduler), now)
 
     def _record_loads(self) -> None:
-        """Record the hosts' loads for those who watch the journal from another machine."""
+        """Record the hosts' loads for dashboards that follow the journal on another machine."""
         run = self._run
         loads = run.load_samples.due(run.scheduler.hosts.values(), run.clock())
         if loads and self._outcome is None:

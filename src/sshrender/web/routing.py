@@ -137,7 +137,7 @@ def _challenge(site: Site, request: Request) -> dict[str, str]:
 
 
 async def person_of(site: Site, request: Request) -> Person | None:
-    """Return who asks; None if that is not known. Raises Refused for a wrong password."""
+    """Return the user of a request; None if unknown. Raises Refused for a wrong password."""
     authenticator = site.authenticator
     given = authenticator.basic(request)
     if given is None:
