@@ -80,7 +80,7 @@ class RecipeSettings(BaseModel):
         None, min_length=1, description="a script for sh instead, with the fields as variables"
     )
     extension: str = Field(pattern=r"^[A-Za-z0-9]{1,10}$", description="extension of the output files")
-    format: Format | None = Field(None, description="their file format; default: by the extension")
+    format: Format | None = Field(None, description="their file format; default: that of the extension")
     warnings: str = Field(
         "(?i)error|warning", description="lines of output that match this make a page suspect"
     )
