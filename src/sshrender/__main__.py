@@ -60,7 +60,7 @@ def _within_limits() -> int:
 
 
 def _command() -> str:
-    """Return the first word that is no option: the command, or what takes its place."""
+    """Return the first word that is not an option: the command, or what takes its place."""
     words = [word for word in sys.argv[1:] if word != "--json"]
     return words[0] if words else ""
 

@@ -137,7 +137,7 @@ EXPLAINED = {
     "by whom": (["report", "--by", "who", "--san", "a san"], "who", ""),
     "which month": (["report", "--month", "May", "--san", "a san"], "not a month", ""),
     "which jobs": (["clean", "--san", "a san"], "name the jobs", ""),
-    "which change": (["alter", "x", "--san", "a san"], "no option says", "--priority"),
+    "which change": (["alter", "x", "--san", "a san"], "no change is given", "--priority"),
     "an option": (["submit", "--dvice", "x", "one.pdf"], "No such option", "--device"),
     "a command": (["hots"], "No such command", "hosts "),
     "no inventory": (["submit", "one.pdf", "--on", "node1"], "no inventory to select from", None),

@@ -307,7 +307,7 @@ def test_somebody_is_told(sshrender: Run, home: Path, papers: Path) -> None:
         (["submit", "papers/one.pdf", "--not-before", "noon"], 2, "a start time is 22:30"),
         (["submit", "papers/one.pdf", "--after", "nobody"], 2, "there is no job nobody"),
         (["hold", "nobody"], 2, "there is no job nobody"),
-        (["alter", "nobody"], 2, "no option says what to change"),
+        (["alter", "nobody"], 2, "no change is given"),
         (["clean"], 2, "name the jobs, or give"),
         (["clean", "--older-than", "soon"], 2, "a time is written as"),
         (["report", "--by", "colour"], 2, "there is no colour"),

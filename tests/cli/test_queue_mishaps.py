@@ -388,7 +388,7 @@ class TestAgain:
         found = jobattributes.load(folder)
         assert (found.output, found.priority, found.limit) == ("/there", 3, 2)
         answer = sshrender("alter", "one", env=env)
-        assert (answer.returncode, "no option says what to change" in answer.stderr) == (2, True)
+        assert (answer.returncode, "no change is given" in answer.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["job.json", "attributes.json", "journal.jsonl", "lease"])

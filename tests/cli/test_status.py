@@ -120,7 +120,7 @@ def test_a_question_that_has_no_answer_says_what_to_ask(sshrender: Run, san: Pat
     for words, said in (
         (["status", "nothing"], "there is no job nothing"),
         (["status", "./here"], "is not the folder of a job"),
-        (["why", "five", "--page", "1", "--host", "localhost"], "--page and --host are two questions"),
+        (["why", "five", "--page", "1", "--host", "localhost"], "--page and --host cannot be used"),
         (["why", "five", "--page", "9"], "page 9 is not a page of this job"),
         (["why", "five", "--host", "elsewhere"], "elsewhere is not a host of this job"),
     ):

@@ -43,6 +43,8 @@ _COMMAND = re.compile(
     r"sshrender((?: .*)?)$"
 )
 _PATH = re.compile(r"[\w.-]+(/[\w.*-]+)*/?")
+_FOLDERS = "|".join(path.name for path in sorted(SOURCE.iterdir()) if path.is_dir())
+_MODULE = re.compile(rf"sshrender\.(?!toml)[a-z.]+|(?:{_FOLDERS})\.(?!json)[a-z.]+")
 
 OF_A_JOB = frozenset({"work", "pages", "parts", "requests", "thumbs"})
 """Folders of a job on the SAN, whose names may be those of folders here."""
@@ -89,6 +91,17 @@ def _is_ours(span: str) -> bool:
 def _exists(span: str) -> bool:
     bases = (ROOT, SOURCE, ROOT / "docs", ROOT / "tests")
     return any(next(base.glob(span.rstrip("/")), None) is not None for base in bases)
+
+
+@CHECKED
+def test_each_module_that_a_page_names_exists(page: Path) -> None:
+    spans = [span for span in _SPAN.findall(_prose(page)) if _MODULE.fullmatch(span)]
+    assert [span for span in spans if not _is_module(span.removeprefix("sshrender."))] == []
+
+
+def _is_module(name: str) -> bool:
+    place = SOURCE / name.replace(".", "/")
+    return place.is_dir() or place.with_name(f"{place.name}.py").is_file()
 
 
 @CHECKED

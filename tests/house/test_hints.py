@@ -24,7 +24,7 @@ SITUATIONS = "tests/cli/test_hints.py"
 
 TYPED = {
     "{command} --help": SITUATIONS,
-    "the space where it goes: df -h": SITUATIONS,
+    "check the free space: df -h": SITUATIONS,
     "sshrender alter {shlex.quote(circle[1])} --after ''": SITUATIONS,
     "ls {_place(named)}": SITUATIONS,
     "ls -ld {shlex.quote(str(document))}": SITUATIONS,
@@ -169,7 +169,7 @@ WORDS = {
     "run it again alone",
     "go to a folder that exists, and run the same command again",
     "omit that --gs-option, or give it another value",
-    "put what it contains into a file, and name that: COMMAND > document.pdf",
+    "write its output into a file, and name that file: COMMAND > document.pdf",
     "run the same command again",
     "name another file with --hosts FILE",
     "the job has the pages {settings.pages}; the document has {total}",

@@ -28,7 +28,6 @@ LONG_FILES: dict[str, str] = {
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS: dict[str, str] = {
-    "runner/rendering/oneshot.py::__init__": "takes the task's fields, one by one",
     "runner/rendering/warmsession.py::__init__": "takes the document's settings, one by one",
 }
 CIRCLES: dict[frozenset[str], str] = {}

@@ -24,7 +24,7 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import loadmeasurement, memorylimits, processes, processlimits, scratch
 from sshrender.runner.host.loadmeasurement import LoadMeter
-from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
+from sshrender.runner.rendering.oneshot import OneShot, ProcessSetup
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
@@ -452,10 +452,9 @@ def test_a_program_that_was_collected_is_not_killed(
     monkeypatch.setattr(processes, "kill_tree", killed.append)
     recipe = Recipe("true", [["true"]], "", "png", "x")
     fields = {"scratch": str(tmp_path)}
-    run = OneShot(
-        *(recipe, fields, str(tmp_path), "a.pdf", dict(os.environ)),
-        *(ProcessLimits(1 << 40, 60), memorylimits.Guard(), False),
-    )
+    guard = memorylimits.Guard()
+    setup = ProcessSetup(str(tmp_path), dict(os.environ), 1 << 40, 60, guard, is_sandboxed=False)
+    run = OneShot(recipe, fields, setup)
     collect = os.wait4
 
     def wait4(pid: int, options: int) -> object:

@@ -313,7 +313,7 @@ def test_a_wrong_value_is_refused_with_its_form(settings: dict[str, object], wor
         ({"jpeg_quality": 90}, "--jpeg-quality 90: png16m does not write JPEG"),
         ({"device": "tiffg4", "gs_options": ["-dDownScaleFactor=2"]}, "device tiffg4 cannot do that"),
         ({"size": "A4", "gs_options": ["-sPAPERSIZE=a5"]}, "-sPAPERSIZE: --size decides"),
-        ({"gs_options": ["-dPDFFitPage"]}, "-dPDFFitPage: hosts may have other papers"),
+        ({"gs_options": ["-dPDFFitPage"]}, "-dPDFFitPage: hosts may have different default papers"),
         ({"size": "600x600in"}, "90000 x 90000 pixels"),
         ({"gs_options": ["-sProofProfile=/nowhere/x.icc"]}, "-sProofProfile: /nowhere/x.icc: No such"),
         ({"gs_options": [f"-sProofProfile={__file__}"]}, "not an ICC profile"),

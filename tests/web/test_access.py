@@ -292,7 +292,7 @@ def test_roles_decide_what_a_user_may_do(alice: Client) -> None:
     [
         ({"host": "0.0.0.0"}, "no user has to log in"),
         ({"host": "::"}, "no user has to log in"),
-        ({"auth": Auth.PROXY}, "no proxy is named"),
+        ({"auth": Auth.PROXY}, "no trusted proxy is named"),
     ],
 )
 def test_a_server_that_would_be_open_to_others_does_not_start(

@@ -97,8 +97,8 @@ def test_its_object_has_the_address() -> None:
     ("words", "why"),
     [
         (["--bind", "0.0.0.0:0"], "no user has to log in"),
-        (["--auth", "ldap"], "not a way to come in"),
-        (["--auth", "proxy"], "no proxy is named"),
+        (["--auth", "ldap"], "not a way to log in"),
+        (["--auth", "proxy"], "no trusted proxy is named"),
         (["--auth", "htpasswd:missing"], "No such file"),
         (["--max-upload", "much"], "--max-upload much"),
         (["--base-path", "/a b"], "not a path"),

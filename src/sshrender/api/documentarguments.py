@@ -63,8 +63,8 @@ def _file(source: Path) -> Path:
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
             raise UserError(
                 ExitCode.DOCUMENT,
-                f"{source}: a pipe or a device, and the document has to be a file",
-                "put what it contains into a file, and name that: COMMAND > document.pdf",
+                f"{source} is a pipe or a device; the document must be a file",
+                "write its output into a file, and name that file: COMMAND > document.pdf",
             )
         # The reader is another process, in which the number names another file.
         if stat.S_ISREG(mode) and str(named).startswith(_OF_THIS_PROCESS):

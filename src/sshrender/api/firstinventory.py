@@ -36,7 +36,7 @@ def inventory_text(san: Path | None, node_set: str, user: str | None) -> str:
 
 
 def require_valid(target: Path, text: str) -> None:
-    """Raise UserError if the text is no inventory."""
+    """Raise UserError if the text is not an inventory."""
     inventory.check(tomllib.loads(text), target)
 
 

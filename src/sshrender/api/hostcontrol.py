@@ -136,7 +136,7 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
 
 
 def unlisted_hosts(names: Sequence[str], settings: Settings) -> list[str]:
-    """Return the hosts of which nothing here tells whether they exist: there is no inventory.
+    """Return the hosts that cannot be checked here, because there is no inventory.
 
     They may be drained, as the inventory of another machine may have them. Raises UserError.
     """

@@ -290,7 +290,7 @@ def _sandbox(problem: Problem) -> list[Remedy]:
 
 def _san(problem: Problem) -> list[Remedy]:
     seen = shlex.quote(str(problem.san))
-    # What looks at a folder that hangs, hangs itself.
+    # Any command that looks at a hanging folder hangs, too.
     command = "findmnt" if "does not answer" in problem.report.reason else f"ls -ld {seen}"
     steps = [Remedy("try", problem.there(command))]
     if problem.host is None:

@@ -143,7 +143,7 @@ def alter(
             return changes
         own = output_of(output, Path(spec.document.name), len(jobs) == 1)
         delivery = Delivery(own, spec, folder, by="alter")
-        # Of several jobs that get the same folder, the first one has it.
+        # If several jobs get the same folder, it belongs to the first one.
         other = taken.setdefault(own, delivery)
         if not other.contents.is_same(delivery.contents):
             raise UserError(
@@ -225,7 +225,7 @@ def _stop_pilots(folder: JobFolder, san: Path, order: Order) -> list[LeftPilots]
 
     if order.op is Operation.CANCEL:
         for array in folders:
-            # No key is needed: a tombstone is no signed line.
+            # No key is needed: a tombstone is not a signed line.
             on_san(san, ArrayFolder(array, b"").bury)
     arrays = on_san(san, partial(_arrays, folder))
     if not arrays:
@@ -233,7 +233,7 @@ def _stop_pilots(folder: JobFolder, san: Path, order: Order) -> list[LeftPilots]
     stop = cancel_left if order.op is Operation.CANCEL else hold_left
     try:
         return stop(arrays, known_pools(order.settings or resolve({}, None).settings, san))
-    # The job is changed already, so an inventory that cannot be read is no error.
+    # The job is changed already, so an inventory that cannot be read is not an error.
     except UserError as error:
         return stop(arrays, {}, error.what)
 

@@ -140,7 +140,7 @@ class JobListSource:
         return known.line()
 
     def _pool_lines(self) -> Iterator[PoolLine]:
-        """Yield how each pool stands for all running jobs."""
+        """Yield the state of each pool for all running jobs."""
         used: dict[str, list[tuple[str, PoolReported]]] = {}
         for name, job in self._jobs.items():
             for report in job.pools():
@@ -248,11 +248,11 @@ class _Job:
         return [] if self._tail is None else list(self._model.hosts.values())
 
     def pools(self) -> list[PoolReported]:
-        """Return how the pools of a running job stand."""
+        """Return the states of the pools of a running job."""
         return [] if self._tail is None else list(self._model.pools.latest.values())
 
     def line(self) -> JobLine:
-        """Return how it stands. Raises UserError or OSError."""
+        """Return its state. Raises UserError or OSError."""
         # Only finished jobs are skipped: a running or queued one may change at any moment.
         if self._read is not None and self._read.state not in _ORDER and self._tail is None:
             self._skipped = (self._skipped + 1) % (_READINGS_SKIPPED + 1)
@@ -349,7 +349,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
 def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain | None) -> HostLine:
     """Return the line of a host that these jobs use."""
     works = [row for _, row in rows if row.state in _WORKING]
-    # What a host is doing counts most; a host without a job is shown with its own name only.
+    # The work of a host counts most; a host without a job is shown with its name only.
     shown = works[0] if works else rows[0][1] if rows else HostRow(name, state="")
     note = f": {drained.note}" if drained is not None and drained.note else ""
     why = "" if drained is None else f"drained by {drained.by}{note}"

@@ -212,7 +212,7 @@ def _looks_like_job(folder: JobFolder) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        # Such as ESTALE or EIO: the job is listed as damaged instead of being left out in silence.
+        # For example ESTALE or EIO: the job is listed as damaged, and not silently left out.
         return True
 
 

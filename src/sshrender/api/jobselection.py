@@ -25,7 +25,7 @@ STATES = (
 """The states of a job, in the order of the list: what runs, what waits, what went wrong, the rest."""
 
 REMOVED = "removed"
-"""The state of a job that ``clean`` removed, and of which only the account is left."""
+"""The state of a job that ``clean`` removed: only its account is left."""
 
 _WAITING = ("queued", "held")
 

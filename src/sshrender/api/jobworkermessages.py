@@ -62,7 +62,7 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
-    """The end of a run. ``error``: why it could not start or go on; empty if the job's result says it.
+    """The end of a run. ``error``: why it could not start or continue; empty if the result says it.
 
     ``summary``: what ``--json`` prints, if the order asked for it. ``needs_user``: the job would fail
     again until a user decides something.
@@ -82,7 +82,7 @@ class JobEnd:
         """Return the end in ``data``. Raises ValueError, as for a process that was killed."""
         fields = _object(data)
         end = cls(
-            # -1 is no exit code: an end without one is that of a process that failed.
+            # -1 is not an exit code: an end without one is that of a process that failed.
             fields.get("exit_code", -1),
             fields.get("error", ""),
             fields.get("summary"),
@@ -98,7 +98,7 @@ class JobEnd:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
-    # json.loads raises it for nested brackets; it is no ValueError.
+    # json.loads raises it for nested brackets; it is not a ValueError.
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     if not isinstance(found, dict):

@@ -35,7 +35,7 @@ Found = list[tuple[JobFolder, Report]]
 _FINISHED = ("done", "partial", "failed", "cancelled")
 
 HIDDEN_PREFIX = ".removed-"
-"""Start of the name of a folder that is being removed, and is no job any more."""
+"""Start of the name of a folder that is being removed, and is not a job any more."""
 
 REMOVAL_TIMEOUT = 600.0
 """Seconds after which no other process can still be about to remove such a folder."""
@@ -131,7 +131,7 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
         return False  # another clean has removed it
     aside: Path | None = None
     try:
-        # Read again under the lease: it may have been submitted anew meanwhile.
+        # Read again under the lease: it may have been submitted again meanwhile.
         found = jobattributes.load(folder)
         aside = _put_aside(folder, held) if may_go(found) else None
     except lease.LeaseLost:
@@ -153,7 +153,7 @@ def _require_folder(folder: JobFolder) -> None:
     if folder.path.is_symlink():
         raise UserError(
             ExitCode.STORAGE,
-            f"{folder.path} is a symbolic link, not a job's folder; the link alone may be removed",
+            f"{folder.path} is a symbolic link, not a job's folder; only the link may be removed",
             f"rm {shlex.quote(str(folder.path))}",
         )
 
@@ -184,7 +184,7 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
     # The job is gone from here on. What follows may fail without bringing it back.
     remove_marker()
     with contextlib.suppress(OSError):
-        JobFolder(aside).spec.unlink()  # without it the folder is no job under any name
+        JobFolder(aside).spec.unlink()  # without it the folder is not a job under any name
     return aside
 
 

@@ -134,7 +134,7 @@ def _require_start(settings: Settings, taken: Taken) -> None:
     if found is not None:
         raise UserError(
             ExitCode.USAGE,
-            f"--gs-option {found.switch}: Ghostscript ends when it is started with it: {found.words}",
+            f"--gs-option {found.switch}: Ghostscript cannot start with this switch: {found.words}",
             "omit that --gs-option, or give it another value",
         )
 

@@ -15,7 +15,7 @@ class RenderResult:
     """The end of one run. ``summary`` is the object that ``--json`` prints.
 
     ``exit_code`` is an ExitCode, or 128 + N if signal N ended the run. ``error`` is the reason if the
-    run could not start, or could not go on.
+    run could not start, or could not continue.
     """
 
     exit_code: int

@@ -72,7 +72,7 @@ def resumption_of(
     if output is None and found.output and context.settings.output is None:
         where = f"{found.output} is a folder of {found.output_host}"
         context.listener.print_line(
-            f"{job.spec.name}: {where}; its pages stay in {job.folder.pages}, and resume there,"
-            " or with -o DIR, delivers them"
+            f"{job.spec.name}: {where}; its pages stay in {job.folder.pages};"
+            " to deliver them, resume the job there, or with -o DIR"
         )
     return Resumption(job.folder, job.spec, output, is_from_queue, known_dead)

@@ -138,7 +138,7 @@ class RunContext:
                         f"{name} {value}: there is no inventory to select from",
                         "sshrender init",
                     )
-            # Without an inventory the jobs lie in the user's own folder, which is made here.
+            # Without an inventory the jobs are in the user's own folder, which is made here.
             san = (settings.san or own_san()).absolute()
             return cls(resolved, san, [this_machine(san, settings)], listener)
         inventory = inv.load(file)

@@ -24,13 +24,13 @@ class Listener(Protocol):
     """Receives remarks, errors, progress and the summary of a run."""
 
     def print_line(self, line: str) -> None:
-        """Receive a line of text that is no journal entry."""
+        """Receive a line of text that is not a journal entry."""
 
     def error(self, error: UserError) -> None:
         """Receive an error that ends the job, or keeps it from starting."""
 
     def report_defect(self, what: str, error: Exception) -> None:
-        """Receive a failure beside the job, which goes on."""
+        """Receive a failure beside the job, which continues."""
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
         """Receive the summary of a run and its exit code."""

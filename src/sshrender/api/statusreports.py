@@ -39,7 +39,7 @@ MAX_LISTED_JOURNAL = 8 << 20
 
 
 class JobOnDisk(NamedTuple):
-    """A job, how it stands, and its journal (empty in a list of jobs)."""
+    """A job, its state, and its journal (empty in a list of jobs)."""
 
     folder: JobFolder
     report: JobReport

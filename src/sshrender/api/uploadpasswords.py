@@ -21,7 +21,7 @@ MAX_PASSWORDS = 1000
 """The one that was given first is dropped: its owner is asked for it again."""
 
 MAX_REMEMBERED = 10_000
-"""Jobs of which it is known whether they need a password. The table is emptied then."""
+"""Most jobs of which it is remembered whether they need a password. Then the table is emptied."""
 
 WEB_OWNER = "web:"
 """Start of the owner of an uploaded job. Jobs of the command line name a file."""
@@ -60,7 +60,7 @@ class UploadPasswords:
         """Return whether this process can open the job's document; False, too, while the SAN hangs."""
         if self.of(job) is not None:
             return True
-        # What a job's document needs never changes, so it is read once.
+        # The need of a job's document never changes, so it is read once.
         if job not in self._needed:
             if len(self._needed) >= MAX_REMEMBERED:
                 self._needed.clear()

@@ -50,7 +50,7 @@ def clean(
     """Remove finished jobs from the shared folder. Running, held and queued jobs are never removed.
 
     An interrupted job is removed if it is named, or with --yes. With --older-than alone the command asks
-    first on a terminal, and keeps such jobs elsewhere. Delivered pages and the account of usage stay.
+    first on a terminal; without one it keeps such jobs. Delivered pages and the account of usage stay.
     """
     from sshrender.api.jobs import on_san, san_folder
     from sshrender.api.removal import is_unwanted, left_behind, removable_jobs, remove, remove_folder

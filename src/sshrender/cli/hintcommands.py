@@ -48,14 +48,15 @@ def complete(hint: str, words: Sequence[str] | None = None) -> str:
 def _program() -> str:
     """Return how this program is called: by its path, if a shell does not find it by its name."""
     called = sys.argv[0]
-    # A program of another name, such as python -m, is not replaced: its name is no command of a shell.
+    # A program of another name, such as python -m, is not replaced: its name is not a command of a
+    # shell.
     is_found = Path(called).name != NAME or shutil.which(NAME) is not None
     return NAME if is_found else shlex.quote(called)
 
 
 def _with_options(hint: str, words: Sequence[str]) -> str:
     found = _COMMAND.search(hint)
-    # What follows a pipe is another program, which would get the options.
+    # After a pipe comes another program, which would get the options.
     if found is None or "--help" in found["rest"] or "|" in found["rest"]:
         return hint
     # Only these of the commands of config take the options.
@@ -94,7 +95,7 @@ def _given(words: Sequence[str]) -> dict[str, str]:
     # The last one counts, as for the parser.
     found = {}
     for at, word in enumerate(words):
-        # What follows are arguments.
+        # The rest are arguments.
         if word == "--":
             break
         name, sign, value = word.partition("=")

@@ -159,7 +159,7 @@ def _folded(names: Sequence[str]) -> str:
     from sshrender.config.inventory import node_names
 
     try:
-        # Each text may be a node set; the union is folded anew.
+        # Each text may be a node set; the union is folded again.
         every = [name for each in names for name in node_names(each)]
         return str(NodeSet.fromlist(every))
     except (ValueError, NodeSetException, RangeSetException) as error:
@@ -171,7 +171,7 @@ def _folded(names: Sequence[str]) -> str:
 
 
 def _check(target: Path, ssh_config: Path | None) -> None:
-    """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
+    """Print the table of the hosts. Problems of hosts are shown; they are not errors of this command."""
     # The inventory is written by then, so an error here is a remark.
     try:
         context, _ = reportersetup.start(_typed(target, ssh_config), None)

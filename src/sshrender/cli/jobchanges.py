@@ -145,7 +145,7 @@ def alter(
         changes["after"] = job_names_of(place, after)
     goes_to: Path | None = typed.get("output")
     if not changes and goes_to is None:
-        raise UserError(ExitCode.USAGE, "no option says what to change", "sshrender alter --help")
+        raise UserError(ExitCode.USAGE, "no change is given", "sshrender alter --help")
     done = _Changes("altered", json_)
     jobchanges.alter(place, job, changes, goes_to, on_changed=done.add)
     done.end()

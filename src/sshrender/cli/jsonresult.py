@@ -37,7 +37,7 @@ class _Process:
 
 def is_wanted() -> bool:
     """Return whether the user asked for JSON. The command line may be one that cannot be parsed."""
-    # What follows "--" are arguments, and may be called --json.
+    # Words after "--" are arguments, even if they are called --json.
     words = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
     # The parser may have failed, so the words themselves are looked at.
     return "--json" in words or os.environ.get("SSHRENDER_JSON", "").strip().lower() in _TRUE
@@ -134,7 +134,7 @@ def narrate_cpu_limit(code: int) -> None:
 def unwritable(why: str) -> UserError:
     """Return the error of a standard output that takes no data although data was requested."""
     what = f"standard output cannot be written: {why}"
-    return UserError(ExitCode.STORAGE, what, "the space where it goes: df -h")
+    return UserError(ExitCode.STORAGE, what, "check the free space: df -h")
 
 
 def narrate(error: UserError) -> None:

@@ -87,7 +87,7 @@ def _read(file: Path | None, origin: str) -> str:
     """Return the text of a file or of standard input. Raises UserError."""
     try:
         if file is None or str(file) == "-":
-            # Bytes, and not many: what is no key is refused with a sentence.
+            # Bytes, and not many: what is not a key is refused with a sentence.
             data = sys.stdin.buffer.read(MAX_BYTES)
         else:
             with file.open("rb") as opened:

@@ -221,7 +221,7 @@ class _Child:
         if self.stops:
             while not self.has_ended():
                 time.sleep(0.05)
-        # The user has left the dashboard, and the job goes on without it.
+        # The user has left the dashboard, and the job continues without it.
         if self.status is None:
             self.read_announced()
             name = self.folders[-1].name if self.folders else "JOB"
@@ -231,7 +231,7 @@ class _Child:
             )
             safeprint.note(f"to stop it: kill -INT {self.pid}")
             return 0
-        # What the job wrote is shown when the dashboard no longer covers it.
+        # The job's output is shown when the dashboard no longer covers it.
         self.spool.seek(0)
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone; the exit code remains
             safeprint.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)

@@ -137,7 +137,7 @@ def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
         # The queue is started by the server, when its port is bound.
         make_queue=make_queue if passwords is not None else None,
         passwords=passwords,
-        # Options as texts, because each job's context resolves them anew.
+        # Options as texts, because each job's context resolves them again.
         typed={key: str(value) for key, value in typed.items()},
         config=config,
         hosts_file=resolved.hosts,

@@ -182,7 +182,7 @@ def why(
     if page is not None and host is not None:
         raise UserError(
             ExitCode.USAGE,
-            "--page and --host are two questions: give one of them",
+            "--page and --host cannot be used together",
             f"sshrender why {shlex.quote(job)} --page {page}",
         )
     place = _san(context, config)

@@ -14,7 +14,7 @@ _ERRORS = "sshrender"
 """Name of our error handler for characters that standard output cannot encode."""
 
 
-# Not an Exception: a handler for any error would take it for a failure and go on.
+# Not an Exception: a handler for any error would take it for a failure and continue.
 class Ended(BaseException):
     """A signal ends this command. No ``except Exception`` may hold it up."""
 

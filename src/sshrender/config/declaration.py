@@ -244,7 +244,7 @@ class Settings:
         Panel.RENDERING,
         goes_with_job=True,
     )
-    # Of one renderer; the memory of the host is the concern of runner/host/memorylimits.py.
+    # Limits one renderer; runner/host/memorylimits.py watches the memory of the host.
     page_memory: int = setting(
         2 << 30,
         "Most memory for one renderer.",

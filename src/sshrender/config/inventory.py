@@ -21,7 +21,7 @@ _HOSTS = "sshrender hosts"
 class San(Table):
     """The shared folder."""
 
-    path: Annotated[Path, Field(description="the shared folder, as this machine sees it")]
+    path: Annotated[Path, Field(description="the path of the shared folder on this machine")]
 
     @field_validator("path")
     @classmethod
@@ -41,7 +41,7 @@ class HostSettings(Table):
         None, description="refuse or record unknown host keys; changed keys are always refused"
     )
     transport: Literal["auto", "fabric", "openssh"] | None = Field(
-        None, description="ssh client; auto: Fabric, and OpenSSH's own where ssh_config needs it"
+        None, description="ssh client; auto: Fabric, or OpenSSH's own if ssh_config needs it"
     )
     # As many slots as the coordinator credits one host with (transports/messages.py, MAX_CORES).
     slots: int | None = Field(
@@ -50,20 +50,20 @@ class HostSettings(Table):
     idle_below: float | None = Field(
         None,
         ge=0,
-        description="use the host while other users' runnable threads per core are below this",
+        description="use the host while other users have fewer runnable threads per core",
     )
     busy_above: float | None = Field(
-        None, ge=0, description="stop using the host when they rise above this"
+        None, ge=0, description="stop using the host when they have more runnable threads per core"
     )
     # False is a value: the host has no shared folder. None: as in [defaults].
     san: str | Literal[False] | None = Field(
-        None, description="the shared folder, as the host sees it; false: the host does not mount it"
+        None, description="the path of the shared folder on the host; false: the host does not mount it"
     )
     scratch: str | None = Field(
         None,
         min_length=1,
         pattern="^/",
-        description="where a host without a shared folder keeps files",
+        description="folder for files on a host without a shared folder",
     )
     # The name is put into a remote command line, so no character may mean something to a shell.
     python: str | None = Field(
@@ -75,7 +75,7 @@ class HostSettings(Table):
     sandbox: Literal["none", "bwrap"] | None = Field(
         None, description="bwrap: renderers see only the document, their pages and the fonts"
     )
-    connect_timeout: Duration | None = Field(None, gt=0, description="how long to wait for a connection")
+    connect_timeout: Duration | None = Field(None, gt=0, description="longest wait for a connection")
 
     @field_validator("san")
     @classmethod
@@ -87,7 +87,7 @@ class HostEntry(HostSettings):
     """One ``[[hosts]]``: a host, or a node set of hosts with the same settings."""
 
     name: str = Field(min_length=1, description="host name or node set, as in node[01-16]")
-    address: Word | None = Field(None, min_length=1, description="where to connect to")
+    address: Word | None = Field(None, min_length=1, description="address to connect to")
 
 
 class Inventory(Table):

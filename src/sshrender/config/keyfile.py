@@ -100,7 +100,7 @@ def load_or_make() -> bytes:
 
 
 def keep_in_memory() -> None:
-    """Make a key for this process alone. No other process accepts what it signs."""
+    """Make a key for this process alone. Other processes do not accept its signatures."""
     global _memory  # noqa: PLW0603 - one user, one process, one key
     _memory = secrets.token_bytes(KEY_BYTES)
 

@@ -30,7 +30,7 @@ def are_addresses(text: object) -> bool:
 
 
 def in_ascii(text: str) -> str | None:
-    """Return the addresses as a message needs them, domains by IDNA; None if one is no address."""
+    """Return the addresses as a message needs them, domains by IDNA; None if one is not an address."""
     if len(text) > MAX_LENGTH:
         return None
     # Spaces only: a line break in an address would begin another header of a message.

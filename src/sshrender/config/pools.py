@@ -35,15 +35,15 @@ class PoolEntry(Table):
         min_length=1, max_length=60, description="name of the pool, for --engine and --on"
     )
     engine: EngineName = Field(description="the batch system")
-    pilots: int = Field(ge=1, le=1000, description="at most so many at once, waiting ones included")
+    pilots: int = Field(ge=1, le=1000, description="most pilots at the same time, waiting ones included")
     cores: int = Field(1, ge=1, le=1024, description="cores of each pilot; it renders a page on each")
     memory: Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)] | None = Field(
-        None, gt=0, description="memory of each pilot; default: as the engine has it"
+        None, gt=0, description="memory of each pilot; default: that of the engine"
     )
     walltime: Annotated[float, BeforeValidator(parse_walltime, json_schema_input_type=float | str)] = (
         Field(
             ge=MIN_WALLTIME,
-            description="how long each pilot may run; it takes no pages in the last minute",
+            description="time limit of each pilot; it takes no pages in the last minute",
         )
     )
     queue: Word | None = Field(None, min_length=1, description="queue or partition to submit to")
@@ -51,20 +51,22 @@ class PoolEntry(Table):
     options: list[str] = Field(
         default=[],
         max_length=100,
-        description="further words of sbatch or qsub; for HTCondor lines of the submit description",
+        description="further arguments for sbatch or qsub; for HTCondor, submit description lines",
     )
-    environment: dict[str, str] = Field(default={}, description="variables for what runs on the nodes")
+    environment: dict[str, str] = Field(
+        default={}, description="environment variables for the programs on the nodes"
+    )
     carrier: Literal["auto", "pipe", "files"] = Field(
         "auto",
-        description="how runners are reached: pipe, with srun (Slurm) or condor_ssh_to_job (HTCondor),"
+        description="how to reach runners: pipe, with srun (Slurm) or condor_ssh_to_job (HTCondor),"
         " or files on the shared folder; auto: pipe with Slurm, and files where that fails",
     )
     via: Word | None = Field(
         None,
         min_length=1,
-        description="host on which the engine's commands are run over ssh; default: here",
+        description="run the engine's commands on this host, over ssh; default: on this machine",
     )
-    san: str | None = Field(None, description="the shared folder, as the nodes see it")
+    san: str | None = Field(None, description="the path of the shared folder on the nodes")
 
     @field_validator("san")
     @classmethod
@@ -80,7 +82,7 @@ class PoolEntry(Table):
             # Only whole words: other ways to pass the environment along cannot all be known.
             if word in _LEAKS or _GETENV.fullmatch(word):
                 raise ValueError(
-                    f"{word} would take the whole environment along; name it in environment"
+                    f"{word} would pass on the whole environment; list variables in environment"
                 )
         return value
 

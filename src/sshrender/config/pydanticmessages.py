@@ -48,7 +48,7 @@ def in_words(problem: Mapping[str, Any]) -> str:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"must be {words} {context[key]:g}"
-    # Of the few values in ``expected`` the nearest one is the hint.
+    # The hint is the nearest of the few values in ``expected``.
     if kind == "literal_error":
         return _literal(str(context["expected"]), problem.get("input"))
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:

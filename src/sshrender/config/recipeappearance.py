@@ -30,7 +30,7 @@ class AppearanceRequest:
     device: str = ""
 
     def options(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return each option given: as typed, its name, and the fields by which a recipe does it."""
+        """Return each option given: as typed, its name, and the fields that a recipe needs for it."""
         found: list[tuple[str, str, tuple[str, ...]]] = []
         if self.antialias:
             found.append((f"--antialias {self.antialias}", "antialias", ("antialias",)))

@@ -80,7 +80,7 @@ class RecipeSettings(BaseModel):
         None, min_length=1, description="a script for sh instead, with the fields as variables"
     )
     extension: str = Field(pattern=r"^[A-Za-z0-9]{1,10}$", description="extension of the output files")
-    format: Format | None = Field(None, description="their file format; default: by the extension")
+    format: Format | None = Field(None, description="their file format; default: that of the extension")
     warnings: str = Field(
         "(?i)error|warning", description="lines of output that match this make a page suspect"
     )
@@ -176,7 +176,7 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
             near = difflib.get_close_matches(each, [*known, BUILT_IN], n=1)
             hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(known)}"
             raise invalid([f"unknown recipe {each}{hint}"], "sshrender config values recipe")
-    # Ghostscript alone is no chain: jobs without recipes stay the same jobs.
+    # Ghostscript alone is not a chain: jobs without recipes stay the same jobs.
     return [] if names == [BUILT_IN] else names
 
 

@@ -15,7 +15,7 @@ def parse(text: str, now: datetime) -> datetime:
     """
     stripped = text.strip()
     try:
-        # The order matters: 22:30 is no date, and a duration such as 2h is neither.
+        # The order matters: 22:30 is not a date, and a duration such as 2h is neither.
         return _next_time_of_day(stripped, now)
     except ValueError:
         pass  # no time of day: it is tried as a date

@@ -74,7 +74,7 @@ def invalid(lines: Iterable[str], hint: str) -> UserError:
 
 def _mistake(problem: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:
     """Return the beginning of a line, with the key, and what is wrong with that."""
-    # What remains is what the user wrote: keys and positions.
+    # The rest is the user's input: keys and positions.
     location = [part for part in problem["loc"] if not _is_internal(part)]
     key = dotted(location)
     if problem["type"] == "extra_forbidden":

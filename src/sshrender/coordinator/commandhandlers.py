@@ -44,7 +44,7 @@ def kill_attempt(run: RunParts, command: do.KillAttempt) -> None:
 
 
 def finish_host(run: RunParts, command: do.FinishHost) -> None:
-    """Have a runner report what is left and say goodbye."""
+    """Have a runner report its last results and end."""
     run.router.send(command.host, "finish")
 
 

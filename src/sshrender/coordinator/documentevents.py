@@ -1,4 +1,4 @@
-"""Reports what becomes known of the document while it is read: page sizes and missing fonts."""
+"""Reports facts of the document as soon as they are read: page sizes and missing fonts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DocumentEvents:
         self.fonts: Mapping[str, str] = {}
 
     def new(self) -> list[ev.Event]:
-        """Return what has become known since the last call."""
+        """Return the facts that have become known since the last call."""
         return self._costs() + self._missing_fonts()
 
     def _costs(self) -> list[ev.Event]:

@@ -1,4 +1,4 @@
-"""Finds out for ``--dry-run`` what a render would do: the job, its pages, and the space they need."""
+"""Computes the plan for ``--dry-run``: the job, its pages, and the space they need."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DryRun:
 
 
 def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
-    """Read the document and what earlier runs left; write nothing. Raises UserError or OSError."""
+    """Read the document and the results of earlier runs; write nothing. Raises UserError or OSError."""
     require_san(request.san)
     size = facts.check_file(request.source).bytes
     reading.begin(request.source, request.password, page_box(request.appearance, request.options))

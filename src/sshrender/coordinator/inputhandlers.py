@@ -54,7 +54,7 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
     host = item.link.host
     if not run.router.is_current(item.link):
         return []
-    # A pilot that does not answer has probably ended with its allocation, which is no failure of a
+    # A pilot that does not answer has probably ended with its allocation, which is not a failure of a
     # host.
     ended = run.pilots.on_failure(host, item.reason)
     if ended is not None:
@@ -118,7 +118,7 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
 
 
 def _renderer(plan: JobPlan, host: Host, recipe: int) -> tuple[str, str]:
-    """Return the name and the version of what rendered a page; of most recipes it is unknown."""
+    """Return name and version of the renderer of a page; of most recipes the version is unknown."""
     version = host.ghostscript if plan.is_sized(recipe) else host.mutool
     is_known = plan.is_sized(recipe) or plan.spec.settings.recipes[recipe].is_of_mutool
     return plan.recipe_name(recipe), version if is_known else ""
@@ -130,7 +130,7 @@ def take_deferred(run: RunParts) -> list[ev.Event]:
 
 
 def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
-    """Charge the host with a file that never appeared, the page with one that is no image of it."""
+    """Charge the host with a file that never appeared, the page with one that is not an image of it."""
     host = result.task.host
     # Only before the first page: a host that has delivered pages can write files that are readable
     # here.
@@ -149,7 +149,7 @@ def on_unwritable(run: RunParts, result: vf.Unwritable) -> list[ev.Event]:
 
 
 def on_waits(run: RunParts, item: vf.Waits) -> list[ev.Event]:
-    """Record what a page waits for, and until when."""
+    """Record why a page waits, and until when."""
     reason = writable(item.reason)
     run.recorder.record(je.PageWaits(page=item.task.page, reason=reason, waits=item.seconds))
     return []
@@ -259,7 +259,7 @@ def on_pilot_started(run: RunParts, item: PilotStarted) -> list[ev.Event]:
 
 
 def on_pool_report(run: RunParts, item: PoolReport) -> list[ev.Event]:
-    """Record how a pool stands."""
+    """Record the state of a pool."""
     run.recorder.record(
         je.PoolReported(
             pool=item.pool,

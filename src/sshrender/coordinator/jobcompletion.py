@@ -72,7 +72,7 @@ def end_run(
 
 
 def read_document_events(run: RunParts) -> list[ev.Event]:
-    """Return what became known of the document since the last call, and record missing fonts."""
+    """Return the new facts of the document since the last call, and record missing fonts."""
     events = run.document_events.new()
     if any(isinstance(event, ev.FontsKnown) for event in events):
         run.recorder.fonts_missing(run.document_events.fonts)

@@ -212,7 +212,7 @@ def _earlier_jobs(request: RenderRequest, user: int) -> list[JobFolder]:
 def _known_count(source: _Source) -> int | None:
     """Return the number of pages that an earlier job found in this same document; None if none did."""
     for folder in source.earlier:
-        with contextlib.suppress(UserError):  # a damaged job is no source, and no reason to fail
+        with contextlib.suppress(UserError):  # a damaged job is not a source, and no reason to fail
             spec = load_signed_spec(folder)
             if spec is not None and spec.document.sha256 == source.sha256:
                 return spec.document.pages

@@ -1,4 +1,4 @@
-"""Runs one job: takes the lease, renders what is missing, delivers, and records the end.
+"""Runs one job: takes the lease, renders missing pages, delivers them, and records the end.
 
 The main thread takes signals and must be able to end the run, so it never touches the SAN itself: each
 call that does is guarded (hangguard.py).
@@ -109,7 +109,7 @@ def run_job(
             raise run_error(error, san, plan.output) from None
         finally:
             if nonce is not None:
-                # What has failed before is the error to report.
+                # The earlier failure is the error to report.
                 with contextlib.suppress(OSError):
                     guarded_call(san, nonce.remove)
             # Last: it releases the lease, and another coordinator may begin.
@@ -149,7 +149,7 @@ def _create_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
 
 
 def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
-    """Apply pending requests, and what this command changes of the job's attributes.
+    """Apply pending requests, and this command's changes of the job's attributes.
 
     Raises UserError, LeaseLost or OSError.
     """

@@ -1,4 +1,4 @@
-"""Record what happens in a run as journal entries, and keep the job's history current."""
+"""Record the events of a run as journal entries, and keep the job's history current."""
 
 from __future__ import annotations
 
@@ -203,11 +203,11 @@ class JournalRecorder:
         self.record(je.PageFellBack(page=command.page, to=recipe, reason=command.reason))
 
     def reopening(self, host: str, page: int, seconds: float, is_over: bool) -> None:
-        """Record that a slot opens the document anew after a page, or has done so."""
+        """Record that a slot opens the document again after a page, or has done so."""
         self.record(je.DocumentReopening(host=host, page=page, seconds=seconds, is_over=is_over))
 
     def noted(self, host: str, said: tuple[str, ...]) -> None:
-        """Record what Ghostscript reports of the document as a whole, the first time only."""
+        """Record Ghostscript's reports about the document as a whole, the first time only."""
         # Each host reports the same of one document.
         if not self._history.notes:
             self.record(je.DocumentDiagnosed(host=host, diagnostics=said))

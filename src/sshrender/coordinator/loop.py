@@ -77,7 +77,7 @@ class Coordinator:
         return self._outcome
 
     def status_line(self) -> str:
-        """Return how the run stands, in one line."""
+        """Return the state of the run, in one line."""
         shot = snapshot.take(self._run.scheduler)
         working = sum(host.running > 0 for host in shot.hosts)
         return (
@@ -94,7 +94,7 @@ class Coordinator:
             PartSplitter(run.plan, run.inbox.put).start()
 
     def _take_in(self) -> None:
-        """Handle what is in the inbox, waiting at most a tick for the first item."""
+        """Handle the items of the inbox; wait at most a tick for the first one."""
         inbox = self._run.inbox
         try:
             item = inbox.get(timeout=TICK)
@@ -115,7 +115,7 @@ class Coordinator:
         """Handle one item, and carry out the commands that it causes at once.
 
         An error while a host's message is handled is charged to that host, whatever the cause: the
-        others go on. Commands that were issued before it are carried out, so that the run stays
+        others continue. Commands that were issued before it are carried out, so that the run stays
         consistent.
         """
         run = self._run
@@ -133,7 +133,7 @@ class Coordinator:
             self._carry_out(run.scheduler.apply(event, now=run.clock()))
 
     def _advance(self) -> None:
-        """Let the scheduler do what follows from the items, the document, the folders and the time."""
+        """Let the scheduler handle the items, the news of document and folders, and the time."""
         run = self._run
         events = read_document_events(run) + self._check_folders() + take_deferred(run)
         events += run.pilots.update(run.scheduler, run.clock())
@@ -172,7 +172,7 @@ class Coordinator:
             self._run.view.snapshot(snapshot.take(self._run.scheduler), now)
 
     def _record_loads(self) -> None:
-        """Record the hosts' loads for those who watch the journal from another machine."""
+        """Record the hosts' loads for dashboards that follow the journal on another machine."""
         run = self._run
         loads = run.load_samples.due(run.scheduler.hosts.values(), run.clock())
         if loads and self._outcome is None:

@@ -64,7 +64,7 @@ def _call(
     environment: Mapping[str, str],
     report: Callable[[str], None],
 ) -> None:
-    """Run a command and report what fails: the job has ended all the same."""
+    """Run a command and report its errors: the job has ended anyway."""
     try:
         answer = subprocess.run(
             list(command),

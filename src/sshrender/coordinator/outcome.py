@@ -32,7 +32,7 @@ _REFUSED_BY = {
 
 # Compared with the reason, as a StopRequested has nothing else.
 _GONE = {LeaseGone.REASON: ExitCode.LEASE, OutputGone.REASON: ExitCode.STORAGE}
-"""The exit code where the run lost what it needs; that of the document otherwise."""
+"""The exit code if the run lost something that it needs; otherwise that of the document."""
 
 _FINAL = frozenset({JobEnd.COMPLETE, JobEnd.CANCELLED, JobEnd.DEADLINE})
 """Ends after which the queue does not start the job again."""
@@ -51,7 +51,7 @@ class FailedPage:
 
 @dataclass(frozen=True, slots=True)
 class HostSummary:
-    """The state of a host at the end, and what it did."""
+    """The state and the work of a host at the end."""
 
     name: str
     state: str

@@ -31,7 +31,7 @@ BLOCKED_TIMEOUT, BLOCKED_INTERVAL = 3.0, 0.5
 
 
 def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
-    """Load what earlier runs achieved into ``plan.history``, and deliver it again. Needs the lease.
+    """Load the pages of earlier runs into ``plan.history``, and deliver them again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is verified
     and adopted. Files of lower epochs in ``work/`` are removed. ``fence`` raises LeaseLost once another
@@ -103,7 +103,7 @@ def _secure(path: Path) -> None:
 
 
 def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
-    """Remove unfinished copies, and what has a page's name and is no regular file. Leave other files."""
+    """Remove unfinished copies, and anything but a regular file that has a page's name."""
     with os.scandir(pages) as entries:
         found = [
             entry.name
@@ -117,7 +117,7 @@ def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
 
 
 def _remove(path: Path, seen: publish.Identity | None, fence: Callable[[], None]) -> None:
-    """Remove what has a page's name and is not the page. Raises OSError where the storage fails.
+    """Remove anything but the page that has its name. Raises OSError if the storage fails.
 
     What alone cannot be removed stays: its page is rendered, waits for the name, and then fails.
     """

@@ -211,7 +211,7 @@ class QueueDispatcher:
     def _count_repeats(self, ready: set[str]) -> None:
         """Delay a job that stays ready although its process had nothing to do."""
         ended, self._ended = self._ended, set()
-        # What is not ready has changed: the count begins anew.
+        # A job that is no longer ready has changed: its count begins again.
         for name in ended - ready:
             self._repeats.pop(name, None)
         for name in ended & ready:
@@ -239,7 +239,7 @@ class QueueDispatcher:
         return QueueState.UNSURE in states
 
     def _forget_failures(self, found: QueueSnapshot) -> None:
-        """Remove failures of jobs that are gone, finished or held: a release starts anew."""
+        """Remove failures of jobs that are gone, finished or held: a release starts again."""
         live = {entry.name for entry in found.entries if not (entry.is_over or entry.is_held)}
         for name in self._failures.keys() - live - found.damaged.keys() - found.unsigned.keys():
             del self._failures[name]
@@ -285,7 +285,7 @@ class QueueDispatcher:
         if code == ExitCode.BUG and reason:
             self._failure(name).defects += 1
             return self._failure(name).defects >= DEFECTS
-        # A deadline that passes before there is a run would do so each time, as it is counted anew.
+        # A deadline that passes before there is a run would do so each time, as it is counted again.
         return code in (ExitCode.DOCUMENT, ExitCode.DEADLINE) and bool(reason)
 
     def _try_later(self, name: str, why: str) -> None:

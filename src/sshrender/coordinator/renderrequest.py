@@ -94,7 +94,7 @@ class RenderRequest:
     known_dead: str = ""
     """The content of a lease whose heartbeat stood still for long enough (job/lease.py, take)."""
     may_replace: bool = False
-    """Whether to replace what another job has delivered into the output folder."""
+    """Whether to replace the pages of another job in the output folder."""
     assemble: str = ""
     """The kind of the file of all pages that is to be made beside them; empty: none."""
     stays_in_job: bool = False

@@ -194,7 +194,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:
-    """Return the scheduler, with what earlier runs achieved and the hosts that are drained."""
+    """Return the scheduler, with the pages of earlier runs and the drained hosts."""
     plan, hosts, now = inputs.plan, inputs.hosts, inputs.clock()
     connect_timeout = max((setup.connect_timeout for setup in hosts), default=0.0)
     policy = replace(

@@ -28,7 +28,7 @@ _OF_ANOTHER_KIND = frozenset(
 
 
 _NOT_SUPPORTED = frozenset((errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP))
-"""With these a file system refuses what it cannot do."""
+"""Errors with which a file system refuses operations that it does not support."""
 
 
 def storage_error(error: OSError, san: Path) -> UserError:
@@ -72,7 +72,7 @@ def _file_above(folder: Path) -> Path | None:
 
 
 def _permission(error: OSError, san: Path) -> str:
-    """Return a hint for what may not be written: whose the job is, where it is another user's."""
+    """Return a hint for a file that may not be written; of another user's job it names that user."""
     path, folder = named_file(error), san
     if path is not None and path != san and path.is_relative_to(san):
         folder = san / path.relative_to(san).parts[0]
@@ -126,7 +126,7 @@ def named_file(error: OSError) -> Path | None:
 
 
 def _is_in_the_way(error: OSError, folder: Path) -> bool:
-    """Return whether what has the name of a file below ``folder`` may be the cause."""
+    """Return whether something that has the name of a file below ``folder`` may be the cause."""
     path = named_file(error)
     if path is None or path == folder or not path.is_relative_to(folder):
         return False
@@ -141,7 +141,7 @@ def _is_in_the_way(error: OSError, folder: Path) -> bool:
 
 
 def _way_out(path: Path, error: OSError) -> str:
-    """Return a hint for what has a file's name and cannot be replaced."""
+    """Return a hint for something that has a file's name and cannot be replaced."""
     here, aside = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.aside")))
     if error.errno != errno.ENOTDIR and path.is_file() and not path.is_symlink():
         return f"it cannot be replaced, as where it is immutable or another user's: lsattr {here}"

@@ -26,7 +26,7 @@ MAX_WORDS = 200
 
 
 class Objection(NamedTuple):
-    """The switch with which Ghostscript ends, and the first line of what it prints."""
+    """The switch that ends Ghostscript, and the first line of its output."""
 
     switch: str
     words: str

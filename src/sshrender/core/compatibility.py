@@ -138,7 +138,7 @@ class CompatibilityCheck:
 
     def decide(self) -> None:
         """Decide on the reference, as far as it can be decided now."""
-        # Until the decision it goes on, though nothing has changed: time counts as well.
+        # Until the decision it continues, though nothing has changed: time counts as well.
         if not self._present or (self._is_finished and not self._is_changed):
             return
         if self._run.now < self._decide_after:

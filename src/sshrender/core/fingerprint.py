@@ -76,7 +76,7 @@ def find_majority(
         agreed = sum(not difference(vote, fingerprint, do_fonts_matter) for vote in votes)
         # Votes are doubled, so that what this machine renders decides a tie and nothing else.
         weight = 2 * agreed + is_same_render(own, fingerprint)
-        # Of equals one with a canary page is preferred: one without it differs from nothing, and
+        # Among equals, one with a canary page is preferred: one without it differs from nothing, and
         # collects the votes of all.
         if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
             found = weight, fingerprint
@@ -175,6 +175,6 @@ def _other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) -> st
 
 
 def _fewer(some: Mapping[str, int], many: Mapping[str, int]) -> list[str]:
-    """Return the folders of which ``some`` has fewer fonts, the greatest lack first, at most four."""
+    """Return at most four folders in which ``some`` has fewer fonts, the greatest lack first."""
     lacks = {name: count - some.get(name, 0) for name, count in many.items()}
     return sorted((name for name, lack in lacks.items() if lack > 0), key=lambda name: -lacks[name])[:4]

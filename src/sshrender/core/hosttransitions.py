@@ -179,7 +179,7 @@ class HostTransitions:
         if host is None or not host.drain_reason:
             return
         host.drain_reason = ""
-        host.recalling_since = None  # running attempts may go on
+        host.recalling_since = None  # running attempts may continue
         if host.is_connected and not host.awaits_comparison:
             self._set_usable_state(host)
 
@@ -338,7 +338,8 @@ class HostTransitions:
         for attempt in host.in_flight.values():
             run.revoke(attempt, reason)
             left = forecast.seconds_left(run, host, attempt, usual)
-            # What cannot finish in time is killed now, so that another host can start it sooner.
+            # Pages that cannot finish in time are killed now, so that another host can start them
+            # sooner.
             if attempt.started_at is not None and left is not None and left > within:
                 run.kill(attempt, reason)
 

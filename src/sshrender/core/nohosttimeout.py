@@ -9,7 +9,7 @@ from sshrender.core.states import HostState
 PROMISING = frozenset({HostState.IDLE, HostState.CONNECTING})
 """States of hosts that take pages, or may take some in a moment."""
 
-# They wait all the same, as the batch system that ended a host may be about to announce another.
+# They wait anyway, as the batch system that ended a host may be about to announce another.
 _LATE = {
     frozenset({HostState.REMOVED}): "every host has left",
     frozenset({HostState.REFUSED, HostState.REMOVED}): "every host was refused or has left",
@@ -32,7 +32,7 @@ class NoHostTimeout:
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
         than before it.
         """
-        # A host that may come ends the waiting: it begins anew when that host is lost.
+        # A host that may come ends the waiting: it begins again when that host is lost.
         if states & PROMISING or self.expected.number:
             self._since = None
             return ""

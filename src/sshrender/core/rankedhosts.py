@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 
 _MAX_STALE_SHARE = 3
-"""The heap is built anew when so many times as many entries as hosts are in it."""
+"""The heap is built again when it has this many times as many entries as hosts."""
 
 
 class RankedHosts:
@@ -38,7 +38,7 @@ class RankedHosts:
             return
         self._current[name] = entry
         heapq.heappush(self._heap, entry)
-        # A heap that is built anew has no stale entries: so its size is bounded by that of the farm.
+        # A heap that is built again has no stale entries: so its size is bounded by that of the farm.
         if len(self._heap) > _MAX_STALE_SHARE * len(self._current) + 16:
             self._heap = list(self._current.values())
             heapq.heapify(self._heap)

@@ -72,7 +72,7 @@ class Attempt:
 
     def unanswered_since(self) -> float | None:
         """Return when the host was asked to return or end it, if the answer is still due; else None."""
-        # A kill asks anew: SchedulerState.kill clears ``kept_at``.
+        # A kill asks again: SchedulerState.kill clears ``kept_at``.
         if self.rendered_at is not None or self.kept_at is not None:
             return None
         if self.killed_at is not None:

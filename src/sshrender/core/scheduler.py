@@ -297,7 +297,7 @@ class Scheduler:
 
     def _on_hold(self, event: ev.HoldRequested) -> None:
         self.held = f"held by {event.by}"
-        # Running attempts go on: revoke() ignores those.
+        # Running attempts continue: revoke() ignores those.
         for attempt in self.attempts.values():
             self._run.revoke(attempt, "the job is held")
 

@@ -112,7 +112,7 @@ class MissingFonts:
     def _name_if_missing(self, font: Any) -> str:
         """Return the font's name; an empty text when it is embedded."""
         identity = _identity(font)
-        # Objects without an identity share (0, 0): each is searched anew.
+        # Objects without an identity share (0, 0): each is searched again.
         if identity not in self._fonts or identity == _NOT_INDIRECT:
             self._fonts[identity] = "" if _is_embedded(font) else _name(font)
         return self._fonts[identity]

@@ -1,4 +1,4 @@
-"""What a file is that was named as a document and is no PDF, and how the user gets a PDF from it."""
+"""Recognizes files that are not PDFs, and names the command that makes a PDF of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(https?|ftp):/(?=[^/])")
 
 
 def kind(head: bytes) -> str:
-    """Return what the first bytes of a file that is no PDF say, for an error."""
+    """Return what the first bytes of a file that is not a PDF say, for an error."""
     found = _format(head)
     return f"not a PDF, but {found}" if found else "not a PDF"
 

@@ -1,6 +1,6 @@
 """Count pypdf's warnings while it reads a document.
 
-It warns when it repairs a document. What it then says of a page's size is no proof against
+It warns when it repairs a document. What it then says of a page's size is not proof against
 Ghostscript's reading of it.
 """
 

@@ -30,7 +30,7 @@ STOP_TIMEOUT = 2.0
 """Seconds that a killed process gets: one that waits for a dead file server ends when that answers."""
 
 
-# -P: modules that lie in the current folder are not ours.
+# -P: modules that are in the current folder are not ours.
 COMMAND = [sys.executable, "-P", "-m", "sshrender.document.readerworker"]
 
 

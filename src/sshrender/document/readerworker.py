@@ -127,7 +127,7 @@ def _missing_fonts(
     missing = fonts.MissingFonts("/AcroForm" in document.pdf.Root)
     for page, values in boxes.leaves(document, pages, wanted):
         found = missing.of(page, values.get("/Resources"))
-        # What follows would be incomplete, so it is not reported as complete.
+        # The rest would be incomplete, so it is not reported as complete.
         if missing.is_exhausted:
             return
         yield found

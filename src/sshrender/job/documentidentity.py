@@ -33,7 +33,7 @@ def require(folder: JobFolder, spec: JobSpec) -> Stamp:
     try:
         stamp, found = digest_plain(folder.source, document.bytes)
     except OSError as error:
-        # open_plain's errors for a link and for what is no regular file.
+        # open_plain's errors for a link and for what is not a regular file.
         if error.errno not in (errno.ELOOP, errno.EINVAL):
             raise
         raise _error(folder, f"{folder.source} is not a regular file") from None

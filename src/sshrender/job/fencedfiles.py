@@ -29,7 +29,7 @@ from sshrender.storage.newfiles import CANNOT_LINK, replace
 
 _FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
 _TRIES = 2
-"""More than one: what was listed may have been replaced by a higher epoch's before it is opened."""
+"""More than one: a listed file may be replaced by that of a higher epoch before it is opened."""
 
 _MAX_LOOKED_AT = 8
 """Most copies that a read opens. Usually there is one, for a moment two; a host can create more."""
@@ -47,7 +47,7 @@ def newest_epoch(folder: Path) -> int:
 
 
 def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return what the highest epoch wrote. Raises OSError."""
+    """Return the version of the highest epoch. Raises OSError."""
     # One try more than _TRIES: the last one raises.
     for _ in range(_TRIES):
         # It is being replaced: the next try sees the new one.
@@ -157,7 +157,7 @@ def _require_higher(path: Path, epoch: int, folder: Path) -> None:
 
 
 def _copies(path: Path) -> list[tuple[int, Path]]:
-    """Return what each epoch that was claimed wrote, as far as it is kept."""
+    """Return the version of each claimed epoch, if it is kept."""
     folder, prefix = path.parent / EPOCHS, f"{path.name}."
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted

@@ -97,7 +97,7 @@ class JobFolder:
         return self.path / "manifest.json"
 
     def create(self) -> None:
-        """Create the folders that are missing. The job is as open as the folder that it lies in.
+        """Create the folders that are missing. The job is as open as the folder that contains it.
 
         Hosts may log in as another user than the coordinator's. ``work/`` is therefore writable for
         every user who can enter the job's own folder, sticky like ``/tmp`` so that none can touch
@@ -149,7 +149,7 @@ class JobFolder:
             self.create()
 
     def _has_lost_group(self) -> bool:
-        """Whether it lies in a group's shared folder, and does not belong to that group.
+        """Whether it is in a group's shared folder, and does not belong to that group.
 
         An earlier version made such jobs, and cp(1) does.
         """
@@ -165,7 +165,7 @@ class JobFolder:
         Harmless without a lease, too: a coordinator that was stopped just before this, and continues
         when another one has the job, must not remove what that one's hosts write.
         """
-        # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
+        # Removed by descriptor: a symbolic link in place of the folder would lead to others' files.
         place = open_folder(self.work)
         try:
             for name in os.listdir(place):  # noqa: PTH208 - of a descriptor

@@ -1,4 +1,4 @@
-"""Read and write ``attributes.json``: what may change of a job, as its place in the queue.
+"""Read and write ``attributes.json``: the data of a job that may change, such as its priority.
 
 ``job.json`` says what to render and never changes; this file has what qalter(1B) changes. Only the
 process that holds the job's lease writes it; others send requests (requests.py), or take the lease for
@@ -107,7 +107,7 @@ class Attributes(BaseModel):
         return self.changed(handled=tuple(ids[-MAX_HANDLED:]), handled_before=before)
 
     def save(self, folder: JobFolder, epoch: int | None = None) -> None:
-        """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+        """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is not a job yet.
 
         Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
         """

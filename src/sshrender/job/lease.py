@@ -248,7 +248,7 @@ def holders(
     held = {path: sight for path, sight in first.items() if not sight.is_free}
     unsure = [path for path, sight in held.items() if sight.claim and not sight.is_running]
     if unsure:
-        # One and a half: at least one heartbeat lies in between, unless the holder is slow.
+        # One and a half: at least one heartbeat is in between, unless the holder is slow.
         pause(1.5 * BEAT_SECONDS)
     second = _looks(unsure, unreadable)
     for path in unsure:

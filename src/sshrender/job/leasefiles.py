@@ -30,7 +30,7 @@ from sshrender.storage.newfiles import (
 )
 
 EPOCHS = ".epochs"
-"""The folder for what belongs to one epoch, in a job's folder."""
+"""The folder in a job's folder for the files of each epoch."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 

@@ -1,4 +1,4 @@
-"""Write and read ``job.json``: what to render. It is written once; every later run goes by it."""
+"""Write and read ``job.json``: what to render. It is written once, and every later run uses it."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class JobSpec(_Frozen):
     document: DocumentRecord
     settings: RenderSettings
     id: str = Field("", pattern=r"^([0-9a-f]{32})?$")
-    """Random, so that what was signed for a job is worth nothing for a later one of its name."""
+    """Random, so that a signature for a job is not valid for a later job of the same name."""
 
     @model_validator(mode="after")
     def _pages_are_of_the_document(self) -> Self:
@@ -223,7 +223,7 @@ class JobSpec(_Frozen):
         """Write ``job.json``, signed. Raises UserError or OSError.
 
         It is not signed where the key ends with this process: then the next render of the document may
-        write it anew (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for
+        write it again (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for
         ever.
         """
         fields = self.model_dump(mode="json")

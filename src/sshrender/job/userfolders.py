@@ -36,7 +36,7 @@ class UserFolder(NamedTuple):
 
 
 def find(san: Path, name: str) -> list[UserFolder]:
-    """Return the folders of this kind, at most so many of each user. Raises OSError."""
+    """Return the folders of this kind, a bounded number of each user. Raises OSError."""
     pattern = re.compile(re.escape(name) + r"(-[0-9a-f]{16})?")
     # Listed, not asked for by name: NFS caches that a name was not there.
     with os.scandir(san) as entries:
@@ -78,7 +78,7 @@ def own(san: Path, name: str) -> Path:
 
 
 def files_in(folder: Path, most: int) -> Iterator[str]:
-    """Return the names of its JSON files, at most so many; none where it cannot be listed."""
+    """Return the names of its JSON files, at most ``most``; none if it cannot be listed."""
     # See the docstring: an unreadable folder holds nothing for us.
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         names = (entry.name for entry in islice(entries, most))

@@ -139,8 +139,8 @@ before a page the device has those of the last one, and after it the default one
 parameters on the stack, because asking for them takes 0.07 ms (measured, 10.00)."""
 
 _STORE_PAGE_SIZE = ["<< /EndPage { exch pop 2 ne dup {", *_STORE_PAGE, "pop } if } >> setpagedevice"]
-"""EndPage is also called when the device is deactivated (reason 2), which is no page (PLRM 6.2.6). The
-procedure returns what PostScript's own default returns."""
+"""EndPage is also called when the device is deactivated (reason 2); that is not a page (PLRM 6.2.6).
+The procedure returns what PostScript's own default returns."""
 
 
 def _place_raster(setup: Setup, raster: RasterOutput) -> List[str]:
@@ -196,7 +196,7 @@ def page_lines(number: int, token: str) -> List[str]:
     not exist.
 
     Ghostscript sets on the device whether the page has transparency, and takes that back at its end.
-    Where that changes something, the device is opened anew both times, and the transforms of CMYK
+    Where that changes something, the device is opened again both times, and the transforms of CMYK
     colours are computed again: an eighth of the time of a manual's rasters (measured, 10.00). So the
     device is given before a page what the page before has set. Each page still sets its own.
     """

@@ -159,7 +159,7 @@ class MutoolDialogue(Dialogue):
         if is_declined:
             kind = kind[len("declined") :].lstrip("-") or "declined"
         place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
-        # Anything else is no answer of our script.
+        # Anything else is not an answer of our script.
         if place is None and kind not in ("file", "declined", "failed"):
             raise ValueError("%s: not an answer of the script" % kind)
         # Files are numbered from 1, like Ghostscript's.

@@ -14,7 +14,7 @@ and measured with it:
 - The names in a dictionary of the document hide methods of its object (``/isName``). That raises an
   error; such a page is declined.
 - Scaled images and the glyphs of Type 3 fonts stay in a cache, and a later page gets them as an earlier
-  one needed them, at another size. Therefore the document is opened anew before a page that uses one
+  one needed them, at another size. Therefore the document is opened again before a page that uses one
   that was used since it was opened, and after a page that found it broken. The tiles of patterns stay
   even then: a page with tiles of a pattern that an earlier page had is declined.
 - A display list tells whether a page has images and tiles (only ``endTile`` can be received: beginTile

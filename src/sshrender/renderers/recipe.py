@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
 
     def programs(self) -> List[str]:
         """Return the programs that a host needs. Of a script only the shell is known."""
-        # What a script runs cannot be known without running it.
+        # The programs of a script are not known without running it.
         return ["sh"] if self.shell else [words[0] for words in self.steps]
 
     def uses(self, field: str) -> bool:

@@ -245,9 +245,9 @@ def _is_downscale(value: str | None) -> bool:
 
 
 def downscale(options: Sequence[str]) -> int:
-    """Return by which factor pages come out smaller than the resolution says; the last one counts."""
+    """Return the factor by which pages become smaller than the resolution says; the last one counts."""
     found = [parse(option) for option in options]
-    # parse() has refused everything that is no number.
+    # parse() has refused everything that is not a number.
     factors = [int(each.value or "1") for each in found if each.name == "DownScaleFactor"]
     return factors[-1] if factors else 1
 
@@ -292,7 +292,7 @@ def require_paper(options: Sequence[str]) -> None:
     is_named = "PAPERSIZE" in names or {"DEVICEWIDTHPOINTS", "DEVICEHEIGHTPOINTS"} <= names
     if fitted and not is_named:
         raise ValueError(
-            "-d%s: hosts may have other papers by default; --size A4 says which one" % sorted(fitted)[0]
+            "-d%s: hosts may have different default papers; name one: --size A4" % sorted(fitted)[0]
         )
 
 

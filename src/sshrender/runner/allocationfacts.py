@@ -12,7 +12,7 @@ MIN_NOTICE = 60.0
 """Seconds before the end of the allocation at which it says *retiring*, at least."""
 
 SPREAD = 0.1
-"""Part of the allocation's time by which it may say so earlier: pilots of an array begin together."""
+"""Share of the allocation's time by which it may say so earlier: pilots of an array begin together."""
 
 MEMORY = "SSHRENDER_PILOT_MEMORY"
 """Variable with the bytes that were requested for each pilot."""
@@ -76,7 +76,7 @@ def memory_of(environ: Dict[str, str]) -> int:
                 text = file.read().strip()
         except OSError:
             continue
-        # "max" (version 2) is no number, and a pebibyte or more means no limit.
+        # "max" (version 2) is not a number, and a pebibyte or more means no limit.
         if is_number(text) and int(text) < 1 << 50:
             return min(int(text), requested or int(text))
     return requested
@@ -84,7 +84,7 @@ def memory_of(environ: Dict[str, str]) -> int:
 
 def notice_of(seconds: float, token: str) -> float:
     """Return how many seconds before its end an allocation of so many seconds says *retiring*."""
-    # Of a hexadecimal token that is random: 16 bits are enough to spread them.
+    # 16 bits of the random hexadecimal token are enough to spread pilots.
     return MIN_NOTICE + SPREAD * max(0.0, seconds) * int(token[:4], 16) / 0xFFFF
 
 

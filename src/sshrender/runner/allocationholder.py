@@ -249,7 +249,7 @@ class Holder:
         self._stop_runner()
         self._pair = newest
         self._reader = self._writer = None
-        # ``.up`` is ours. With lines in it, its numbers would begin anew and every line would be
+        # ``.up`` is ours. With lines in it, its numbers would begin again and every line would be
         # refused.
         if size:
             return  # an earlier start of this element has used the pair
@@ -406,6 +406,6 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     # No SIGHUP: its default ends this process, which the other one notices like any end.
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):
         signal.signal(number, warn)
-    # waitpid goes on after a handler has run (PEP 475), so signals do not end the wait.
+    # waitpid continues after a handler has run (PEP 475), so signals do not end the wait.
     os.waitpid(child, 0)
     os._exit(0)

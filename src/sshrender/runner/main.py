@@ -186,7 +186,7 @@ class Runner:
         for each in self._slots:
             each.start()
         self._has_slots.set()
-        # This thread goes on as the one of heartbeats.
+        # This thread continues as the one of heartbeats.
         self._send_heartbeats()
 
     def _check_folder(self, request: Dict[str, Any]) -> Dict[str, Any]:

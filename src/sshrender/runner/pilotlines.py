@@ -1,6 +1,6 @@
 """Lines in append-only files on the shared folder, between a coordinator and an allocation's holder.
 
-A file has one writer, which appends whole lines; readers open it anew for each look, because an NFS
+A file has one writer, which appends whole lines; readers open it again for each look, because an NFS
 client shows the new end of a file when it is opened. A line is ``NUMBER TEXT MAC``: the text is base64,
 the MAC is over the file's name, the number and the text, with a key that is in no file of the shared
 folder. So no other user of that folder can make, move or repeat a line.
@@ -30,7 +30,7 @@ MAX_LOOK = 1 << 20
 MAX_LINE = 8 << 20
 """Bytes of a line. The longest holds the whole runner, or a burst of requests."""
 
-# O_NONBLOCK: a FIFO that was put in the place of a file is an error; to open it would wait for ever.
+# O_NONBLOCK: a FIFO that was put in place of a file is an error; to open it would wait for ever.
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -120,7 +120,7 @@ class LineReader:
         finally:
             os.close(descriptor)
         found: List[bytes] = []
-        # What follows the last newline is a line that has not arrived as a whole.
+        # The bytes after the last newline are a line that has not arrived completely.
         lines = data.split(b"\n")[:-1]
         for place, line in enumerate(lines):
             content = self._parse(line)

@@ -15,7 +15,7 @@ Requests, from the coordinator to the runner (field ``op``), in the order of a s
 Answers, from the runner to the coordinator (field ``type``): hello, heartbeat, started, rendered,
 failed, revoked, kept, suspected, reopening, thumbnail, noted, inspected, trouble, bye.
 ``transports/messages.py`` describes their fields and checks them. Runner and coordinator are always of
-the same version, because each connection sends the runner anew.
+the same version, because each connection sends the runner again.
 
 Standard library only, Python 3.7 and later.
 """

@@ -1,6 +1,6 @@
 """Reading, writing and removing files in folders where other users may have put anything.
 
-A file written here is complete or absent after a crash, and as readable as the folder that it lies in.
+A file written here is complete or absent after a crash, and as readable as its folder.
 Files are opened without following links and without waiting (FIFOs), and are read up to a limit.
 """
 
@@ -66,7 +66,7 @@ def names_in(folder: Path, most: int) -> list[str]:
 
 
 def open_folder(path: Path) -> int:
-    """Open a folder; neither it nor the folder that it lies in may be a symbolic link.
+    """Open a folder; neither it nor the folder that contains it may be a symbolic link.
 
     Operations relative to the returned descriptor (unlinkat(2)) stay in this folder, even when another
     process puts something else under its path meanwhile. Raises OSError; ENOTDIR for a link.
@@ -85,7 +85,7 @@ def remove_tree(name: str, within: int) -> None:
 
     Its subfolders are moved up into it and emptied there. Therefore two descriptors are enough and no
     recursion is needed, which a tree of thousands of levels would exhaust. No link is followed. A file
-    that another process removes meanwhile is no error. Raises OSError when anything is left.
+    that another process removes meanwhile is not an error. Raises OSError when anything is left.
     """
     try:
         top = _open_to_empty(name, within)
@@ -113,7 +113,7 @@ def _take_apart(name: str, top: int) -> OSError | None:
         inner = _open_to_empty(name, top)
         try:
             for each in os.listdir(inner):  # noqa: PTH208 - of a descriptor
-                # What cannot be removed keeps its folder; the rmdir below reports that.
+                # A file that cannot be removed keeps its folder; the rmdir below reports that.
                 with contextlib.suppress(OSError):
                     if _is_folder(each, inner):
                         # Its mode first: a folder must be writable for its entry ``..`` to be moved
@@ -142,7 +142,7 @@ def _open_to_empty(name: str, within: int) -> int:
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     place = os.open(name, os.O_PATH | flags, dir_fd=within)
     try:
-        # Of another user's folder it fails, and so does what follows.
+        # On another user's folder this fails, and so do the calls below.
         if stat.S_IMODE(os.fstat(place).st_mode) & 0o700 != 0o700:
             with contextlib.suppress(OSError):
                 # fchmod(2) refuses an O_PATH descriptor, and the folder may not be readable yet, so that
@@ -244,7 +244,7 @@ def _too_large(path: Path, max_bytes: int) -> OSError:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that readers see all of it or the old one, also after a power failure.
 
-    Temporary and final file lie in one folder, because a rename is atomic only within a file system. The
+    Temporary and final file are in one folder, because a rename is atomic only within a file system. The
     temporary name is random, and O_EXCL refuses a name that exists: another user cannot guess it, and
     processes of two containers that have the same pid do not share it.
     """
@@ -276,7 +276,7 @@ _REFUSALS = frozenset(
 def sync_folder(folder: Path) -> str:
     """Make the entries of a folder durable, which fsync(2) of a file does not. Raises OSError.
 
-    A file system that cannot do that for folders is no error. Return the reason then, else "".
+    A file system that cannot do that for folders is not an error. Return the reason then, else "".
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

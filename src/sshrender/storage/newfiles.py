@@ -34,7 +34,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def file_mode(folder: Path) -> int:
-    """Return the mode of a new file that is to be as readable as the folder that it lies in."""
+    """Return the mode of a new file that is to be as readable as its folder."""
     return _file_mode(folder.stat())
 
 
@@ -48,7 +48,7 @@ def _file_mode(folder: os.stat_result) -> int:
 
 
 def folder_mode(parent: Path) -> int:
-    """Return the mode of a new folder that is to be as readable as the one that it lies in.
+    """Return the mode of a new folder that is to be as readable as the one that contains it.
 
     A shared folder of a group has the set-group-ID bit, so that what is made in it belongs to the group
     (inode(7)); a folder in it keeps that. Only its owner may write to it.

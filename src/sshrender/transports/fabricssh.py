@@ -220,7 +220,7 @@ def _connect_failed(
 
 
 def _incompatible(error: Exception) -> str:
-    """Return what Fabric and the host do not have in common."""
+    """Return the kind of algorithm that Fabric and the host do not have in common."""
     # In paramiko's words: "no acceptable ciphers".
     lacks = re.search(r"no acceptable ([^)]*)", str(error))
     return f"Fabric and its sshd have no {lacks[1]} in common" if lacks else str(error)

@@ -1,4 +1,4 @@
-"""Converts between bytes and messages; finds the runner's lines among what a login shell prints."""
+"""Converts between bytes and messages; finds the runner's lines in the output of a login shell."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MessageReader:
         self._pending = bytearray(rest)
         self._bound()
         messages = []
-        # What follows the last newline is the begin of the next line and stays in ``_pending``.
+        # The bytes after the last newline begin the next line and stay in ``_pending``.
         for line in lines:
             # A prompt or a banner without a newline may precede the marker on the same line.
             before, mark, ours = line.partition(self._mark)

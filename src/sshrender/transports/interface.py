@@ -31,7 +31,7 @@ class Refusal(enum.Enum):
     LIMITS = "limits"
     """A resource limit of the host leaves no room for a runner or a renderer."""
     SYSTEM = "system"
-    """The host's system lacks what a runner needs, as /proc."""
+    """The host's system lacks something that a runner needs, such as /proc."""
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
     NO_SANDBOX = "sandbox"
@@ -179,7 +179,7 @@ class Link(Protocol):
     """A running runner's input and output, as bytes."""
 
     def read(self, timeout: float) -> bytes:
-        """Return what has arrived; b"" when nothing came for ``timeout`` seconds. Raises LinkClosed."""
+        """Return new bytes; b"" if none came in ``timeout`` seconds. Raises LinkClosed."""
         ...
 
     def write(self, data: bytes, timeout: float) -> None:
@@ -231,7 +231,7 @@ def last_words(link: Link) -> str:
 
 
 MAX_WORDS_BYTES, MAX_WORDS = 16384, 300
-"""Bytes that are read of what a host prints instead of a runner; characters that are shown."""
+"""Bytes that are read of other output of a host than a runner's; characters that are shown."""
 
 WORDS_TIMEOUT = 0.5
 """Seconds in which the output of a shell that has ended must come."""

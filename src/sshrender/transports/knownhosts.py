@@ -55,7 +55,7 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
         if marker == "@cert-authority":
             continue
         try:
-            # ssh, too, skips a line that it cannot read and goes on with the next.
+            # ssh, too, skips a line that it cannot read and continues with the next.
             blob = base64.b64decode(key, validate=True)
         except ValueError:
             # Lines are compared in lower case, as OpenSSH does. A hash matches one name only, so it is

@@ -1,4 +1,4 @@
-"""Recognizes in what a host prints that one of its limits left no room for a runner.
+"""Recognizes in the output of a host that one of its limits left no room for a runner.
 
 Before the runner can report anything itself, the loader, the interpreter or the shell reports it, in
 its own words.
@@ -21,7 +21,7 @@ _WORDS = (
     ("RLIMIT_NOFILE, ulimit -n", r"Too many open files|cannot open shared object file: Error 24"),
     ("RLIMIT_FSIZE, ulimit -f", r"File size limit exceeded|File too large"),
 )
-"""For each limit what is printed where it is reached."""
+"""For each limit, the messages when it is reached."""
 
 _OWN = "a limit of this host is too low"
 """Start of the runner's own message (runner/host/processlimits.py)."""

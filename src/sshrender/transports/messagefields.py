@@ -19,7 +19,7 @@ MAX_WORD = 100
 """Characters of a version or a name."""
 
 MAX_SECONDS = 1e9
-"""Thirty years: no page takes so long, and sums of such numbers stay finite."""
+"""Thirty years: no page takes that long, and sums of such numbers stay finite."""
 
 MAX_POINTS = 1e7
 """A PDF page has 14,400 units (ISO 32000-1, annex C), each of which UserUnit may enlarge."""
@@ -89,7 +89,7 @@ def number(fields: Fields, name: str, most: float, default: float | None = None)
 
 
 def count(fields: Fields, name: str, most: int, default: int | None = None) -> int:
-    """Return a whole number from zero to ``most``. A float is refused: 1e3 is no page number."""
+    """Return a whole number from zero to ``most``. A float is refused: 1e3 is not a page number."""
     value = fields.get(name, default)
     # type() and not isinstance(): True would pass as a page number.
     if type(value) is not int:
@@ -105,7 +105,7 @@ def capped(fields: Fields, name: str, most: int, default: int | None = None) -> 
 
 
 def texts(fields: Fields, name: str, longest: int = MAX_TEXT) -> tuple[str, ...]:
-    """Return a list of texts, of which the first MAX_TEXTS are kept."""
+    """Return the first MAX_TEXTS texts of a list."""
     value = fields.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         # Cut, not refused: a page that is badly broken has many diagnostics, and long ones.

@@ -103,7 +103,7 @@ class Fonts(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """The answer to the handshake: what the host is and has. Memory is in bytes.
+    """The answer to the handshake: the properties of the host. Memory is in bytes.
 
     ``others`` and ``ours``: the load of other people's and of sshrender's processes, in threads.
     ``slots``: how many renderers it has cores and memory for. ``folder``: its local workspace, where it
@@ -208,7 +208,7 @@ class Suspected(NamedTuple):
 
 
 class Reopening(NamedTuple):
-    """A slot opens the document anew after a page, to learn what Ghostscript reports of it.
+    """A slot opens the document again after a page, to learn what Ghostscript reports of it.
 
     ``seconds``: how long opening it took before. ``is_over``: it has done so.
     """

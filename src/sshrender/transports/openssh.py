@@ -29,7 +29,7 @@ from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import Overrides
 
 MAX_SOCKET_PATH = 80
-"""Bytes of the control socket's path. sun_path has 108, of which ssh adds 17 for a temporary name."""
+"""Most bytes of the control socket's path: sun_path has 108, and ssh adds 17 for a temporary name."""
 
 _SPECIAL = re.compile(r"""[\s"'\\%$~]""")
 """Characters with a meaning in ControlPath (ssh_config(5), TOKENS and ENVIRONMENT VARIABLES)."""
@@ -50,7 +50,7 @@ class OpensshTransport:
             link.start(payload.command(spec.python, spec.label), timeout)
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
-            # What the shell printed is in the link, so it is read before the link is closed.
+            # The link holds the output of the shell, so it is read before the link is closed.
             words = last_words(link)
             link.close()
             raise failed_start(closed, self._name, spec.python, words) from None
@@ -111,7 +111,7 @@ class OpensshLink:
         return early or self._receive(timeout)
 
     def _receive(self, timeout: float) -> bytes:
-        """Return what the host has written to its standard output; keep what the client reports."""
+        """Return the host's standard output; keep the reports of the client."""
         try:
             with self._outputs.in_use():
                 return self._read_ready(timeout)

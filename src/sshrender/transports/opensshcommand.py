@@ -80,7 +80,7 @@ def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout:
     """Return the command line up to the remote command."""
     since = _SINCE_8_7 if sshconfig.client_version() >= (8, 7) else ()
     own = [*_FIXED, *since, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
-    # Of an option that is given twice ssh takes the first.
+    # If an option is given twice, ssh uses the first one.
     words = [word for option in own for word in ("-o", option)]
     # ``--``: a name of the inventory that begins with ``-`` is never an option.
     return ["ssh", "-T", *words, *sshconfig.options(overrides), "--", name]
@@ -94,7 +94,7 @@ def sftp_arguments(name: str, control: Path) -> list[str]:
 def second_session(name: str, control: Path, *flags: str) -> list[str]:
     """Return the command line, up to the command, of one more session of a connection.
 
-    Where that has ended, ssh would connect anew and without our options; the ProxyCommand prevents it.
+    Where that has ended, ssh would connect again and without our options; the ProxyCommand prevents it.
     """
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]
@@ -111,7 +111,7 @@ class ErrorLines:
         self._pending = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Take the bytes that have arrived."""
         *complete, pending = (self._pending + data).split(b"\n")
         # A host that prints without a newline is cut, too.
         self._pending = pending[:MAX_LINE]

@@ -70,7 +70,7 @@ _PROGRAM = (
 # -I: no user site and no PYTHON variables; -S: no site module; -u: unbuffered.
 _PYTHON = "{python} -ISuc '" + _PROGRAM + "' {words}"
 # Without exec, fish and tcsh wait beside the runner. A restricted shell (rbash) refuses exec alone, and
-# goes on with the second.
+# continues with the second.
 _COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 
 # It must be valid in every Python from 2.7 on up to the version check: an old python3 has to report
@@ -78,7 +78,7 @@ _COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 # The first line that it prints says that it runs (transports/startwatch.py); ``@`` stands apart from the
 # marker, so that a program that repeats its input cannot say so.
 # The first lines are strings to Python. A start-up file or a forced command may have put another shell
-# in the place of the command, and it would run what follows, the packed modules included, as commands.
+# in place of the command, and it would run what follows, the packed modules included, as commands.
 # The first line ends it, and the third ends tcsh, where a builtin in quotes is none. fish does not run
 # what it cannot read to its end.
 BEGINNING = f'"exit" "{OTHER_SHELL}"\n'.encode("ascii")

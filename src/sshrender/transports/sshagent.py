@@ -39,7 +39,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
             connection.settimeout(None)  # the user may have to confirm; auth_timeout bounds that
         except (OSError, ValueError, paramiko.SSHException):
             self._close()
-            connection.close()  # ssh, too, goes on without an agent that does not answer
+            connection.close()  # ssh, too, continues without an agent that does not answer
 
     def get_keys(self) -> tuple[AgentKey, ...]:
         """Return the keys to offer."""
@@ -124,6 +124,6 @@ def _public_half(text: str) -> bytes | None:
 
 
 def _binary(text: str) -> bytes:
-    """Return what stands between the lines BEGIN and END. Raises ValueError."""
+    """Return the text between the lines BEGIN and END. Raises ValueError."""
     body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
     return base64.b64decode(body)

@@ -67,7 +67,7 @@ class ChosenTransport:
         return [*sshconfig.command_line(self._name, self._overrides), payload.command(python, label)]
 
     def _uses_openssh(self, settings: SshSettings) -> bool:
-        """Decide. Raises ConnectFailed for what the chosen client cannot do."""
+        """Decide. Raises ConnectFailed if the chosen client cannot do what the settings ask for."""
         # A jump host may need OpenSSH's client although the host behind it does not.
         passed = [settings, *sshconfig.route(settings)]
         # Decided by the inventory: no keyword is looked at.

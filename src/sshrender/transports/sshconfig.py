@@ -98,7 +98,7 @@ def command_line(name: str, overrides: Overrides) -> list[str]:
 
 
 def options(overrides: Overrides) -> list[str]:
-    """Return the options of ssh(1) that say what the inventory says."""
+    """Return the options of ssh(1) for the settings of the inventory."""
     known_hosts = overrides.known_hosts and _literal(str(Path(overrides.known_hosts).expanduser()))
     # ``-F`` reads this file instead of both the user's and the system's (ssh(1)).
     given = (
@@ -279,7 +279,7 @@ def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
     if value.lower() == "none":
         return None
     # ``$NAME`` and ``${NAME}`` (ssh_config(5)). A path that begins with a variable has a separator and
-    # goes on below.
+    # continues below.
     if value.startswith("$") and os.sep not in value:
         return os.environ.get(value.strip("${}")) or None
     return sshtokens.path(value, tokens)
@@ -298,7 +298,7 @@ def _known_hosts(values: Mapping[str, list[str]], tokens: Mapping[str, str]) -> 
 
 
 def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield the files of which ``ssh -G`` prints the names: one with a space has lost its quotes.
+    """Yield the files that ``ssh -G`` names: a name with a space has lost its quotes.
 
     The pieces that together name an existing file are one. Raises ValueError where a piece is left that
     is no path: ssh would read a file that is not known here.
@@ -319,14 +319,14 @@ def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
         # name with a space.
         is_continued = at > 0 and listed[at - 1][0] == key
         if is_continued and not Path(name).is_absolute() and not Path(name).exists():
-            raise ValueError(f"{key} names a file with a space that is not there: … {name}")
+            raise ValueError(f"{key} names a file with a space, which does not exist: … {name}")
         yield name
         at = end
 
 
 def _host_key(checking: str | None) -> str:
     """Return how unknown keys are treated: ``ask`` as strict; ``no`` still refuses a changed key."""
-    # ``no`` accepts a new key and, unlike ssh, never goes on with a changed one.
+    # ``no`` accepts a new key and, unlike ssh, never continues with a changed one.
     return ACCEPT_NEW if checking in ("accept-new", "no", "off", "false") else STRICT
 
 

@@ -89,7 +89,7 @@ class BoundedSftp(paramiko.SFTPClient):  # type: ignore[misc]  # as above
     """An SFTP client that refuses answers of more than MAX_SFTP_PACKET bytes."""
 
     def _read_packet(self) -> tuple[int, bytes]:
-        # The length covers the type byte, so 0 is no packet (draft-ietf-secsh-filexfer-02, 3).
+        # The length covers the type byte, so 0 is not a packet (draft-ietf-secsh-filexfer-02, 3).
         size = int.from_bytes(self._read_all(4), "big")
         if not 0 < size <= MAX_SFTP_PACKET:
             raise paramiko.SSHException(f"it announces an answer of {size} bytes")

@@ -20,7 +20,7 @@ MAX_BANNER = 200
 
 
 class LoginFailed(paramiko.AuthenticationException):  # type: ignore[misc]  # paramiko has no types
-    """No key is accepted; the text says what was tried."""
+    """No key is accepted; the text names the keys that were tried."""
 
 
 class Login:

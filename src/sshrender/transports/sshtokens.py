@@ -1,4 +1,4 @@
-"""Replaces what ``ssh -G`` leaves: tokens, variables, quotes and ``~`` (ssh_config(5), TOKENS).
+"""Replaces tokens, variables, quotes and ``~`` that ``ssh -G`` leaves (ssh_config(5), TOKENS).
 
 ``ssh -G`` prints a value as ssh_config has it. ssh replaces ``%h``, ``${HOME}`` and the like only when
 it uses the value.
@@ -91,7 +91,7 @@ def path(text: str, known: Mapping[str, str]) -> str:
 
 
 def paths(text: str) -> list[str]:
-    """Split a list of paths, of which some may be in quotes, as UserKnownHostsFile has it."""
+    """Split a list of paths as in UserKnownHostsFile; some of them may be in quotes."""
     try:
         # shlex knows backslashes as well, so a value without quotes is only split at spaces.
         return shlex.split(text, posix=True) if '"' in text else text.split()

@@ -1,4 +1,4 @@
-"""Finds out whether something else runs in the place of a runner that does not begin.
+"""Finds out whether something else runs in place of a runner that does not begin.
 
 A start-up file (``exec fish`` in ``~/.bashrc``) or a forced command may start another program than the
 one that was asked for. Some read their input to its end before they do anything, and a runner's input
@@ -33,7 +33,7 @@ class TestedLink(Link, Protocol):
 
 
 class WatchedLink:
-    """Another link (``inner``), of which the first line of the loader is awaited. See Link."""
+    """Another link (``inner``), whose first line from the loader is awaited. See Link."""
 
     def __init__(self, link: TestedLink, marker: str) -> None:
         self.inner = link
@@ -57,7 +57,7 @@ class WatchedLink:
         self._has_begun = self._mark in seen
         if self._has_begun:
             return
-        # What repeats its input (cat) is no Python.
+        # A program that repeats its input (cat) is not Python.
         if self._is_replaced or payload.BEGINNING in seen:
             raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
         if self._test is None and time.monotonic() - self._since > TEST_AFTER:

@@ -23,7 +23,7 @@ _SIGNS = {True: "ok", False: "FAILS", None: "-"}
 
 
 Fixes = Mapping[str, Sequence[tuple[str, str]]]
-"""By a host's name what fixes it, line by line: how the line begins (try, then, or, note), its text."""
+"""The remedies of each host, by its name: each with the first word of its line, and its text."""
 
 
 def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator[str]:

@@ -68,14 +68,14 @@ class RunTimes:
         return last.before + last.end - last.start
 
     def seconds(self, now: float | None = None) -> float:
-        """Return how long the job was worked on. ``now``: the time, if its run goes on."""
+        """Return how long the job was worked on. ``now``: the time, if its run continues."""
         if self._start is None or not self.has_worked:
             return self._before
         return self._before + max(0.0, (self._last if now is None else now) - self._start)
 
     def at(self, moment: float) -> float:
         """Return how long the job had been worked on at a moment: its place on a timeline."""
-        # In the run that goes on.
+        # In the run that continues.
         if self._start is not None and self.has_worked and moment >= self._start:
             return self._before + moment - self._start
         # Runs are in the order of their start, so the last one before the moment can be searched for.

@@ -30,7 +30,7 @@ def changed(before: Listed | None, listed: Listed, now: float) -> Iterator[str]:
 
 
 def _timeless(job: JobLine | None) -> JobLine | None:
-    """Return a job without what changes though nothing happens."""
+    """Return a job without the fields that change although nothing happens."""
     return None if job is None else replace(job, speed=None, left=None, hosts=0)
 
 

@@ -62,7 +62,7 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
-        # Of a removed job it is known what was rendered, not how much there was to render.
+        # For a removed job, the rendered pages are known, but not their total.
         str(delivered) if report["state"] == "removed" else f"{delivered}/{pages['total']}",
         _left(report) or "-",
         str(pages["suspect"] or "-"),
@@ -147,7 +147,7 @@ def again(report: Report) -> str:
 
 
 def _waiting(report: Report) -> Iterator[str]:
-    """Yield a line for each rendered page that waits: for what, and until when."""
+    """Yield a line for each rendered page that waits: the reason, and until when."""
     for waits in report.get("waiting_pages", ())[:MAX_WAITING]:
         words = pause(waits["since"], waits["until"])
         yield f"  page {waits['page']}: rendered, {words}: {clean(waits['reason'])}"

@@ -1,4 +1,4 @@
-"""Replay a journal into rows of pages and hosts: what dashboard and overview show.
+"""Replay a journal into rows of pages and hosts, for the dashboard and the overview.
 
 Pure: entries in, rows out. Times are the journal's, in seconds since 1970 by the coordinator's clock.
 """
@@ -41,7 +41,7 @@ MAX_PROBLEMS = 500
 
 
 STRAGGLER_FACTOR = 4.0
-"""An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
+"""An attempt is a straggler if it takes this many times the usual, and at least STRAGGLER_SECONDS."""
 
 STRAGGLER_SECONDS = 3.0
 
@@ -97,7 +97,7 @@ class HostRow:
     """The node of a pilot of a batch system."""
     flights: dict[str, InFlight] = field(default_factory=dict)
     reopening: dict[int, float] = field(default_factory=dict)
-    """Since when slots open the document anew, by the page after which they do."""
+    """Times since when slots open the document again, by the page after which they do."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property
@@ -112,8 +112,8 @@ class HostRow:
 
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
-        # A slot that opens the document anew renders nothing meanwhile. None: the number of slots is not
-        # known.
+        # A slot that opens the document again renders nothing meanwhile. None: the number of slots is
+        # not known.
         free = max(0, self.slots - len(self.reopening)) if self.slots else None
         # Attempts are held in the order in which they were sent, and the runner starts them in that
         # order.
@@ -184,7 +184,7 @@ class JobModel:
 
     @property
     def delivered_pages(self) -> int:
-        """The number of pages that are there, suspect ones too: what a percentage counts."""
+        """The number of delivered pages, suspect ones included; percentages count them."""
         return self.counts[DONE] + self.counts[SUSPECT]
 
     @property
@@ -359,7 +359,7 @@ class JobModel:
         for name in entry.hosts:
             self._host(name).state = "connecting"
         for page in self.pages.values():
-            # What failed in an earlier run is tried again in this one.
+            # Pages that failed in an earlier run are tried again in this one.
             if page.state in (SENT, FAILED):
                 self._move(page, WAITING)
 

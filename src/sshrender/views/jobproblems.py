@@ -26,7 +26,7 @@ _TROUBLE = frozenset(
     state.value
     for state in (HostState.LOST, HostState.REFUSED, HostState.QUARANTINED, HostState.DRAINED)
 )
-"""States of a host that are worth a line. A busy one does what its owner wants of it."""
+"""States of a host that are worth a line. A busy host is no problem: its owner uses it."""
 
 _CHARGED = frozenset(
     kind.value for kind, charge in CHARGE_OF.items() if charge in (Charge.PAGE, Charge.HOST)
@@ -61,7 +61,7 @@ class Problem:
 
 
 class _Collector:
-    """Collects what went wrong in the runs of a job. See Replay."""
+    """Collects the problems in the runs of a job. See Replay."""
 
     def __init__(self, pages: frozenset[int]) -> None:
         self._pages = pages

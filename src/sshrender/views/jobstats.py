@@ -1,4 +1,4 @@
-"""Compute what a job took, from its journal: bytes, pages a second, CPU time, retries, slowest pages.
+"""Compute statistics of a job from its journal: bytes, pages a second, CPU time, retries, slowest pages.
 
 Pure: entries in, numbers out. ``render --stats``, ``status JOB --stats`` and ``--json`` all show these.
 """
@@ -47,7 +47,7 @@ class JobStats:
             self._take_of_page(entry)
 
     def _take_of_page(self, entry: je.PageEntry) -> None:
-        # It may come when the document is closed, and is no sign of work.
+        # It may come when the document is closed, and is not a sign of work.
         if not isinstance(entry, je.PageSuspected):  # which may come long after the last page
             self._last = max(self._last, entry.moment.timestamp())
         match entry:

@@ -153,7 +153,7 @@ def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each op
     operation = operation_of(entry.op)
     match operation:
         case None:
-            # Of a later version of the program: its own name is the best word.
+            # An entry of a later version of the program: its own name is the best word.
             return clean(entry.op)  # of a later version
         case Operation.HOLD:
             return "hold"

@@ -103,7 +103,7 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
         case je.PageFailed():
             # Each host once, in the order of the attempts.
             hosts = clean(", ".join(dict.fromkeys(entry.hosts)))
-            if not hosts:  # no host is to blame: the reason is no attempt's
+            if not hosts:  # no host is to blame: the reason is not an attempt's
                 return f"page {entry.page} failed ({entry.kind}): {clean(entry.reason)}"
             return f"page {entry.page} failed after {count(entry.attempts, 'attempt')} on {hosts}"
         case je.PageDelivered() | je.PageSuspected() if entry.diagnostics:

@@ -1,4 +1,4 @@
-"""Replay how the pilots of a running job stand in the queues of batch systems. Pure."""
+"""Replay the states of a running job's pilots in the queues of batch systems. Pure."""
 
 from __future__ import annotations
 

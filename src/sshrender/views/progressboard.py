@@ -185,14 +185,14 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
 def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
     """Return the hosts that are shown, those with a problem first.
 
-    Where not all fit, these take half of the rows at most: the others show that work goes on.
+    Where not all fit, these take half of the rows at most: the others show that work continues.
     """
     ordered = sorted(hosts, key=_rank)
     if len(ordered) <= max_rows:
         return ordered
     troubled = [host for host in ordered if host.state in hostwords.TROUBLED]
     others = [host for host in ordered if host.state not in hostwords.TROUBLED]
-    # What the others do not need is for the hosts with a problem.
+    # Hosts with a problem get the lines that the others do not need.
     kept = max(max_rows // 2, max_rows - len(others))
     return (troubled[:kept] + others)[:max_rows]
 

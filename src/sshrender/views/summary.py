@@ -76,7 +76,7 @@ def next_step(summary: Mapping[str, Any]) -> str:
         if "assembled" in summary:
             return ""  # the file of --assemble could not be made: its error has its own hint
         is_refused = False  # no host is needed any more
-    # What is wrong with hosts is found out by checking them.
+    # sshrender hosts finds the problems of hosts.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
         if _are_drained(summary):
             return undrain(summary["hosts"][0]["name"])
@@ -139,7 +139,7 @@ def total_line(fields: Mapping[str, Any]) -> str:
 
 def failure(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return what failed, and a hint, for the object of a command that did not end with 0."""
-    # Of a command with several jobs one stands for all: the first that ended with the command's code.
+    # In a command with several jobs, the first that ended with the command's code represents all.
     code = result["exit_code"]
     for each in sorted(result.get("jobs", ()), key=lambda each: each.get("exit_code") != code):
         if each.get("error") or each.get("exit_code"):
@@ -207,7 +207,7 @@ def _is_error(summary: Mapping[str, Any], step: str) -> bool:
 
 
 def _error_line(summary: Mapping[str, Any], step: str) -> Iterator[str]:
-    """Yield the line by which scripts know errors of every command."""
+    """Yield the line by which scripts recognize an error of any command."""
     if _is_error(summary, step):
         yield f"sshrender: error: {clean(failure(summary)[0], 1000)}"
 

@@ -96,7 +96,7 @@ class _Users:
 
 
 class Authenticator:
-    """Knows who asks. ``key``: signs sessions and links."""
+    """Authenticates requests. ``key``: signs sessions and links."""
 
     def __init__(self, settings: ServeSettings, key: bytes) -> None:
         self._settings = settings
@@ -105,7 +105,7 @@ class Authenticator:
         self.attempts = _Attempts(settings.limits.logins)
 
     def reads_users(self, request: Request) -> bool:
-        """Return whether ``person`` looks at the file of the users, which may lie on a file server."""
+        """Return whether ``person`` looks at the file of the users, which may be on a file server."""
         return self._settings.auth is Auth.HTPASSWD and SESSION in request.cookies
 
     def person(self, request: Request) -> Person | None:
@@ -120,7 +120,7 @@ class Authenticator:
         if self._settings.auth is Auth.PROXY:
             names = request.headers.getlist(self._settings.user_header)
             peer = request.client.host if request.client else ""
-            # Of two, one may be the browser's: a proxy that adds its own must remove that.
+            # One of two headers may be the browser's; a proxy that adds its own must remove that one.
             is_one = len(names) == 1 and _NAME.fullmatch(names[0])
             return names[0] if self._settings.is_peer(peer) and is_one else None
         found = self.read("session", request.cookies.get(SESSION, ""))
@@ -178,7 +178,7 @@ class Authenticator:
         return is_same and known is not None
 
     def sign(self, kind: str, seconds: float, **fields: Any) -> str:
-        """Return a signed token of this kind, valid for so long."""
+        """Return a signed token of this kind, valid for ``seconds``."""
         data = json.dumps({**fields, "kind": kind, "until": round(time.time() + seconds)}).encode()
         return f"{_text(data)}.{_text(hmac.digest(self._key, data, 'sha256'))}"
 
@@ -281,7 +281,7 @@ def _hash_of(file: Path, name: str) -> bytes | None:
 
 
 def _unreadable() -> Refused:
-    return Refused(503, "the file of the users cannot be read", "call the administrator")
+    return Refused(503, "the file of the users cannot be read", "ask the administrator")
 
 
 def _lines(file: Path) -> Iterator[tuple[bytes, bytes]]:

@@ -222,7 +222,7 @@ def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
         raise Refused(
             416,
             "there is no such part of the file",
-            "ask for the whole",
+            "request the whole file",
             {"Content-Range": f"bytes */{size}"},
         )
     return start, end
@@ -241,7 +241,7 @@ async def _sent(pool: SanPool, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _some(blocks: Iterator[bytes]) -> bytes | None:
-    """Return the next bytes; None after the last. An empty block: something was done, but no byte."""
+    """Return the next bytes; None after the last. Empty: work was done, without a byte so far."""
     found = bytearray()
     for block in blocks:
         found += block

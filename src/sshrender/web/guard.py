@@ -112,7 +112,7 @@ class Guard:
 def _take_authority(scope: Scope) -> str:
     """Take scheme and name off a target like ``http://render.example/hosts``; return the name.
 
-    Every server takes that form, and the name counts in the place of Host (RFC 9112, 3.2.2).
+    Every server takes that form, and the name counts in place of Host (RFC 9112, 3.2.2).
     """
     found = _ABSOLUTE.match(scope["path"])
     if found is None:

@@ -149,7 +149,7 @@ async def logout(call: Call) -> Response:
 async def enter(call: Call) -> Response:
     """Begin a session for the person who opens the link first."""
     headers = call.request.headers
-    # What browsers fetch before anyone has decided to open it must not use the link up.
+    # A browser may fetch a link in advance; that must not use the link up.
     is_early = "prefetch" in headers.get("sec-purpose", headers.get("purpose", "")).lower()
     if call.site.settings.auth is not Auth.LINK or call.request.method == "HEAD" or is_early:
         raise not_found()

@@ -321,7 +321,7 @@ async def retry(call: Call) -> Response:
         "additionalProperties": False,
         "properties": {"password": {"type": "string", "maxLength": MAX_PASSWORD}},
     },
-    answers={**_CHANGED, 409: "This server takes no passwords", 422: "The password is wrong"},
+    answers={**_CHANGED, 409: "This server accepts no passwords", 422: "The password is wrong"},
 )
 async def password(call: Call) -> Response:
     """Keep the password of a job's document in memory."""

@@ -32,7 +32,7 @@ _EXIT_STATUS = {
 }
 
 
-_WAIT = "try again in a moment; if it stays so, call the administrator"
+_WAIT = "try again in a moment; if it happens again, ask the administrator"
 
 
 class Refused(Exception):
@@ -75,8 +75,8 @@ def no_passwords() -> Refused:
     """Return the refusal of a password by a server that could not use it."""
     return Refused(
         409,
-        "this server takes no passwords: it does not render jobs itself, and nothing on the shared"
-        " folder may keep one",
+        "this server accepts no passwords: it does not render jobs itself, and a password is never"
+        " stored in the shared folder",
         "save the document without protection, or ask for a server with --coordinate",
     )
 
@@ -92,11 +92,11 @@ def of(error: Exception) -> Refused:
         return Refused(422, error.what, error.hint, None, more)
     if isinstance(error, UserError):
         status = _EXIT_STATUS.get(error.code, 500)
-        # Those of the api are commands for a person at a terminal.
+        # Hints of the api are commands for a person at a terminal.
         advice = _WAIT if error.code == ExitCode.STORAGE else error.hint
         return Refused(status, error.what, advice, {"Retry-After": "5"} if status == 503 else None)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Refused(507, "the shared folder is full", "try again later, or call the administrator")
+        return Refused(507, "the shared folder is full", "try again later, or ask the administrator")
     if isinstance(error, OSError):
         return Refused(
             503,

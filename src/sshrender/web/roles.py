@@ -12,7 +12,7 @@ class Role(IntEnum):
     VIEWER = 0
     """Open jobs by their link, see and download pages."""
     SUBMITTER = 1
-    """Also upload documents, and change the own jobs."""
+    """Also upload documents, and change own jobs."""
     OPERATOR = 2
     """Also see and change all jobs and hosts."""
 

@@ -20,7 +20,7 @@ NAME = "[^/]{1,250}"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: from whom, to which server."""
+    """One request: its user and its server."""
 
     request: Request
     site: Site
@@ -137,7 +137,7 @@ def _challenge(site: Site, request: Request) -> dict[str, str]:
 
 
 async def person_of(site: Site, request: Request) -> Person | None:
-    """Return who asks; None if that is not known. Raises Refused for a wrong password."""
+    """Return the user of a request; None if unknown. Raises Refused for a wrong password."""
     authenticator = site.authenticator
     given = authenticator.basic(request)
     if given is None:

@@ -98,7 +98,7 @@ class OneThread:
 
 
 class Turns:
-    """A lock for work on the shared folder, of which the result serves all who wait.
+    """A lock for work on the shared folder; its result serves all requests that wait.
 
     While the folder hangs, those who waited for one turn are refused with it: one after the other they
     would wait for 5, 10, 15 seconds.

@@ -103,7 +103,7 @@ class Protocol(H11Protocol):
         unread = int(self.transport.get_write_buffer_size()) + self._unacknowledged()
         taken = self._unread - unread
         is_slow = self._unread and taken < self.reading_rate * self.reading_timeout
-        # A buffer that became empty between both looks was filled anew.
+        # A buffer that became empty between both looks was filled again.
         if unread and is_slow and not self._has_drained:
             # Not close(), which waits until all is sent. Without the option the kernel would keep the
             # rest in its memory, and offer it to the client for minutes (socket(7), SO_LINGER).
@@ -322,7 +322,7 @@ def _log_to_stderr() -> None:
         logger.propagate = False
     # Each connection that sends no HTTP would be a line.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    # Of an answer that ends early the guard has said why.
+    # If an answer ends early, the guard has reported the reason.
     logging.getLogger("uvicorn.error").addFilter(
         lambda record: "without completing response" not in str(record.msg)
     )

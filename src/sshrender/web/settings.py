@@ -75,7 +75,7 @@ class ServeSettings:
     operators: frozenset[str] = frozenset()
     viewers: frozenset[str] = frozenset()
     make_queue: Callable[[Callable[[str], None]], QueueRun] | None = None
-    """Makes the run of the queue that goes on beside the server; None: others run it."""
+    """Makes the run of the queue that continues beside the server; None: others run it."""
     passwords: UploadPasswords | None = None
     """Those of uploaded documents; None where no queue runs beside the server, which could use them."""
     typed: Mapping[str, Any] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def auth_of(text: str) -> tuple[Auth, Path | None]:
         return Auth(text), None
     raise UserError(
         ExitCode.USAGE,
-        f"--auth {text}: not a way to come in",
+        f"--auth {text}: not a way to log in",
         "--auth takes link, htpasswd:FILE or proxy",
     )
 
@@ -181,7 +181,7 @@ def require_safe(settings: ServeSettings) -> None:
     if settings.auth is Auth.PROXY and not settings.peers:
         raise UserError(
             ExitCode.USAGE,
-            "--auth proxy: no proxy is named whose header counts",
+            "--auth proxy: no trusted proxy is named",
             "add --trusted-proxy ADDRESS, as in --trusted-proxy 127.0.0.1",
         )
 

@@ -26,7 +26,7 @@ from sshrender.web.settings import ServeSettings
 from sshrender.web.watchedjob import READ_SECONDS, StillReading, Watched
 
 LIST_SECONDS = 2.0
-"""For how long a list of jobs is shown again instead of read anew."""
+"""Seconds for which a list of jobs is shown again instead of being read again."""
 
 UNTAKEN_SECONDS = 60.0
 """Seconds after which the page says that no coordinator takes jobs of the queue."""
@@ -36,7 +36,7 @@ MAX_FEEDS = 64
 
 
 MAX_FIRST_READINGS = 4
-"""Jobs that are kept while they are read for the first time: so many threads read (sanpool.py)."""
+"""Most jobs that are kept while they are read for the first time: as many as threads (sanpool.py)."""
 
 MAX_FEED_PAGES = 300_000
 """Pages of all jobs in memory, or one job of any size: a page takes 1 KB, and more with its history."""
@@ -57,7 +57,7 @@ class UserTurns:
         return self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call ``work`` in a thread. It goes on without the client: a proxy may give up earlier."""
+        """Call ``work`` in a thread. It continues without the client: a proxy may give up earlier."""
         await self._lock.acquire()
         task = asyncio.create_task(self._pool.run(work, *arguments))
         # Released with the work and not with the request: who hangs up gets no second turn beside it.
@@ -88,7 +88,7 @@ class Site:
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
     users: SanPool = field(default_factory=lambda: SanPool(2))
-    """Looks at the file of the users, which may lie on a file server."""
+    """Looks at the file of the users, which may be on a file server."""
     counts: Counter[str] = field(default_factory=Counter)
     """Answers and bytes, for the metrics."""
     bodies: Counter[str] = field(default_factory=Counter)
@@ -178,7 +178,7 @@ class Site:
         if making is None:
             making = self._making[name] = asyncio.create_task(self._make(name))
             making.add_done_callback(partial(self._made, name))
-        # All wait for the same work. It goes on without them, and the next request finds what it made.
+        # All wait for the same work. It continues without them, and the next request finds what it made.
         if not (await asyncio.wait({making}, timeout=ANSWER_TIMEOUT))[0]:
             raise busy()
         return making.result()
@@ -231,7 +231,7 @@ class Site:
         found = all_turns.setdefault(user, UserTurns(pool))
         if found.waiting >= self.settings.quota.uploads:
             raise Refused(
-                429, f"many of your {what} are being worked on already", "wait", {"Retry-After": "5"}
+                429, f"too many of your {what} are in work already", "wait", {"Retry-After": "5"}
             )
         found.waiting += 1
         try:
@@ -252,7 +252,7 @@ class Site:
             self.settings.passwords.forget(job)
 
     def forget_list(self) -> None:
-        """Read the list anew when it is asked for next: something has changed."""
+        """Read the list again when it is asked for next: something has changed."""
         self._listed = None
 
     def _note_untaken(self, listed: Listed) -> None:
@@ -295,7 +295,7 @@ class Site:
             if self.settings.passwords is not None:
                 tasks.append(self.settings.passwords.forget_ended)
             for task in tasks:
-                # What cannot be removed now is tried again in an hour, and keeps no other task from it.
+                # A removal that fails is tried again in an hour; it does not stop the other tasks.
                 with contextlib.suppress(Refused, OSError, UserError):
                     await self.long.run(task, self.san)
             await asyncio.sleep(3600)

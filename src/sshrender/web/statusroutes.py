@@ -60,7 +60,7 @@ async def metrics(call: Call) -> Response:
 
 
 def _of_server(call: Call) -> list[str]:
-    """Return the lines of what this process knows itself."""
+    """Return the lines that this process itself can give."""
     return [
         *_metric("sshrender_info", "gauge", "The version.", [({"version": sshrender.__version__}, 1)]),
         *_metric(
@@ -86,7 +86,7 @@ def _of_server(call: Call) -> list[str]:
 
 
 async def _of_folder(call: Call) -> list[str]:
-    """Return the lines of what is in the shared folder; while it does not answer, that alone."""
+    """Return the lines about the shared folder; while it does not answer, only that fact."""
     words = ("sshrender_shared_folder_up", "gauge", "1 if the shared folder answers.")
     try:
         listed = await call.site.listed()

@@ -213,7 +213,7 @@ async def _store_part(call: Call, upload: Upload) -> None:
         _require_open(await site.pool.run(uploads.job_of, site.san, upload))
         await site.pool.run(writer.finish, digest)
     except BaseException:
-        # The request may be cancelled because the client has gone: the file must go all the same.
+        # The request may be cancelled because the client has gone: the file must go anyway.
         await asyncio.shield(site.long.run(writer.abort))
         raise
 
@@ -339,7 +339,7 @@ async def _require_few_jobs(call: Call) -> None:
     if len(own) + call.site.completing[call.person.by] >= limit:
         raise Refused(
             429,
-            f"{len(own)} of your jobs are not finished; no user may have more",
+            f"{len(own)} of your jobs are not finished; more are not allowed",
             "wait, or cancel one",
         )
 

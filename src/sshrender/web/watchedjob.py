@@ -74,7 +74,7 @@ class Watched:
     async def refresh(self, age: float = POLL_INTERVAL, timeout: float = READ_SECONDS) -> None:
         """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused.
 
-        ``timeout``: seconds after which the first reading raises StillReading. It goes on then.
+        ``timeout``: seconds after which the first reading raises StillReading. It continues then.
         """
         if not self._is_read:
             await self._read_first(timeout)
@@ -83,7 +83,7 @@ class Watched:
                 await self._update()
 
     async def _update(self) -> None:
-        # What was just read for the first time is not read again.
+        # A journal that was just read for the first time is not read again.
         has_changed = not self._updated or await self._alone.run(self._pool, self.feed.update)
         position = None
         if self.feed.report.state == "queued":

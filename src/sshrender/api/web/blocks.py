@@ -41,6 +41,6 @@ def gzipped(blocks: Sequence[Block]) -> bytes:
     crc, size = 0, 0
     for block in blocks:
         crc, size = zlib.crc32(block.data, crc), size + len(block.data)
-    # Of the size, its last 32 bits (RFC 1952, 2.3.1).
+    # The last 32 bits of the size (RFC 1952, 2.3.1).
     end = struct.pack("<II", crc, size & 0xFFFFFFFF)
     return b"".join([_HEAD, *(block.deflated() for block in blocks), _LAST, end])

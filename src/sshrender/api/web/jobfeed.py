@@ -141,7 +141,7 @@ class JobFeed:
         self._model.changed.clear()
         claim = self._observer.holder()
         found = jobattributes.load_or_none(self.folder) or Attributes()
-        # Besides the journal two things change how a job stands: its lease and its attributes.
+        # Besides the journal, the lease and the attributes change the state of a job.
         stamp = (claim is None, found)
         if has_new or stamp != self._stamp:
             self._attributes, self._stamp = found, stamp
@@ -170,7 +170,7 @@ class JobFeed:
         return [overviewwriter.page_of(self._model.pages[number]) for number in numbers]
 
     def status(self) -> dict[str, Any]:
-        """Return how the job stands, without its pages."""
+        """Return the state of the job, without its pages."""
         report, model = self.report, self._model
         # The later of both clocks: the journal's times are of another machine.
         now = max(model.now, time.time())

@@ -126,7 +126,7 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
     make_folder(san, "uploads")
     folder = _folder(san, upload.id)
     folder.mkdir(mode=0o700)
-    # Last: a folder without this file is no upload yet.
+    # Last: a folder without this file is not an upload yet.
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
     try:
         # Again: requests to several servers may all have found room. The last one to be made sees all
@@ -146,7 +146,7 @@ def _require_room(san: Path, owner: str, size: int, quota: Quota, new: str = "")
     if len(own) >= quota.uploads:
         raise UploadError(
             "quota",
-            f"{len(own)} uploads are not completed; no user may have more",
+            f"{len(own)} of your uploads are not completed; more are not allowed",
             "complete or remove one of them first",
         )
     if sum(upload.size for upload in own) + size > quota.total:
@@ -168,7 +168,7 @@ def require_space(san: Path, size: int, quota: Quota) -> None:
         raise UploadError(
             "space",
             "the shared folder has too little free space",
-            "try again later, or call the administrator",
+            "try again later, or ask the administrator",
         )
 
 
@@ -187,7 +187,7 @@ def _load(folder: Path) -> Upload:
     return Upload(
         id=folder.name,
         owner=str(fields["owner"]),
-        # Cleaned again: the file lies on a shared folder.
+        # Cleaned again: the file is on a shared folder.
         name=clean_name(str(fields["name"])),
         size=int(fields["size"]),
         # At least 1, because parts are computed by a division.
@@ -310,7 +310,7 @@ def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
         try:
             files.open_plain(_folder(san, upload.id) / f"{number}.part").close()
         except FileNotFoundError:
-            # Of an upload that was removed meanwhile no part will come.
+            # No part will come for an upload that was removed meanwhile.
             if not (_folder(san, upload.id) / "upload.json").is_file():
                 raise _removed() from None
             return number
@@ -357,7 +357,7 @@ def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
 
 
 def _copy_block(part: BinaryIO, file: BinaryIO, size: int) -> int:
-    # Not by ``part.read``: a buffer that reads ahead would move the place from which both ways go on.
+    # Not by ``part.read``: a buffer that reads ahead would move the place from which both ways continue.
     data = os.read(part.fileno(), size)
     view = memoryview(data)
     while view:

@@ -98,7 +98,7 @@ class HostConnection:
         self.host = setup.plan.name
         self._post = post
         self._delay = delay
-        # The runner frames its messages with it, so that what a login shell prints is no message.
+        # The runner frames its messages with it, so that what a login shell prints is not a message.
         self._marker = secrets.token_hex(6)
         self._label = label
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -245,7 +245,7 @@ class HostConnection:
             return self._is_closed
 
     def _begin_writing(self) -> None:
-        """Have a shared thread write what is queued, unless one does so already."""
+        """Have a shared thread write the queue, unless one does so already."""
         self._sent_at = time.monotonic()
         with self._lock:
             if self._is_writing or self._is_closed or self._link is None:
@@ -272,7 +272,7 @@ class HostConnection:
                 link.write(b"".join(lines), WRITE_TIMEOUT)
             # The report closes the connection, so that the next turn of this loop ends it.
             except LinkClosed as closed:
-                # What the host printed instead of a hello comes to the reading thread, and tells why.
+                # The reading thread gets the host's output instead of a hello; it tells the reason.
                 if not self._has_spoken:
                     self._thread.join(WORDS_WAIT)
                 self._report_end(closed)
@@ -300,12 +300,12 @@ class HostConnection:
             self._post(LinkFailed(self, refusal, reason))
 
     def _with_noise(self, reason: str) -> str:
-        """Add what the host printed last, which often explains it (no python3, a failing profile)."""
+        """Add the host's last output, which often explains the end (no python3, a failing profile)."""
         return f"{reason}: {self._reader.noise[-1]}" if self._reader.noise else reason
 
 
 def _require_trouble(message: Message) -> None:
-    """Raise ProtocolError for any other message before the hello; ConnectFailed for what lasts."""
+    """Raise ProtocolError for any other message before the hello; ConnectFailed for lasting trouble."""
     if not isinstance(message, Trouble):
         raise ProtocolError("it sent a message about pages before its hello")
     if message.refusal is not None and message.refusal in NEEDS_ADMINISTRATOR:

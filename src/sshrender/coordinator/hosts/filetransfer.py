@@ -183,7 +183,7 @@ class FileTransfer:
             began = time.monotonic()
             files.put(source, f"{self._folder}/{place.file}")
             self._staged.add(place.file)
-            # The whole document is copied once: its time is no forecast for the next page.
+            # The whole document is copied once: its time is not a forecast for the next page.
             if place.file != SOURCE:
                 seconds = time.monotonic() - began
                 self._staging_seconds[place.file] = seconds / max(

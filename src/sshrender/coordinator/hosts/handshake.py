@@ -44,7 +44,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "epoch": nonce.epoch,
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
         "slots": setup.plan.slots,
-        # No more pages than the run has can be in work here, whatever fails or is repeated.
+        # Never more pages are in work here than the run has, even with failures and repetitions.
         "at_once": len(plan.pages),
         "device": settings.device,
         "dpi": resolution(settings.dpi, settings.appearance),

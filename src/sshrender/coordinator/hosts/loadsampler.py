@@ -14,7 +14,7 @@ HOSTS_PER_INTERVAL = 100
 loads would otherwise be the larger part of the journal."""
 
 MIN_CHANGE = 0.1
-"""Threads per core by which a load must have changed."""
+"""Smallest change of a load that is recorded, in threads per core."""
 
 
 class LoadSamples:

@@ -56,7 +56,7 @@ class HostMessages:
         self._reopened: set[tuple[str, int, bool]] = set()
 
     def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
-        """Return what the message means. ``at``: when it arrived."""
+        """Return the events of a message. ``at``: the time of its arrival."""
         if isinstance(message, msg.Heartbeat):
             return [ev.LoadSampled(host, message.others, message.ours, message.available_slots, at)]
         return MESSAGE_HANDLERS[type(message)](self, host, message)
@@ -133,7 +133,7 @@ class HostMessages:
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
 
     def _on_reopening(self, host: str, message: msg.Reopening) -> list[ev.Event]:
-        """Record that a slot opens the document anew after a page of this host: once for each page."""
+        """Record that a slot opens the document again after a page of this host: once for each page."""
         key = host, message.page, message.is_over
         if key not in self._reopened and self._scheduler.is_rendered_by(message.page, host):
             self._reopened.add(key)

@@ -1,1 +1,1 @@
-"""Pilots: jobs of a batch system that lend a node to a run, each of which becomes a host of it."""
+"""Pilots: jobs of a batch system. Each lends a node to a run and becomes one of its hosts."""

@@ -1,6 +1,6 @@
 """Cancels or holds at the engine the pilots that a coordinator which is gone has left in the queue.
 
-Arrays to cancel have tombstones by then, so a pilot that starts all the same does nothing. What is
+Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. What is
 cancelled here would keep its place in the queue until it starts. What is held keeps it, and the job's
 next coordinator releases it.
 """
@@ -33,7 +33,7 @@ _Order = Callable[[PoolSetup, list[je.PilotsRequested]], "list[LeftPilots]"]
 
 @dataclass(frozen=True, slots=True)
 class LeftPilots:
-    """An array whose pilots may still wait. ``command``: what cancels them; empty: not known here."""
+    """An array whose pilots may still wait. ``command`` cancels them; empty: not known here."""
 
     pool: str
     name: str
@@ -42,7 +42,7 @@ class LeftPilots:
     command: str = ""
 
     def in_words(self) -> str:
-        """Return what is left, why, and what to type, in one line."""
+        """Return the pilots that are left, the reason, and what to type, in one line."""
         text = f"pool {self.pool}: pilots may be left in the queue, and do nothing when they start"
         text += f" ({self.reason})"
         return f"{text}; to cancel them: {self.command}" if self.command else text
@@ -140,7 +140,7 @@ class Orphans:
         self._found = cancel_left(self._arrays, self._pools)
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Wait so many seconds at most; return what to record."""
+        """Wait at most ``timeout`` seconds; return the entries to record."""
         self._thread.join(timeout)
         found = self._found
         if found is None:
@@ -184,7 +184,7 @@ def _give(
     if unknown:
         try:
             query = engine.query([handles[name] for name in unknown])
-            # What is not listed was never submitted, or has ended.
+            # An array that is not listed was never submitted, or has ended.
             found = {each.name: each.array for each in engine.elements(pool.call(query))}
             known |= {name: ArrayHandle(name, found[name]) for name in unknown if name in found}
             unknown = []

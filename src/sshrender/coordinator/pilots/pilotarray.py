@@ -54,7 +54,7 @@ class Pilot:
         self.changed_at = time.time()
 
     def note_element(self, element: Element | None) -> None:
-        """Take in what a query says of it; None: it is not listed."""
+        """Take in the answer of a query about it; None: it is not listed."""
         self.element = element
         # Preempted, or its node failed: the engine has queued it again, and it may start again.
         if self.has_ended and element is not None and element.state in _QUEUED:
@@ -136,7 +136,7 @@ class PilotArray:
         return mine
 
     def match(self, elements: Iterable[Element], asked_at: float) -> list[SilentPilot]:
-        """Take in what a query has listed; return the pilots that are given up."""
+        """Take in the list of a query; return the pilots that are given up."""
         mine = self.identify(elements)
         # An element that ended may still be listed for a while.
         by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
@@ -152,7 +152,7 @@ class PilotArray:
             if pilot.is_waiting and (reason := pilot.fault()):
                 pilot.has_ended = True
                 is_listed = pilot.element is not None
-                # What an earlier coordinator has cancelled is absent, and what the engine never got.
+                # Pilots are absent that an earlier coordinator cancelled, or that the engine never got.
                 may_be_absent = self.is_inherited or not (self.handle.array or self.was_listed)
                 silent.append(SilentPilot(index, reason, is_listed, is_listed or not may_be_absent))
         # Only when the engine lists none of it either: an element that it lists may still start.

@@ -36,14 +36,14 @@ IDLE_TIMEOUT = 20.0
 """Seconds without a page, while none waits, after which an allocation is given back."""
 
 SLOW_PAGES = 3
-"""An allocation is left when less time remains than so many of its slowest recent pages take."""
+"""An allocation is left when less time remains than this many of its slowest recent pages take."""
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """A name of a node that may be part of a word: commas and quotes mean more to engines."""
 
 UPDATE_INTERVAL = 0.5
 FINISH_TIMEOUT = 20.0
-"""Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do
+"""Seconds for the engines to cancel waiting pilots at the end of a run. Pilots that start later do
 nothing."""
 
 FAILURES, FAILURE_WINDOW = 2, 180.0
@@ -105,7 +105,7 @@ class Pilots:
         return ev.HostsExpected(sum(each.expected for each in reports), reason)
 
     def update(self, scheduler: Scheduler, now: float) -> list[ev.Event]:
-        """Tell the managers what is needed; return the removal of pilots that have nothing to do."""
+        """Pass the demand to the managers; return the removal of pilots that have nothing to do."""
         if not self._managers or now - self._updated_at < UPDATE_INTERVAL:
             return []
         self._updated_at = now
@@ -184,13 +184,13 @@ class Pilots:
     ) -> str:
         """Return why the pilot should leave now; empty if it should not."""
         host = scheduler.hosts.get(name)
-        # It has work, or is about to have some: its time without a page begins anew.
+        # It has work, or is about to have some: its time without a page begins again.
         if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
             pilot.idle_since = None
             return ""
         if pilot.is_retiring:
             return "its allocation ends"
-        # None of the slots that --limit allows is left for it.
+        # --limit leaves no slot for it.
         is_spare = host.slot_limit == 0 and _limited_slots(scheduler) >= (scheduler.limit or 0)
         # A page waits, so the pilot stays although it has none.
         if is_waiting and not is_spare and host.state is not HostState.DRAINED:
@@ -288,7 +288,7 @@ class Pilots:
         return [event._replace(host=name) for name in names]
 
     def stop(self) -> list[je.JournalEntry]:
-        """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
+        """Leave no pilot behind: cancel waiting ones, write tombstones. Return the entries to record."""
         for each in self._managers:
             each.stop()
         ending = [each.finish for each in (*self._managers, self._orphans) if each is not None]

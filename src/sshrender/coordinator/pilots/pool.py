@@ -52,7 +52,7 @@ class PoolSetup:
     login: tuple[str, ...] = ()
     """The ssh command to it as a user types it, without the command that is run there."""
     user: str = ""
-    """The user who is the owner of what is submitted; empty: not known here, as ssh decides it."""
+    """The owner of submitted jobs; empty: not known here, because ssh decides it."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"
@@ -108,7 +108,7 @@ class Backoff:
         self.refused = 0
 
     def spoke(self) -> None:
-        """Note that a pilot has reported: what becomes of it later is no fault of its script."""
+        """Note that a pilot has reported: later failures of it are not due to its script."""
         self.silent = 0
         if not self.useless:
             self._pauses = 0

@@ -1,4 +1,4 @@
-"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Four commands a pool."""
+"""Asks the engine of each pool for its state, without a job: for ``hosts``. Four commands a pool."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class PoolCheck:
 
 
 def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
-    """Return how the pools stand, in their order."""
+    """Return the states of the pools, in their order."""
     if not pools:
         return []
     with ThreadPoolExecutor(min(8, len(pools))) as workers:
@@ -74,7 +74,7 @@ def _check(pool: PoolSetup) -> PoolCheck:
     with ThreadPoolExecutor(2) as workers:
         listing, refusal = workers.submit(_pilots, pool), workers.submit(_refusal, pool)
         try:
-            # Its failure is no refusal: the engine answered a moment ago.
+            # Its failure is not a refusal: the engine answered a moment ago.
             nodes = engine.nodes(pool.call(engine.nodes_command()))
         except (EngineUnavailable, SubmissionRefused) as error:
             return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
@@ -101,7 +101,7 @@ def _check(pool: PoolSetup) -> PoolCheck:
 
 
 def _pilots(pool: PoolSetup) -> list[Element]:
-    """Return the pilots in the queue; none if the engine does not list them: that is no failure here."""
+    """Return the pilots in the queue; none, without an error, if the engine does not list them."""
     try:
         found = pool.engine.elements(pool.call(pool.engine.query([])))
     except (EngineUnavailable, SubmissionRefused):

@@ -28,8 +28,8 @@ FIRST_QUERY = 15.0
 """Seconds from a submission to the query that tells why the pilots wait."""
 
 CANCEL_INTERVAL = 15.0
-"""Seconds until the engine is asked to cancel again what it has not cancelled; twice as long after each
-failure, up to MAX_QUERY_INTERVAL."""
+"""Seconds until the engine is asked again to cancel pilots that it has not cancelled; doubled after
+each failure, up to MAX_QUERY_INTERVAL."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class QueryTimer:
         self.due = now + QUERY_INTERVAL
 
     def postponed(self, now: float, seconds: float) -> None:
-        """Note that the turn of this pool comes in so many seconds."""
+        """Note that the turn of this pool comes in this many seconds."""
         self.due = now + seconds
 
     def submitted(self, now: float) -> None:

@@ -93,7 +93,7 @@ class PoolManager:
         self._stop = threading.Event()
         # Set when the end of the run no longer waits for the thread.
         self._is_given_up = threading.Event()
-        # What is known of pilots. It is not held during a command, nor while a file is read.
+        # Guards the state of pilots. Not held during a command, nor while a file is read.
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"pool {setup.name}", daemon=True)
         self._reader = threading.Thread(target=self._look, name=f"pilots {setup.name}", daemon=True)
@@ -104,7 +104,7 @@ class PoolManager:
         self._reader.start()
 
     def need(self, demand: Demand) -> None:
-        """Set what the run needs from now on."""
+        """Set the demand of the run from now on."""
         self._demand = demand
         self._is_needed.set()
 
@@ -136,7 +136,7 @@ class PoolManager:
         self._stop.set()
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Cancel what waits and bury all arrays, in so many seconds at most; return what to record."""
+        """Cancel waiting pilots and end all arrays in ``timeout`` seconds; return what to record."""
         self._stop.set()
         until = time.monotonic() + timeout
         if self._thread.is_alive():
@@ -397,7 +397,7 @@ class PoolManager:
                 self._backoff.note_refused(now)
             return
         except EngineUnavailable as error:
-            # It may be in the queue all the same: the next queries tell.
+            # It may be in the queue anyway: the next queries tell.
             self._reason = f"{engine.name} does not answer: {error}"
         else:
             self._backoff.accepted()

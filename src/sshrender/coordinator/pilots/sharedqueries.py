@@ -177,6 +177,6 @@ def _save(path: Path, record: _Record) -> None:
     elements = [{**asdict(each), "state": each.state.value} for each in record.elements]
     fields = {name: getattr(record, name) for name in record.__slots__}
     text = json.dumps({**fields, "elements": elements})
-    # Without it the next run asks once more; the answer of this one is there all the same.
+    # Without it the next run asks once more; the answer of this one is there anyway.
     with contextlib.suppress(OSError):
         write_whole(path, text.encode("utf-8"))

@@ -51,7 +51,7 @@ class JournalWriterThread:
         self._queue.put(written)
 
     def close(self, timeout: float) -> bool:
-        """Write and flush what is queued; return False if that took too long."""
+        """Write and flush the queue; return False if that took too long."""
         self._is_closing = True
         self._queue.put(None)
         self._thread.join(timeout)

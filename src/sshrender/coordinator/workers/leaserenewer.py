@@ -57,7 +57,7 @@ class LeaseRenewer:
             except LeaseLost:
                 self._post(LeaseGone())
                 return  # nothing to release: the lease is another coordinator's
-            # It goes on: the lease is lost only if another coordinator takes it.
+            # It continues: the lease is lost only if another coordinator takes it.
             except OSError as error:
                 is_final = self._folder is not None and trouble.is_lasting(error, self._folder, "lease")
                 where = f" in {self._folder}" if self._folder is not None else ""

@@ -52,7 +52,7 @@ class LocalCanary:
         self._thread.start()
 
     def stop(self) -> None:
-        """Kill what still runs; wait a moment for its end."""
+        """Kill the process if it still runs; wait a moment for its end."""
         with self._lock:
             self._has_stopped = True
             if self._process is not None:

@@ -21,7 +21,7 @@ from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
 
 MAX_REPLACEMENTS = 3
-"""Times that something in the place of a published page is removed before the storage counts as
+"""Times that something in place of a published page is removed before the storage counts as
 failed."""
 
 
@@ -151,7 +151,7 @@ class PageDelivery:
     def _give_way(self, task: VerificationTask) -> _Published | None:
         """Return the page that was published before: by another attempt, or a coordinator thought dead.
 
-        None if what has its name is no page and was removed: no host is charged.
+        None if what has its name is not a page and was removed: no host is charged.
         """
         seen = publish.identity(task.final)
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))

@@ -54,7 +54,7 @@ class PageRemover:
             self._enqueue(page, self._target(page), sha256)
 
     def stop(self) -> None:
-        """Stop removing: the next run removes what is left (pagerestoration.py)."""
+        """Stop removing: the next run removes the rest (pagerestoration.py)."""
         self._stop.set()
         # Wakes the thread.
         self._queue.put(None)

@@ -39,7 +39,7 @@ class ThumbnailWriter:
             self._lose("the shared folder was too slow")
 
     def close(self, timeout: float) -> None:
-        """Write what is left."""
+        """Write the remaining thumbnails."""
         if self._is_running:
             self._queue.put(None)
             self._thread.join(timeout)

@@ -132,7 +132,7 @@ class Verifier:
             worker = _Worker(self._queue, self._post, self._folders, self._name_wait, delivery_of)
             name = f"verifier {len(self._workers)}"
             thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
-            # RuntimeError: the limit of threads. The threads that run go on.
+            # RuntimeError: the limit of threads. The threads that run continue.
             with contextlib.suppress(RuntimeError):
                 thread.start()
                 self._workers.append(worker)
@@ -199,7 +199,7 @@ class _Worker:
             return DocumentGone()
         if isinstance(error, OutputLost):
             return OutputGone()
-        # Before OSError, of which it is a kind.
+        # Before OSError, because it is a subclass.
         if isinstance(error, FileNotFoundError):
             gone = _missing_folder(task)
             return StorageTrouble(task, gone) if gone else self._try_later(task)

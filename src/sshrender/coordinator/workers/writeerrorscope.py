@@ -1,6 +1,6 @@
 """Classify an error of the storage: whether it belongs to one file's name, or to the folder.
 
-A folder or an immutable file in the place of one page, or a file of another user in a sticky folder,
+A folder or an immutable file in place of one page, or a file of another user in a sticky folder,
 keeps that page from being written and no other. The error number does not tell: EPERM is also what a
 file system says that refuses everything. So what a page needs is tried in the folder, under another
 name. Where that works, the name is at fault.
@@ -28,7 +28,7 @@ _OF_ALL_FILES = frozenset(
         *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR),
     )
 )
-"""Errors that no single name causes. A full storage may have room for what is tried, not for a page."""
+"""Errors that no single name causes. A full storage may have room for the trial, but not for a page."""
 
 
 class OutputFailed(OSError):
@@ -55,7 +55,7 @@ def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailu
     is_output = isinstance(error, OutputFailed)
     where, file = (OUTPUT, target) if is_output else (SAN, final)
     # POSIX has link(2) and rename(2) report both; filename2 is Python's name for the second.
-    # Of a rename the second name is the file's that cannot be replaced.
+    # If a rename fails, its second name is the file that cannot be replaced.
     named = error.filename2 or error.filename or file
     # The temporary name means nothing to the user: the page's name does.
     if is_output or _is_temporary(named):
@@ -100,7 +100,7 @@ class NameTrouble:
 
 
 def why_unusable(folder: Path, name: str) -> str:
-    """Write, link, rename and remove a file in a folder, as is done with a page. Return what failed."""
+    """Write, link, rename and remove a file in a folder, as for a page. Return the step that failed."""
     reason = primitives.try_write(str(folder), name)
     if reason is not None:
         return reason

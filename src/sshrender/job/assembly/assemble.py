@@ -51,7 +51,7 @@ def assemble(
     now. Raises AssemblyFailed or OSError.
     """
     ordered = sorted(records, key=lambda record: record.page)
-    # The key says of which pages, kind and resolution the file is.
+    # The key describes the file: its pages, kind and resolution.
     key = _key(ordered, kind, dpi)
     if not _is_there(folder, target, key):
         sheets = [

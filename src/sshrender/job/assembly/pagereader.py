@@ -93,6 +93,6 @@ class Sheet:
 
 
 def _identity(file: BinaryIO) -> tuple[int, ...]:
-    """Return what changes with the content; users cannot set the time of change (utimensat(2))."""
+    """Return values that change with the content; users cannot set the time of change (utimensat(2))."""
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

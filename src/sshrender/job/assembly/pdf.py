@@ -219,7 +219,7 @@ _BITS = {
 
 
 def _recode(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int, size: str) -> None:
-    """Compress the pixels of any other image anew. What is transparent becomes white paper."""
+    """Compress the pixels of any other image again. What is transparent becomes white paper."""
     # The stream's length is an object of its own: it is known after the data were written.
     length = objects.reserve()
     with sheet.picture() as picture:

@@ -1,4 +1,4 @@
-"""Replay what earlier runs of a job achieved, and compare it with the files that are there."""
+"""Replay the results of a job's earlier runs, and compare them with the files that exist."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class PageRecord:
 
 @dataclass(slots=True)
 class History:
-    """``pages``: what was delivered, by page; ``notes``: what Ghostscript reports of the document.
+    """``pages``: delivered pages, by number; ``notes``: Ghostscript's reports about the document.
 
     ``fonts``: the page lists of those that it uses and lacks. ``reference``: the fingerprint that hosts
     have to have (``ghostscript``, ``canary`` and ``fonts``, as in core/fingerprint.py), and ``hosts``:

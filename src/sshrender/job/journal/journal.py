@@ -177,7 +177,7 @@ class _Reader:
         return self._at - len(self._rest)
 
     def last(self) -> bytes:
-        """Return what follows the last end of a line."""
+        """Return the bytes after the last end of a line."""
         return self._rest
 
 

@@ -68,7 +68,7 @@ def check_flag(value: Any) -> bool:
 
 def _whole(highest: int) -> Check:
     def check(value: Any) -> int:
-        # A bool is an int for isinstance, and True is no page.
+        # A bool is an int for isinstance, and True is not a page.
         if type(value) is not int or not 0 <= value <= highest:
             raise Damaged
         return value
@@ -146,7 +146,7 @@ def check_time(value: Any) -> str:
 
 
 def check_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """Return a JSON value within bounds, with a question mark for what in its texts is no UTF-8.
+    """Return a JSON value within bounds, with a question mark for what in its texts is not UTF-8.
 
     Raises Damaged.
     """

@@ -40,7 +40,7 @@ class JournalEntry:
     """The name in the file."""
 
     required: ClassVar[frozenset[str]] = frozenset()
-    """Fields with a default that an entry of a journal needs all the same."""
+    """Fields with a default that an entry of a journal needs anyway."""
 
     time: Text = ""
     epoch: Annotated[int | None, check_bytes] = None
@@ -246,7 +246,7 @@ class DocumentDiagnosed(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReopening(PageEntry):
-    """A slot of a host opens the document anew after this page, and renders nothing meanwhile.
+    """A slot of a host opens the document again after this page, and renders nothing meanwhile.
 
     Ghostscript reports some problems of a page only when the document is closed. ``seconds``: how long
     opening it took before. ``is_over``: the document is open again.

@@ -21,7 +21,7 @@ class Replay(Protocol):
 
 
 def replay(entries: Iterable[JournalEntry], *followers: Replay) -> None:
-    """Give each entry to each follower, in order. Raises what ``entries`` raises."""
+    """Give each entry to each follower, in order. Raises the errors of ``entries``."""
     for entry in entries:
         for follower in followers:
             follower.take(entry)

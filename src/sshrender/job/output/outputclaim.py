@@ -1,4 +1,4 @@
-"""Claim an output folder for a job, so that pages of two documents or settings never lie in one folder.
+"""Claim an output folder for a job, so that pages of two documents or settings are never in one folder.
 
 A folder belongs to a document and the settings that decide how its pages look, not to one job: another
 job with other pages of the same may add them. A folder that holds pages of something else is refused, or
@@ -58,7 +58,7 @@ def take(delivery: Delivery) -> OutputClaim:
                 continue
             found = outputrecord.inspect(output)
         in_force = found.record
-        # False also where another process has claimed it after create(): then the loop goes on.
+        # False also where another process has claimed it after create(): then the loop continues.
         if found.newest and in_force and in_force.owner.is_same(delivery.contents):
             outputrecordfiles.remove(output, found.older)
             return OutputClaim(output, found.newest, in_force, delivery)
@@ -110,7 +110,7 @@ class OutputClaim:
         return is_copy
 
     def begin(self) -> None:
-        """Remove what the job replaces, if anything is left of it. Raises OutputLost or OSError."""
+        """Remove the rest of the pages that the job replaces. Raises OutputLost or OSError."""
         with self._lock:
             self._require()
             # while: after _clear() another process's record may be in force.
@@ -149,7 +149,7 @@ class OutputClaim:
         if found.newest is not None:
             self._follow(found)
             return
-        # A user has made the folder anew. One that is gone is an OSError.
+        # A user has made the folder again. One that is gone is an OSError.
         self._stored = None
         self._advance(self._record)
 

@@ -1,7 +1,7 @@
 """Find a job's output folder when another machine continues the job than the one that it was created on.
 
-A path means something only on the machine that it was given on. It is used elsewhere where it lies in
-the shared folder, or where the job's output marker lies in it, which the creating machine put there.
+A path means something only on the machine that it was given on. It is used elsewhere where it is in
+the shared folder, or where the job's output marker is in it, which the creating machine put there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sshrender.job.jobattributes import ON_SAN, Attributes
 
 
 def recorded(output: Path, san: Path, token: str = "") -> dict[str, Any]:
-    """Return the attributes that record the output. ``token``: what ``create_marker`` returned."""
+    """Return the attributes that record the output. ``token``: the result of ``create_marker``."""
     # A path that is not UTF-8 is kept with replacement characters; such a folder is found on no
     # machine.
     text = os.fsencode(output).decode("utf-8", "replace")

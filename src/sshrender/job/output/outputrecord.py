@@ -1,4 +1,4 @@
-"""Say what an output folder remembers: of which document its pages are, and with which settings.
+"""The record of an output folder: the document and the settings of its pages.
 
 The folder has a record (outputrecordfiles.py), which is one JSON object. Of several the one with the
 highest number counts, and one of several processes gets a number. So a folder passes from one job to
@@ -72,7 +72,7 @@ class Contents(_Part):
 
     @classmethod
     def of(cls, spec: JobSpec) -> Self:
-        """Return what a job's pages are of."""
+        """Return the origin of a job's pages."""
         fields = spec.settings.model_dump(mode="json")
         made = [recipe.extension for recipe in spec.settings.recipes if not recipe.is_built_in]
         return cls(
@@ -92,7 +92,7 @@ class Contents(_Part):
         return bool(self.sha256)
 
     def is_same(self, other: Contents) -> bool:
-        """Whether pages of both may lie in one folder: the same document, and the same settings."""
+        """Whether pages of both may be in one folder: the same document, and the same settings."""
         is_document = self.is_known and self.sha256 == other.sha256
         # Completed with defaults: a record of an earlier version lacks settings that came later.
         return is_document and _complete(self.settings) == _complete(other.settings)
@@ -106,7 +106,7 @@ class Contents(_Part):
         if found is None:
             return name in self.assembled
         if not self.is_known:
-            # Of unknown contents every name of a page counts.
+            # If the contents are unknown, every name of a page counts.
             return is_page(name)
         number = int(found.group(1))
         # Exactly the name that such a page has: ``page-00001.png`` is not one of a document of 20
@@ -167,7 +167,7 @@ class Found:
 
 
 def inspect(folder: Path) -> Found:
-    """Return what is in an output folder, which may not exist yet. Raises OSError."""
+    """Return the contents of an output folder, which may not exist yet. Raises OSError."""
     stored, names = outputrecordfiles.find(folder)
     if not stored:
         return Found(None, None, (), tuple(names))

@@ -1,7 +1,7 @@
 """Store numbered records with a folder of the user, in which nothing but pages should be seen.
 
-A record is an extended attribute of the folder, ``user.sshrender.00000001`` (xattr(7)): it is no file,
-and moves with the folder. XATTR_CREATE gives a number to one of several processes. Where the file
+A record is an extended attribute of the folder, ``user.sshrender.00000001`` (xattr(7)): it is not a
+file, and moves with the folder. XATTR_CREATE gives a number to one of several processes. Where the file
 system has no such attributes (NFS before 4.2) or no room for one (ext4 has 4 KiB), the record is a
 hidden file, ``.sshrender-job.00000001``, put there whole by link(2), which does the same on every NFS if
 the link count is checked afterwards (open(2), O_EXCL).

@@ -73,7 +73,7 @@ class Delivery:
         return f"-o {shlex.quote(shown(free_name(self.output)))}"
 
     def elsewhere(self) -> str:
-        """Return how to deliver elsewhere, or to replace what is there; a command at the end."""
+        """Return how to deliver elsewhere, or to replace the old pages; a command at the end."""
         job = shlex.quote(self.spec.name)
         if self.by == "document":
             return f"add {self.other} to deliver elsewhere, or --overwrite to replace these pages"
@@ -116,7 +116,7 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
             f"{target} is the document: the file of all pages cannot have its name",
             f"choose another folder, as with -o {other}",
         )
-    # Of an adopted folder it is not known who made the file.
+    # In an adopted folder, the origin of the file is not known.
     if record.is_adopted:
         return
     here, aside = shlex.quote(str(target)), shlex.quote(str(target.with_name(f"{name}.aside")))

@@ -46,7 +46,7 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
     VerificationFailed where it has changed; OSError where it has not got the name, or the folder is a
     symbolic link.
     """
-    # Refuses a symbolic link in the place of ``pages/``: what is published below it would be
+    # Refuses a symbolic link in place of ``pages/``: what is published below it would be
     # elsewhere.
     place = open_folder(final.parent)
     try:
@@ -219,12 +219,12 @@ def identity_of(status: os.stat_result) -> Identity:
 
 
 def remove(path: Path, seen: Identity | None) -> None:
-    """Remove what has a page's name and is not the page: a link, a FIFO, a folder, another content.
+    """Remove anything but the page that has its name: a link, a FIFO, a folder, another content.
 
     Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had
     looked, and continues when another one has the job, must not remove that one's page. So the file is
     moved aside before it is compared, and gets its name back where it is another. What cannot be
-    removed stays aside: the name is free. A link in the place of the folder is not followed. Raises
+    removed stays aside: the name is free. A link in place of the folder is not followed. Raises
     OSError.
     """
     if seen is None:

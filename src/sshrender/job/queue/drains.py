@@ -108,7 +108,7 @@ class DrainReader:
         self._list_at = 0.0
 
     def read(self) -> dict[str, Drain]:
-        """Return what ``read`` returns.
+        """Return the result of ``read``.
 
         A user's first drain may be seen a little later. Raises OSError.
         """

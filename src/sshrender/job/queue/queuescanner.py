@@ -79,7 +79,7 @@ class QueueScanner:
         # Once: a probe file is made for it.
         if self._user is None:
             self._user = user_in(self._san)
-        # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
+        # A dot begins what is not a job, or none any more: cli/clean.py moves one aside to remove it.
         entries: list[Entry] = []
         damaged: dict[str, str] = {}
         unsigned: dict[str, Unsigned] = {}
@@ -164,7 +164,7 @@ class QueueScanner:
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
         left = [entry for entry in entries if not entry.is_over]
-        # What cannot be read counts as unfinished: jobs that come after it wait.
+        # A job that cannot be read counts as unfinished: jobs that depend on it wait.
         unfinished = {*unread, *(entry.name for entry in left)}
         named = {name for entry in left for name in entry.after}
         others = named - unfinished - {entry.name for entry in entries}

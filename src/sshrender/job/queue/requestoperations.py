@@ -48,7 +48,7 @@ class Effect(Enum):
     RELEASED = auto()
     PAGE_RETRIED = auto()
     NOTHING = auto()
-    """Attributes or later entries show what follows from it."""
+    """Attributes or later entries show its effect."""
 
 
 def effect_of(name: str) -> Effect:

@@ -1,4 +1,4 @@
-"""Write and read ``requests/``: what users ask of a job's coordinator, from any machine with the SAN.
+"""Write and read ``requests/``: users' requests to a job's coordinator, from any machine with the SAN.
 
 A request is a file that appears whole. A coordinator takes them in the order of their names, which
 begin with the sender's time: clocks that differ can only swap requests of different machines.
@@ -84,7 +84,7 @@ class Request:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with a question mark for what in its texts is no UTF-8."""
+    """Return a value with a question mark for what in its texts is not UTF-8."""
     match value:
         case str():
             return writable(value)
@@ -135,7 +135,7 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
     refused = 0
     # Files are removed relative to this descriptor: a symbolic link that takes the place of the folder
     # later would lead to files of others.
-    # O_NOFOLLOW: a link in the place of the folder is not followed either.
+    # O_NOFOLLOW: a link in place of the folder is not followed either.
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         names, others = _listed(place)

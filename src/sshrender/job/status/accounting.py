@@ -126,7 +126,7 @@ def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
 
 
 def kept(san: Path) -> list[Account]:
-    """Return the accounts of all removed jobs; what cannot be read counts nothing. Raises OSError.
+    """Return the accounts of all removed jobs; unreadable ones count nothing. Raises OSError.
 
     Where others may create jobs, they may put anything into these folders: of each at most MAX_FILES and
     MAX_BYTES are read.
@@ -142,7 +142,7 @@ def _kept_in(folder: Path) -> Iterator[Account]:
     left = MAX_BYTES
     for name in sorted(userfolders.files_in(folder, MAX_FILES)):
         with contextlib.suppress(OSError, *_DAMAGE):
-            # What is left of the budget bounds each file: one that is larger is skipped, not read.
+            # The rest of the budget bounds each file: a larger one is skipped, not read.
             data = read_plain(folder / name, min(left, MAX_RECORD_BYTES))
             left -= len(data)
             yield from [_checked(fields) for fields in json.loads(data)["accounts"]]

@@ -77,7 +77,7 @@ class JobReport:
     """Time that the rest will take at the present rate; None where that is unknown."""
     paused: Pause | None = None
     waiting: Mapping[int, Pause] = field(default_factory=dict)
-    """Rendered pages that wait, and for what."""
+    """Rendered pages that wait, with the reasons."""
     pools: list[je.PoolReported] = field(default_factory=list)
     """The state of each pool that the running coordinator uses."""
     has_open_run: bool = False
@@ -90,7 +90,7 @@ class JobReport:
         return self.pages["done"] + len(self.suspect) == self.pages["total"] > 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``status --json`` prints for a job: the summary of ``render``, and some more."""
+        """Return the object of ``status --json`` for a job: the summary of ``render``, and some more."""
         return {
             "schema": 1,
             "job": self.name,
@@ -141,7 +141,7 @@ class JobReport:
         }
 
     def _queue(self) -> dict[str, Any]:
-        """Return what concerns its place in the queue."""
+        """Return the fields of its place in the queue."""
         found = self.attributes
         return {
             "owner": found.owner or None,
@@ -213,14 +213,14 @@ class _Progress:
             return
         self.flights.pop(entry.attempt, None)
         self.waiting.pop(entry.page, None)
-        # What is charged to nothing is no failure of the host (core/states.py).
+        # A failure that is charged to nothing is not one of the host (core/states.py).
         if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
             self.failures[entry.host] += 1
         elif isinstance(entry, je.AttemptDropped):
             self.hedged[entry.host] += entry.is_hedged
 
     def _leave_all(self) -> None:
-        """Forget what belongs to a run alone: its pause, and its attempts."""
+        """Drop the state of a single run: its pause, and its attempts."""
         self.paused = None
         self.waiting.clear()
         self.flights.clear()
@@ -438,7 +438,7 @@ def _state(
 
 
 def _waits_for(attributes: Attributes) -> str:
-    """Return what a job waits for, as far as its attributes say."""
+    """Return the reason why a job waits, as far as its attributes say."""
     words = [f"after {', '.join(attributes.after)}"] if attributes.after else []
     words += [f"not before {attributes.not_before}"] if attributes.not_before else []
     return "; ".join(words)

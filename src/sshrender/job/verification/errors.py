@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class VerificationFailed(Exception):
-    """The file is not a whole image of the page; the text says what is wrong with it."""
+    """The file is not a whole image of the page; the text is the reason."""
 
 
 class Unreadable(VerificationFailed):

@@ -99,13 +99,13 @@ class Inflater:
         self._has_header = self._is_inside = self._is_last = self._is_ended = False
 
     def feed(self, data: bytes) -> Iterator[memoryview]:
-        """Take the next bytes of the stream; yield what they inflate to."""
+        """Take the next bytes of the stream; yield the inflated bytes."""
         self._input = bytearray(memoryview(self._input)[self._at :]) + data
         self._at = 0
         return self._pieces(is_all=False)
 
     def finish(self) -> Iterator[memoryview]:
-        """Yield what is left, and check that the stream ends here and with its checksum."""
+        """Yield the rest, and check that the stream ends here and with its checksum."""
         yield from self._pieces(is_all=True)
         if not self._is_ended or self._trailer() != self._sum.to_bytes(_TRAILER, "big"):
             raise Refused
@@ -176,7 +176,7 @@ class Inflater:
         self._is_inside = True
 
     def _end(self) -> None:
-        """Keep what the library has read beyond the end of the block."""
+        """Keep the bytes that the library has read beyond the end of the block."""
         count = self._state.read_in_length
         if not 0 <= count < 64:
             raise Refused
@@ -195,7 +195,7 @@ class Inflater:
         return piece
 
     def _trailer(self) -> bytes:
-        """Return what follows the last block, from the next whole byte on."""
+        """Return the bytes after the last block, from the next whole byte on."""
         ahead = self._bits >> self._bit_count % 8
         whole = ahead.to_bytes(8, "little")[: self._bit_count // 8]
         return whole + bytes(self._input[self._at : self._at + _TRAILER + 1])
@@ -232,7 +232,7 @@ def _library() -> Any | None:
 
 
 def _passes(library: Any) -> bool:
-    """Return whether streams of all kinds of blocks inflate to what was compressed, in pieces."""
+    """Return whether streams of all kinds of blocks inflate, in pieces, to the original bytes."""
     noise = bytes((n * n * 7919 >> 7) % 256 for n in range(5000))
     # More than the library keeps itself (64 KiB), and matches across all borders of pieces.
     sample = noise + bytes(150_000) + b"\x02\0\0\0\xff\xff\xff" * 300 + noise

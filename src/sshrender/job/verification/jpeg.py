@@ -10,7 +10,7 @@ from sshrender.job.verification.errors import VerificationFailed, require
 from sshrender.job.verification.pagefile import BLOCK, Accept, PageFile, Size
 
 _FRAMES = (0xC0, 0xC1, 0xC2)
-"""Baseline, extended and progressive, Huffman coded: what libjpeg writes and every viewer reads."""
+"""Baseline, extended and progressive, Huffman coded: libjpeg writes them, every viewer reads them."""
 
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TABLES, _QUANTIZATION, _SCAN, _END = 0xC4, 0xDB, 0xDA, 0xD9

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from sshrender.job.verification.errors import require
 
 WHOLE = 4 << 20
-"""A file of up to so many bytes is kept in memory; a larger one is read again where it is needed."""
+"""Most bytes of a file that is kept in memory; a larger one is read again where it is needed."""
 
 BLOCK = 256 << 10
 MAX_PIECE = 16 << 20
@@ -27,7 +27,7 @@ page's, so that no more of such a file is read."""
 class PageFile:
     """An open file of a known size.
 
-    Its methods raise VerificationFailed where it shrank or a piece lies outside.
+    Its methods raise VerificationFailed where it shrank or a piece is outside.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -38,7 +38,7 @@ class PageFile:
 
     @classmethod
     def in_memory(cls, data: bytes) -> PageFile:
-        """Return what was read already."""
+        """Return the bytes that were read already."""
         file = cls(-1, 0)
         # -1: it is never read, as all of it is in memory.
         file.size, file._whole = len(data), data
@@ -62,7 +62,7 @@ class PageFile:
         return self.read(self.size - count, count)
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield what lies between two offsets, in pieces of BLOCK bytes."""
+        """Yield the bytes between two offsets, in pieces of BLOCK bytes."""
         end = self.size if end is None else end
         for at in range(start, end, BLOCK):
             yield self.read(at, min(BLOCK, end - at))

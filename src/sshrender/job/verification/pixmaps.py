@@ -73,7 +73,7 @@ def _pcx_bytes(file: PageFile, end: int, expected: int) -> tuple[int, int]:
         # High bytes in a row begin with a count, so an odd number of them ends in one without its value.
         rest = coded[-1:] if (len(coded) - len(coded.rstrip(_HIGH))) % 2 else b""
         leads = b"".join(_RUNS.findall(coded))
-        # What is no run stands for itself; each run has two bytes of code.
+        # Bytes that are not a run stand for themselves; each run has two bytes of code.
         total += sum(leads.translate(_COUNTS)) + len(coded) - len(rest) - 2 * len(leads)
         if total >= expected:
             break

@@ -67,7 +67,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
     try:
         return _measure(file, accept, has_isal=True)
     except isalinflate.Refused:
-        # Which is no damage yet; zlib decides, and says what is wrong.
+        # That is not damage yet: zlib decides, and says what is wrong.
         return _measure(file, accept, has_isal=False)
 
 
@@ -216,7 +216,7 @@ class _ImageData:
             if self._left:
                 raise isalinflate.Refused
             return
-        # What zlib holds back after the last input.
+        # The rest that zlib holds back after the last input.
         while not self._inflater.eof:
             try:
                 pixels = self._inflater.decompress(b"", _OUTPUT)
@@ -236,7 +236,7 @@ class _ImageData:
         self._kept.clear()
 
     def _take_all(self, pieces: Iterator[memoryview]) -> None:
-        """Take what ISA-L makes. Raises Refused."""
+        """Take the output of ISA-L. Raises Refused."""
         try:
             for piece in pieces:
                 self._take(piece)
@@ -255,7 +255,7 @@ class _ImageData:
             except zlib.error:
                 raise VerificationFailed("the PNG's data are damaged") from None
             self._take(pixels)
-            # What did not fit into _OUTPUT bytes is given to it again.
+            # Input that did not fit into _OUTPUT bytes is given to it again.
             block = self._inflater.unconsumed_tail
         require(not self._inflater.unused_data, "the PNG has data after its pixels")
 

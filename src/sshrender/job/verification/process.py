@@ -98,7 +98,7 @@ class Verifications:
             self._child = None
 
     def cancel(self) -> None:
-        """Verify nothing more: what is read now fails. May be called from another thread."""
+        """Verify nothing more: the present verification fails. May be called from another thread."""
         # The flag first: a process that is started just now is not used any more.
         self._is_cancelled = True
         child = self._child
@@ -132,7 +132,7 @@ class Verifications:
 
 
 def _identity(descriptor: int) -> tuple[int, int, int]:
-    """Return what changes with the content; users cannot set the time of change back (utimensat(2))."""
+    """Return values that change with the content; users cannot set the time of change (utimensat(2))."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -166,7 +166,7 @@ class _Child:
         try:
             # The child's end of the socket is inherited by its number.
             self._process = subprocess.Popen(
-                # -P: modules that lie in the current folder are not ours.
+                # -P: modules that are in the current folder are not ours.
                 [sys.executable, "-P", "-m", "sshrender.job.verification.worker", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -195,7 +195,7 @@ class _Child:
         Raises _Died, VerificationFailed if it takes too long, or TimeoutError: the storage.
         """
         deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
-        # What it had used before: the limit is for this request.
+        # The limit applies to this request: CPU time used before does not count.
         used = _cpu_time(self._process.pid)
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])

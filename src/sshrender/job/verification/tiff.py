@@ -103,7 +103,7 @@ def _directory(file: PageFile, layout: _Layout) -> dict[int, _Entry]:
 
 
 def _values(file: PageFile, layout: _Layout, entry: _Entry, most: int) -> list[int]:
-    """Return a tag's whole numbers, of which there may be ``most``."""
+    """Return a tag's whole numbers, at most ``most`` of them."""
     require(entry.kind in _TYPES and 0 < entry.number <= most, "the TIFF is damaged")
     form = f"{entry.number}{_TYPES[entry.kind]}"
     place = entry.place
@@ -156,7 +156,7 @@ def _tiles(single: dict[int, int], depth: int) -> list[int]:
 
 
 def _check_places(file: PageFile, pieces: _Pieces) -> None:
-    """Check that every piece lies in the file and none overlaps: so a small file has few pixels."""
+    """Check that every piece is in the file and none overlaps: so a small file has few pixels."""
     end = 0
     # Sorted by offset, each must begin behind the end of the one before.
     for offset, count in sorted(zip(pieces.offsets, pieces.counts, strict=True)):

@@ -16,8 +16,8 @@ from sshrender.job.verification.pagefile import Accept, PageFile, Size
 from sshrender.renderers.devices import Device
 
 TOLERANCE = 1.0
-"""Pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and rounds
-down where the device makes the image smaller."""
+"""Most pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and
+rounds down where the device makes the image smaller."""
 
 MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
@@ -117,7 +117,7 @@ def open_page(path: Path) -> int:
 
 
 def require_size(descriptor: int, expected: Expected, limit: int | None = None) -> int:
-    """Return the size of an open file, if it may be this page's. ``limit``: what a host may write."""
+    """Return the size of an open file, if it may be this page's. ``limit``: most bytes of a file."""
     size = os.fstat(descriptor).st_size
     require(size > 0, "an empty file")
     if expected.bytes is not None:
@@ -127,7 +127,7 @@ def require_size(descriptor: int, expected: Expected, limit: int | None = None) 
 
 
 def max_bytes(expected: Expected, limit: int | None = None) -> int:
-    """Return the largest size that is read: what the host may write, and the page's pixels can need."""
+    """Return the largest size that is read: a host may write it, and the page's pixels can need it."""
     bounds = [limit] if limit is not None else []
     if (size := pixels(expected)) is not None and expected.is_sized:
         # Two pixels more in each direction than computed, for rounding.

@@ -1,4 +1,4 @@
-"""Verify what hosts wrote, in a process of its own: one open file at a time, one answer for each.
+"""Verify the files of hosts in a process of its own: one open file at a time, one answer for each.
 
 A file may be hostile, or merely broken: whatever it does to a parser, looping and eating memory
 included, happens here. The process gets descriptors and opens nothing; it can start nothing and write

@@ -216,7 +216,7 @@ def _append(
     """Add a run. A short one of equal rows joins the different ones before it."""
     if start == end:
         return
-    # Runs at both ends of a band may go on in the next one, so they count as long.
+    # Runs at both ends of a band may continue in the next one, so they count as long.
     is_long = end - start >= MIN_REPEATED or (is_last or start == 0)
     is_repeated = is_repeated and is_long
     if found and found[-1][0] == is_repeated:

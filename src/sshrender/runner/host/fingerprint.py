@@ -41,7 +41,7 @@ def fonts() -> Dict[str, Any]:
     # Sorted, because os.walk yields the names in the order of the file system, which differs between
     # hosts.
     for path, size in sorted(_files()):
-        # surrogateescape: a file name may hold bytes that are no UTF-8, and counts all the same.
+        # surrogateescape: a file name may hold bytes that are no UTF-8, and counts anyway.
         digest.update(("%s %d\n" % (path, size)).encode("utf-8", "surrogateescape"))
         group = os.path.basename(os.path.dirname(path))
         groups[group] = groups.get(group, 0) + 1

@@ -94,7 +94,7 @@ def becomes_readable(path: str, timeout: float) -> Optional[OSError]:
 
 
 def umask_for(folder: str) -> int:
-    """Return the umask under which new files are as readable as the folder that they lie in."""
+    """Return the umask under which new files are as readable as the folder that they are in."""
     mode = os.stat(folder).st_mode
     # Files follow their folder: readable by all, by its group, or by its owner only.
     return 0o022 if mode & 0o004 else 0o027 if mode & 0o040 else 0o077

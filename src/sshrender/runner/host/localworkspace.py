@@ -28,7 +28,7 @@ class LocalWorkspace:
         self.path = self.reason = ""
         self._pipe = -1
         place = base or largest_folder()
-        # What killed runners have left takes room that the new folder needs.
+        # The remains of killed runners take room that the new folder needs.
         scratch.clear_dead(place)
         path: Optional[str] = None
         try:
@@ -54,7 +54,7 @@ class LocalWorkspace:
         for name in names:
             # Only names in work/ count, whatever path the request holds.
             path = os.path.join(self.path, "work", os.path.basename(name))
-            # A name that was fetched by an earlier request is gone, which is no error.
+            # A name that was fetched by an earlier request is gone, which is not an error.
             if os.path.exists(path):
                 os.unlink(path)
 

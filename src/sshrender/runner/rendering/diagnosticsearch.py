@@ -50,7 +50,7 @@ MIN_ROOM = 64 * 1024
 """Bytes: a file system with less free space is full for a page."""
 
 ANNOUNCED_FROM = 1.0
-"""Seconds: where opening the document takes less, nobody notices that it is opened anew."""
+"""Seconds: where opening the document takes less, nobody notices that it is opened again."""
 
 CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 100.0, 2.0
 """A window stays open until rendering has taken this many times what opening the document takes, so that
@@ -135,7 +135,7 @@ class DiagnosticWindow:
         return self._is_due_with(len(self._tasks), self._seconds)
 
     def _is_due_with(self, pages: int, seconds: float) -> bool:
-        """Return whether a window of so many pages, which took so long, must be closed."""
+        """Return whether a window of this many pages and seconds must be closed."""
         if pages < self._size:
             return False
         if self._size < MAX_SIZE and not self._is_dirty and self._open_seconds <= QUICK_OPENING:
@@ -290,7 +290,7 @@ class DiagnosticWindow:
         remove_output(self._folder, name)
         lines = self._summary(session)
         self.open(session)
-        # What Ghostscript reports about a page that it could not write says nothing about the page.
+        # If Ghostscript could not write a page, its reports do not concern the page.
         return lines if has_room else []
 
     def _repeat(self, session: Session, task: Task) -> Answer:

@@ -167,7 +167,7 @@ class Finalizer(threading.Thread):
                 path = os.path.join(self._folder, rendered.written)
                 small = self._encoder.encode(raster, path, self._check(rendered))
                 self._post_thumbnail(rendered.task.page, small)
-            # Nothing came out, so what lies there is no page.
+            # Nothing came out, so what is there is no page.
             else:
                 pageencoder.discard(raster)
         except (OSError, EncodingFailed):
@@ -206,7 +206,7 @@ class Finalizer(threading.Thread):
             # Before the report: the coordinator publishes the page when it reads that.
             os.fsync(descriptor)
             size = os.fstat(descriptor).st_size
-            # An empty file is no page; the storage is examined (_blame).
+            # An empty file is not a page; the storage is examined (_blame).
             if size == 0:
                 raise FileNotFoundError
             digest = hashlib.sha256()
@@ -225,7 +225,7 @@ class Finalizer(threading.Thread):
 
     def _blame(self, error: OSError, lines: List[str]) -> Tuple[str, str]:
         """Return the kind and the reason of a failure: of the storage, or of the page."""
-        # Such an error says itself that the storage has failed.
+        # Such an error already says that the storage has failed.
         if error.errno in primitives.STORAGE_ERRORS or isinstance(error, StorageUnusable):
             return wire.STORAGE, str(error.strerror or error)
         try:

@@ -19,11 +19,22 @@ from sshrender.runner.host import memorylimits, processes, processlimits, sandbo
 from sshrender.runner.rendering.warmsession import POLL_INTERVAL, SessionEnded, reason_for
 
 
-class ProcessLimits(NamedTuple):
-    """Limits on memory, in bytes, and on time, in seconds for all steps together."""
+class ProcessSetup(NamedTuple):
+    """How the programs run: working folder, environment, limits, sandbox.
 
+    ``memory``: bytes of each program; ``timeout``: seconds for all steps together. ``inherited``:
+    descriptors that the programs inherit, their slot's lock (slotlocks.py). ``writable``: further
+    folders that a sandbox lets them write to.
+    """
+
+    folder: str
+    environ: Dict[str, str]
     memory: int
     timeout: float
+    guard: memorylimits.Guard
+    is_sandboxed: bool
+    inherited: Tuple[int, ...] = ()
+    writable: Tuple[str, ...] = ()
 
 
 class Ran(NamedTuple):
@@ -36,33 +47,13 @@ class Ran(NamedTuple):
 class OneShot:
     """One run of a recipe's steps. ``run`` is called once; another thread may call ``kill`` only.
 
-    ``inherited``: descriptors that the programs inherit, their slot's lock (slotlocks.py). ``writable``:
-    further folders that a sandbox lets them write to.
+    ``fields``: the values of the recipe's fields (renderers/recipe.py) for one page.
     """
 
-    def __init__(
-        self,
-        recipe: recipes.Recipe,
-        fields: Dict[str, str],
-        folder: str,
-        document: str,
-        environ: Dict[str, str],
-        limits: ProcessLimits,
-        guard: memorylimits.Guard,
-        is_sandboxed: bool,
-        inherited: Tuple[int, ...] = (),
-        writable: Tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, recipe: recipes.Recipe, fields: Dict[str, str], setup: ProcessSetup) -> None:
         self._recipe = recipe
         self._fields = fields
-        self._folder = folder
-        self._document = document
-        self._environ = environ
-        self._limits = limits
-        self._guard = guard
-        self._is_sandboxed = is_sandboxed
-        self._inherited = inherited
-        self._writable = writable
+        self._setup = setup
         self._killed_as: Optional[str] = None
         # Held by kill(), and to forget a process before it is collected.
         self._lock = threading.Lock()
@@ -72,14 +63,14 @@ class OneShot:
     def run(self) -> Ran:
         """Run all steps. Raises SessionEnded."""
         # One deadline for all steps: page_timeout is about a page and not about a program.
-        deadline = time.monotonic() + self._limits.timeout
+        deadline = time.monotonic() + self._setup.timeout
         cpu = 0.0
         try:
             for command in recipes.command_lines(self._recipe, self._fields):
                 cpu += self._step(command, deadline)
         # The guard compares renderers at work only, so this one is taken out of the comparison.
         finally:
-            self._guard.finished(self)
+            self._setup.guard.finished(self)
         return Ran(self._lines, cpu)
 
     def kill(self, kind: str = wire.KILLED) -> None:
@@ -97,21 +88,25 @@ class OneShot:
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
         # Each step has a sandbox of its own, with the same folders.
-        if self._is_sandboxed:
+        if self._setup.is_sandboxed:
             command = sandbox.wrap(
-                command, self._folder, self._document, temporary, writable=self._writable
+                command,
+                self._setup.folder,
+                self._fields["document"],
+                temporary,
+                writable=self._setup.writable,
             )
-        environ = recipes.environment(self._recipe, self._environ, self._fields)
+        environ = recipes.environment(self._recipe, self._setup.environ, self._fields)
         try:
             self._process = process = subprocess.Popen(
-                processlimits.wrap(command, self._limits.memory),
-                cwd=self._folder,
+                processlimits.wrap(command, self._setup.memory),
+                cwd=self._setup.folder,
                 env=scratch.environment(environ, temporary),
                 stdin=subprocess.DEVNULL,  # a program that asks for a password must not wait
                 stdout=subprocess.PIPE,
                 # One stream, so that the order of the lines stays as the program wrote them.
                 stderr=subprocess.STDOUT,
-                pass_fds=self._inherited,
+                pass_fds=self._setup.inherited,
             )
         except OSError as error:
             raise SessionEnded(wire.CRASHED, "%s: %s" % (program, error.strerror), []) from None
@@ -160,9 +155,9 @@ class OneShot:
         if now > deadline:
             self.kill(wire.TIMEOUT)
         # Resident memory of the whole tree; RLIMIT_AS (processlimits.py) counts each process alone.
-        elif size > self._limits.memory:
+        elif size > self._setup.memory:
             self.kill(wire.MEMORY)
-        elif self._guard.must_end(self, size, now):
+        elif self._setup.guard.must_end(self, size, now):
             self.kill(wire.LOW_MEMORY)
 
     def _keep(self, data: bytes) -> bytes:

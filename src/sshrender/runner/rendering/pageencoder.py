@@ -130,7 +130,7 @@ class PageEncoder:
                 )
             yield from shared.in_order(encode)
         finally:
-            # Also after an error, so that no helper goes on with a raster that is removed below.
+            # Also after an error, so that no helper continues with a raster that is removed below.
             shared.end()
             for each in threads:
                 each.join()

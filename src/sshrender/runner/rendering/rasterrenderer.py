@@ -107,6 +107,6 @@ class Rasters:
 
 
 def _remove(path: str) -> None:
-    # What stays goes with its folder, when the runner ends.
+    # Remaining files go with their folder when the runner ends.
     with contextlib.suppress(OSError):
         os.unlink(path)

@@ -16,7 +16,7 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import scratch
 from sshrender.runner.rendering.diagnosticsearch import remove_output
-from sshrender.runner.rendering.oneshot import OneShot, ProcessLimits
+from sshrender.runner.rendering.oneshot import OneShot, ProcessSetup
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, RenderedFile
 from sshrender.runner.rendering.slotsettings import SlotSettings
 from sshrender.runner.rendering.warmrenderer import require_document
@@ -122,15 +122,14 @@ class RecipeRenderer(OneShotRenderer):
         # The password is written only where a recipe reads it, and goes with the folder after the page.
         if settings.password is not None and recipe.uses("password_file"):
             scratch.write(fields["password_file"], settings.password)
-        return OneShot(
-            recipe,
-            fields,
+        setup = ProcessSetup(
             settings.folder,
-            task.file,
             self._environ,
-            ProcessLimits(settings.page_memory, settings.page_timeout),
+            settings.page_memory,
+            settings.page_timeout,
             settings.guard,
             settings.is_sandboxed,
             self._locks.descriptors,
             writable=(os.path.dirname(path),) if path else (),
         )
+        return OneShot(recipe, fields, setup)

@@ -111,7 +111,7 @@ class Slot(threading.Thread):
                 # _render() looks at it when the page's turn comes.
                 self._cancelled = attempt
             elif attempt == self._attempt:
-                # Only the page that is being rendered: this program goes on with the next one.
+                # Only the page that is being rendered: this program continues with the next one.
                 self._renderer.kill()
         # It may have been handed over, perhaps a moment ago.
         self._finalizer.cancel(attempt)

@@ -99,7 +99,7 @@ class WarmRenderer(PageRenderer):
         # Guarded by ``lock``: the page that is rendered was cancelled.
         self._is_cancelled = False
         self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
-        # Of the last page; 0 before the first one, so that nothing is queued ahead then.
+        # Time of the last page; 0 before the first one, so that nothing is queued ahead then.
         self._seconds_per_page = 0.0
         self._thumbnail_seconds = 0.0
 
@@ -262,7 +262,7 @@ class WarmRenderer(PageRenderer):
         # After the page was handed over: what the window does delays no page.
         self._window.add(rendered.task, rendered.seconds)
         if not rendered.is_rendered:
-            # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
+            # Nothing came out. Perhaps the document could not be opened: the next try opens it again.
             self.close_window()
             self.drop()
             remove_output(self._settings.folder, rendered.written)
@@ -294,7 +294,7 @@ class WarmRenderer(PageRenderer):
         """End the renderer, if there is one."""
         with self._lock:
             session, self._session = self._session, None
-            # What was asked ahead is lost with the session; run() renders that page anew.
+            # A page that was queued ahead is lost with the session; run() renders it again.
             self._is_ahead_sent = False
         # Their summary ended with the session: close_window() has them interpreted again.
         self._window.clear()
@@ -434,7 +434,7 @@ class WarmRenderer(PageRenderer):
         # A slot that has to yield must not have another page under way.
         if not self._may_continue():
             return
-        # Of this file and recipe only: another one needs another session.
+        # Only for this file and recipe: another one needs another session.
         task = self._tasks.take_of(session.setup.document, self._program.recipe)
         if task is not None:
             with self._lock:

@@ -138,7 +138,7 @@ class Session:
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
         lines = self._dialogue.open_lines(self.setup, self._password, self._token)
-        # Once for each process: definitions stay when a document is closed and opened anew.
+        # Once for each process: definitions stay when a document is closed and opened again.
         if not self._is_set_up:
             self._is_set_up = True
             lines = self._setup_lines() + lines
@@ -169,7 +169,7 @@ class Session:
         try:
             if self._scratch is None:
                 raise OSError("there is no room for temporary files")
-            # An absolute target: the link lies elsewhere, and Ghostscript opens it from there.
+            # An absolute target: the link is elsewhere, and Ghostscript opens it from there.
             scratch.link(folder, name, os.path.abspath(job_folder) + "/" + file)
         except (OSError, ValueError) as error:
             scratch.remove(self._scratch)
@@ -223,7 +223,7 @@ class Session:
 
     @property
     def is_killed(self) -> bool:
-        """Whether the renderer is being ended, so that no page may be asked of it."""
+        """Whether the renderer is being ended, so that no page may be requested from it."""
         return self._killed_as is not None
 
     def kill(self, kind: str = wire.KILLED) -> None:

@@ -33,7 +33,7 @@ TOP_PRIORITY = 1024
 
 
 class SlotHolder(NamedTuple):
-    """A slot that is held: by which job, with which priority, since when."""
+    """A slot that is held: its job, the priority, and the time since when."""
 
     slot: int
     job: str

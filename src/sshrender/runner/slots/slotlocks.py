@@ -293,7 +293,7 @@ def one_off_slot(count: int, within: float = ONE_OFF_TIMEOUT) -> Iterator[Tuple[
     # TOP_PRIORITY, so a job on the host yields for it after its page.
     locks = SlotLocks(count, JobShare("one-off", fairshare.TOP_PRIORITY))
     end = time.monotonic() + within
-    # After the time it goes on without a lock; release() then releases nothing.
+    # After the time it continues without a lock; release() then releases nothing.
     while not locks.acquire() and time.monotonic() < end:
         time.sleep(POLL_INTERVAL)
     try:

@@ -98,7 +98,7 @@ class ArrayFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def notes(self, indexes: Iterable[int]) -> Iterator[PilotNote]:
-        """Yield what the holders of these elements have reported since the last call. Never raises.
+        """Yield the new reports of the holders of these elements since the last call. Never raises.
 
         What cannot be read yet is read by a later call.
         """

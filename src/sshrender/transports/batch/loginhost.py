@@ -37,7 +37,7 @@ _LOGIN = (
     """ exec "$s" -l -c 'exec "$@"' sshrender "$@\""""
 )
 
-# grep: a line of a variable with several lines is no name. ``$0`` is the marker.
+# grep: a line of a variable with several lines is not a name. ``$0`` is the marker.
 _CLEAN = (
     "d=; for v in $(env | cut -d= -f1 | grep -x '[A-Za-z_][A-Za-z0-9_]*'); do case $v in "
     f"{'|'.join((*KEPT, *(f'{prefix}*' for prefix in KEPT_PREFIXES)))}) ;;"

@@ -1,7 +1,7 @@
 """The carrier *pipe*: a command of the engine that runs the runner in the allocation of a pilot.
 
-With Slurm it is a job step: srun attaches in 0.07 s, goes on while the controller is down, and leaves
-the holder alone when it ends (measured with 22.05), so another coordinator attaches anew. With HTCondor
+With Slurm it is a job step: srun attaches in 0.07 s, continues while the controller is down, and leaves
+the holder alone when it ends (measured with 22.05), so another coordinator attaches again. With HTCondor
 it is condor_ssh_to_job. The pair of files remains: its lines tell the holder that a coordinator is
 there, and that the allocation is not needed any more.
 """
@@ -163,7 +163,7 @@ class PipeLink:
         try:
             self._streams.write(data, timeout)
         except LinkClosed as closed:
-            # What it printed before it ended tells why.
+            # Its last output tells the reason.
             with contextlib.suppress(LinkClosed):
                 self._note(self._streams.read(childprocess.END_TIMEOUT))
             raise self._end(closed) from None

@@ -1,7 +1,7 @@
-"""The script of a pilot: what is submitted to a batch engine. Pure but for reading our own source.
+"""Builds the script of a pilot for a batch engine. Pure, except that it reads our own source.
 
 It holds the whole holder and the key of its lines, and reaches the engine over the input of the
-submitting command. So nothing that runs on a node, and no key, lies on the shared folder (except with
+submitting command. So nothing that runs on a node, and no key, is on the shared folder (except with
 HTCondor, which reads the script from a file).
 """
 

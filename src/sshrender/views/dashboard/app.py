@@ -219,7 +219,7 @@ class Dashboard(Navigation):
         self._problem = ""
         for entry in entries:
             self._model.take(entry)
-            # What happened before this dashboard was opened is history.
+            # Entries from before the dashboard was opened are history.
             # _read_ended is 0 until the first reading has been taken.
             if isinstance(entry, RequestHandled) and self._read_ended:
                 self._report_request(entry)

@@ -102,7 +102,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _help(symbols: Text) -> Table:
-    """Return a table of two columns, of which the second one wraps."""
+    """Return a table of two columns; the second one wraps."""
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(width=_KEY_WIDTH)
     table.add_column(ratio=1)

@@ -25,7 +25,7 @@ HANG_TIMEOUT = 5.0
 
 
 def no_answer(seconds: float) -> str:
-    """Return that a reading hangs, once it has taken so long; else an empty text."""
+    """Return a text if a reading has taken ``seconds`` and that is long; otherwise an empty text."""
     return f"the shared folder has not answered for {seconds:.0f} s" if seconds > HANG_TIMEOUT else ""
 
 
@@ -150,7 +150,7 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
 
 
 def _result(job: JobModel) -> str:
-    """Return what the job came to: the time that it took, and where its pages are."""
+    """Return the result of the job: the time that it took, and where its pages are."""
     hosts = sum(host.pages > 0 for host in job.hosts.values())
     seconds = job.times.seconds()
     took = f"took {duration(seconds)} on {count(hosts, 'host')}, " if hosts else ""

@@ -24,7 +24,7 @@ _STEP = 2
 """Each step of the zoom doubles the scale or halves it."""
 
 _MOVE = 0.5
-"""The part of what is shown by which an arrow moves."""
+"""Distance that an arrow key moves, as a part of what is shown."""
 
 _HINTS = [
     Hint("n", "Next", "turn(1)"),

@@ -262,7 +262,7 @@ class JobScreen(Screen[None]):
             try:
                 no_need = self._jobs.change(line.key, op)
                 words = f"{name} {no_need}" if no_need else f"{name}: {_DONE[op]}"
-            except Exception as error:  # noqa: BLE001 - the list goes on whatever becomes of one job
+            except Exception as error:  # noqa: BLE001 - the list continues whatever becomes of one job
                 words, severity = f"{op} {name} failed: {clean(str(error))}", _FAILED
             self.app.call_from_thread(self.app.notify, words, severity=severity)
             # Read at once, so that the change is seen.

@@ -89,7 +89,7 @@ def hints(
 
 
 def fitting(found: Sequence[Hint], ends: Sequence[Hint], width: int) -> list[Hint]:
-    """Return the first of ``found`` that fit whole into so many columns beside all of ``ends``."""
+    """Return the first keys of ``found`` that fit into this many columns, next to all of ``ends``."""
     # The ends are named in any case, so they take their room first.
     room = width - sum(hint.width for hint in ends)
     shown = []

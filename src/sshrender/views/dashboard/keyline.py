@@ -46,7 +46,7 @@ class KeyLine(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
     async def on_click(self, event: Click) -> None:
-        """Do what the key under the mouse does."""
+        """Run the action of the key under the mouse."""
         left = 0
         for hint in self._fitting():
             # The same widths as in render_line: a click hits what is seen there.

@@ -64,8 +64,8 @@ class Navigation(PageImages):
     def _mark_chosen(self, pane: str) -> None:
         """Give the pane the look of the focused one.
 
-        Both panes are painted anew with their borders: where rows of them were to be painted at the same
-        moment, Textual may paint the rows alone.
+        Both panes are painted again with their borders: where rows of them were to be painted at the
+        same moment, Textual may paint the rows alone.
         """
         for each in (self.query_one("#panes"), *(self.query_one(f"#{name}") for name in PANES)):
             if each.id == "panes":

@@ -111,7 +111,7 @@ class PageImages(RequestActions):
         elif isinstance(self.screen, PageImageScreen):
             self.screen.say("this is the last page" if step > 0 else "this is the first page")
 
-    # Textual calls this for each message; it is no part of its public interface.
+    # Textual calls this for each message; it is not a part of its public interface.
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a key or a timer. An error there is kept, and the dashboard continues."""
         try:

@@ -160,7 +160,7 @@ def _in_words(op: str, fields: Mapping[str, object]) -> str:
 
 
 def done_in_words(entry: RequestHandled) -> str:
-    """Return what was done, to which host or page, for whom and why; empty for what users do not ask."""
+    """Describe a change: what, to which host or page, for whom, why; empty if no user asked for it."""
     host, by = clean(entry.host), clean(entry.by)
     done = {
         Operation.HOLD: "job held",

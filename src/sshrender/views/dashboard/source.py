@@ -113,7 +113,7 @@ class Listed:
 
 
 class JobList(Protocol):
-    """A list of jobs of which the user opens one. The methods may block; they are called in threads."""
+    """A list of jobs; the user opens one of them. The methods may block; they are called in threads."""
 
     @property
     def title(self) -> str:

@@ -144,7 +144,7 @@ def _guarded(shown: Widget) -> Widget:
             try:
                 return measure(*room)
             except Exception:  # noqa: BLE001 - as above
-                # A size of one, so that the layout goes on; the text is shown in its place.
+                # A size of one, so that the layout continues; the text is shown in its place.
                 return 1
 
         return of
@@ -169,7 +169,7 @@ def _widgets() -> dict[str, type[Widget]]:
     # Before the import, which reads the variables.
     _export_cell_size()
     with open(os.devnull, "w", encoding="ascii") as nothing:  # noqa: PTH123 - a device, not a path
-        # The package asks the stream of standard output; a device that is no terminal is not asked.
+        # The package asks the stream of standard output; a device that is not a terminal is not asked.
         stdout, sys.__stdout__ = sys.__stdout__, nothing  # type: ignore[misc]  # Final in typeshed
         try:
             from textual_image.widget import HalfcellImage, SixelImage, TGPImage, UnicodeImage

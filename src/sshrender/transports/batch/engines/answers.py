@@ -11,7 +11,7 @@ from sshrender.transports.batch.engines.interface import EngineUnavailable, clea
 
 
 def xml_of(text: str) -> ET.Element:
-    """Return the tree. Raises EngineUnavailable where it is no XML: that is no state of a job.
+    """Return the tree. Raises EngineUnavailable where it is not XML: that is not a state of a job.
 
     TORQUE prints control characters of a job's variables as they are, which XML forbids.
     """
@@ -30,7 +30,7 @@ def text_of(element: ET.Element, name: str) -> str:
 
 
 def json_of(text: str, empty: str) -> Any:
-    """Return the value; ``empty`` stands for no text. Raises EngineUnavailable where it is no JSON."""
+    """Return the value; ``empty`` stands for no text. Raises EngineUnavailable where it is not JSON."""
     try:
         return json.loads(text.strip() or empty)
     except (ValueError, RecursionError):

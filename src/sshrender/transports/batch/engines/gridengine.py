@@ -131,7 +131,7 @@ class GridEngine:
             if not is_number(array):
                 continue
             node = text_of(job, "queue_name").partition("@")[2]
-            # A job that is no array has no tasks; an array of one element counts from 1.
+            # A job that is not an array has no tasks; an array of one element counts from 1.
             for index in indexes_of(text_of(job, "tasks") or "1"):
                 name, is_stuck = text_of(job, "JB_name"), _is_stuck(word)
                 reason = "the engine has put it into the error state (Eqw)" if is_stuck else ""

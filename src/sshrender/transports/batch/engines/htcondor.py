@@ -97,7 +97,7 @@ class HtCondor:
             "executable = /bin/sh",
             f'arguments = "{_quoted(request.script_file)} $(Process)"',
             "transfer_executable = false",
-            # NO: the script lies on the shared folder, which the node mounts.
+            # NO: the script is on the shared folder, which the node mounts.
             "should_transfer_files = NO",
             "initialdir = /",
             f"request_cpus = {request.cores}",
@@ -239,7 +239,7 @@ def _quoted(path: str) -> str:
 
 
 def _ads(text: str) -> list[Mapping[str, Any]]:
-    """Return the objects. Raises EngineUnavailable where it is no list of them."""
+    """Return the objects. Raises EngineUnavailable where it is not a list of them."""
     value = json_of(text, "[]")
     if not isinstance(value, list):
         raise EngineUnavailable("its answer is no list")

@@ -34,7 +34,7 @@ class ElementState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of an engine: its words, and what it reads. No shell reads the words."""
+    """A command of an engine: its words, and its input. No shell reads the words."""
 
     words: tuple[str, ...]
     stdin: str = ""
@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """Return what it complains of, in one line, without the names of programs in front."""
+        """Return its complaint in one line, without the names of programs in front."""
         lines = [each.strip() for each in (self.err or self.out).splitlines()]
         # The first three lines: commands repeat their usage after the error.
         kept = [line for line in lines if line and not line.lower().startswith(_USELESS)]
@@ -277,7 +277,7 @@ def indexes_of(text: str) -> Iterator[int]:
     for part in text.split(","):
         bounds, _, step = part.partition(":")
         low, dash, high = bounds.partition("-")
-        # The text is an engine's; a part that is no number is passed over.
+        # The text is an engine's; a part that is not a number is passed over.
         if not is_number(low) or (dash and not is_number(high)) or (step and not is_number(step)):
             continue
         last = int(high) if dash else int(low)

@@ -62,9 +62,9 @@ _SIZE = (
 
 
 def split_id(text: str) -> tuple[str, int | None] | None:
-    """Return the number of a job or array, and the index of an element; None: this is no id.
+    """Return the number of a job or array, and the index of an element; None: this is not an id.
 
-    The index is None for the array itself and for a job that is no array.
+    The index is None for the array itself and for a job that is not an array.
     """
     found = _ID.match(text.strip())
     if found is None:
@@ -80,7 +80,7 @@ def state_of(letter: str) -> ElementState:
 
 
 def element(array: str, index: int) -> str:
-    """Return the id of an element: ``123[4].desk``. A job that is no array is its own element."""
+    """Return the id of an element: ``123[4].desk``. A job that is not an array is its own element."""
     # An id without brackets has no index to fill in, and stays the same.
     return array.replace("[]", f"[{index}]")
 
