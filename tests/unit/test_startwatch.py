@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sshrender.coordinator.hosts import connection
+from sshrender.coordinator.hosts.connection import HostConnection
 from sshrender.transports import payload, startwatch
 from sshrender.transports.framing import MessageReader
 from sshrender.transports.interface import OTHER_SHELL, LinkClosed
@@ -94,3 +98,30 @@ def test_a_program_that_repeats_its_input_is_no_loader() -> None:
     assert not reader.has_begun
     assert reader.feed(b"@mark \n") == []
     assert reader.has_begun
+
+
+@pytest.mark.parametrize(
+    ("has_begun", "connect_timeout", "waited", "is_lost"),
+    [
+        (False, 10, 29, False),
+        (False, 10, 31, True),  # a login that only sleeps
+        (False, 45, 44, False),  # as the inventory says
+        (True, 10, 59, False),  # Ghostscript and the canary page take their time
+        (True, 10, 61, True),
+    ],
+)
+def test_a_login_that_never_ends_is_given_up_before_a_runner_that_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+    has_begun: bool,
+    connect_timeout: float,
+    waited: float,
+    is_lost: bool,
+) -> None:
+    link = HostConnection.__new__(HostConnection)
+    link._prepared_at = 0.0
+    monkeypatch.setattr(link, "_reader", SimpleNamespace(has_begun=has_begun), raising=False)
+    setup = SimpleNamespace(connect_timeout=connect_timeout, python="python3")
+    monkeypatch.setattr(link, "setup", setup, raising=False)
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: waited))
+    with pytest.raises(LinkClosed) if is_lost else contextlib.nullcontext():
+        link._require_hello(0.0)

@@ -82,20 +82,25 @@ def test_nginx_takes_the_lines_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="apt install systemd")
-def test_the_service_is_one_that_systemd_reads(tmp_path: Path) -> None:
-    text = (DOCS / "systemd/sshrender-web.service").read_text()
-    # The program and the folder of the example are not on this machine.
-    unit = tmp_path / "sshrender-web.service"
-    unit.write_text(text.replace("/usr/local/bin/sshrender", "/bin/true"))
+def test_the_services_are_such_that_systemd_reads(tmp_path: Path) -> None:
+    units = []
+    for path in sorted((DOCS / "systemd").iterdir()):
+        text = path.read_text()
+        # The same configuration for each, and so the same key: jobs that one makes are run by the other.
+        assert "XDG_CONFIG_HOME" not in text
+        # The program and the folder of the example are not on this machine.
+        units.append(tmp_path / path.name)
+        units[-1].write_text(text.replace("/usr/local/bin/sshrender", "/bin/true"))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        ["systemd-analyze", "verify", "--man=no", *map(str, units)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    faults = [line for line in done.stderr.splitlines() if "sshrender-web" in line]
-    assert faults == []
+    assert len(units) == 4
+    assert [line for line in done.stderr.splitlines() if "sshrender-" in line] == []
+    text = (DOCS / "systemd/sshrender-web.service").read_text()
     command = re.search(r"ExecStart=\S+ (.*?)\n[A-Z]", text, re.DOTALL)
     assert command is not None
     words = command[1].replace("\\\n", " ").split()

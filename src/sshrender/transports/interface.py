@@ -143,7 +143,9 @@ class LinkClosed(Exception):
                 " (authorized_keys) starts another shell or program in its place, or reads its input"
             )
         if self._may_run_nothing(words):
-            return f"this user may not run commands on {host}; it says: {words}"
+            # git-shell repeats the whole command.
+            shown = words if len(words) <= MAX_REFUSAL else f"{words[:MAX_REFUSAL]}…"
+            return f"this user may not run commands on {host}; it says: {shown}"
         if self._is_python_2(words):
             return f"{program} on {host} is Python 2"
         if not self.lacks_program(words):
@@ -232,6 +234,9 @@ def last_words(link: Link) -> str:
 
 MAX_WORDS_BYTES, MAX_WORDS = 16384, 300
 """Bytes that are read of other output of a host than a runner's; characters that are shown."""
+
+MAX_REFUSAL = 80
+"""Characters of them that are shown of a host that runs no commands for this user."""
 
 WORDS_TIMEOUT = 0.5
 """Seconds in which the output of a shell that has ended must come."""
