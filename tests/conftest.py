@@ -43,7 +43,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
     """Return how many processes ``-n auto`` starts: three for each core.
 
     Many tests wait for another machine's clock, a timeout or a page that takes its time, and leave their
-    core idle meanwhile: with two for each core, a quarter of the time in the lab was idle.
+    core idle meanwhile.
     """
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # the plugin itself reads that

@@ -15,8 +15,13 @@ _LONG = (
     "tests/batch/",
     "tests/lab/",
     "tests/faults/test_matrix",
+    "tests/faults/test_hostile_",
+    "tests/faults/test_bad_input",
     "tests/cli/test_queue",
     "tests/cli/test_large",
+    "tests/cli/test_local",
+    "tests/cli/test_several",
+    "tests/cli/test_status",
 )
 """Beginnings of the names of tests that render on several hosts, or one job after the other."""
 

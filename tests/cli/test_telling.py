@@ -71,17 +71,21 @@ _BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", _BROKEN)
+@pytest.mark.parametrize(
+    "what",
+    [("mail", "on_done", "overview", "summary"), ("manifest",), ("view",), ("entry",)],
+    ids=lambda what: ", ".join(what),
+)
 def test_whatever_raises_while_a_run_is_told_of_the_exit_code_is_the_job_s(
-    document: Path, what: str
+    document: Path, what: tuple[str, ...]
 ) -> None:
     words = ["--mail-to", "ann@example.org", "--config", str(document.parent / "c.toml")]
     (document.parent / "c.toml").write_text('on_done = ["true"]\nprogress = "plain"\n')
-    answer = _render(document, *words, patch=_BROKEN[what])
+    answer = _render(document, *words, patch="\n".join(_BROKEN[each] for each in what))
     assert answer.returncode == 0, answer.stderr
     assert _is_delivered(document)
-    assert "division by zero" in answer.stderr
-    if what != "manifest":
+    assert answer.stderr.count("division by zero") >= len(what), answer.stderr
+    if what != ("manifest",):
         (log,) = document.parent.glob(".local/**/sshrender.log")
         assert "ZeroDivisionError" in log.read_text()
 

@@ -16,18 +16,20 @@ from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
-from tests.lab.slow import GATE, gated, open_gate_after, pace
+from tests.lab.slow import GATE, gated, open_gate_after
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 from tests.unit.test_switches_warm import ICC
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 NO_SAN = {"san": False}
+EACH_HAS_THREE = ("--pin", "5-7=node1", "--pin", "8-10=node2")
+"""However late a host is met, these pages wait for it."""
 
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Thirty small pages; ``pace`` says how long a job of them takes."""
+    """Thirty small pages; a gate says how long a job of them takes."""
     return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(30))
 
 
@@ -80,7 +82,7 @@ def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> Non
     farm["node2"].san("gone")
     open_gate_after(farm.hosts, 0.24, 4, GATE)
     with gated(farm, node1="sent", node2="sent"):
-        code, summary, stderr = _end(_start(farm, big, inventory))
+        code, summary, stderr = _end(_start(farm, big, inventory, *EACH_HAS_THREE))
     assert code == 0, stderr
     assert summary["pages"]["done"] == 30
     assert all(host["pages"] > 2 for host in summary["hosts"]), summary["hosts"]
@@ -99,7 +101,7 @@ def test_an_icc_profile_travels_to_hosts_with_and_without_a_san(farm: Farm, tmp_
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
     farm["node2"].san("gone")
     switch = f"-sOutputICCProfile={profile}"
-    words = ["--gs-option", switch, "--size", "200x300px", "--sandbox", "bwrap"]
+    words = ["--gs-option", switch, "--size", "200x300px", "--sandbox", "bwrap", *EACH_HAS_THREE]
     code, summary, stderr = _end(_start(farm, document, inventory, *words))
     assert code == 0, stderr
     assert all(host["pages"] for host in summary["hosts"]), summary["hosts"]
@@ -162,14 +164,22 @@ def test_a_host_that_is_lost_takes_no_page_along(
     farm: Farm, big: Path, breaks: Callable[[Host], object]
 ) -> None:
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
-    pace(farm.hosts, 0.24)
+    open_gate_after(farm.hosts, 0.1, 14, GATE)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
     breaks(farm["node2"])
+    _go_on(farm)
     code, summary, stderr = _end(process)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 30
     assert _delivered(farm) == _plain(big, farm.root / "plain")
+
+
+def _go_on(farm: Farm) -> None:
+    """Let hosts draw the pages that wait."""
+    for host in farm.hosts:
+        if host.is_on():
+            host.exec("touch", GATE, check=True)
 
 
 def _runners(host: Host) -> list[str]:
@@ -192,19 +202,19 @@ def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Pat
     subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
     process.communicate(timeout=60)
     _nothing_left_within(farm, 12)
-    for host in farm.hosts:
-        host.exec("touch", GATE, check=True)
+    _go_on(farm)
     assert _end(_start(farm, big, inventory))[0] == 0
 
 
 def test_a_killed_runner_leaves_no_document_behind(farm: Farm, big: Path) -> None:
     inventory = _without_san(farm)
-    pace(farm.hosts, 0.24)
+    open_gate_after(farm.hosts, 0.1, 14, GATE)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
     for host in farm.hosts:
         for pid in _runners(host):
             host.exec("kill", "-9", pid)
+    _go_on(farm)
     code, _, stderr = _end(process)
     assert code == 0, stderr
     _nothing_left_within(farm, 5)
@@ -213,7 +223,9 @@ def test_a_killed_runner_leaves_no_document_behind(farm: Farm, big: Path) -> Non
 def test_a_host_without_sftp_is_refused_and_told_of(farm: Farm, big: Path) -> None:
     farm["node2"].sshd_config(Subsystem=None)
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
-    code, summary, _ = _end(_start(farm, big, inventory))
+    open_gate_after([farm["node1"]], 0.05, 4, GATE)
+    with gated(farm, node2="refused"):
+        code, summary, _ = _end(_start(farm, big, inventory))
     assert code == 0
     (host,) = [host for host in summary["hosts"] if host["name"] == "node2"]
     assert host["state"] == "refused"
@@ -227,7 +239,9 @@ def test_a_host_without_room_is_refused_and_told_of(farm: Farm, tmp_path: Path) 
     farm["node2"].exec("mkdir", "-m", "1777", "/small", check=True)
     farm["node2"].exec("mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "small", "/small", check=True)
     inventory = farm.write_inventory(extra={"node2": {**NO_SAN, "scratch": "/small"}})
-    code, summary, stderr = _end(_start(farm, document, inventory))
+    open_gate_after([farm["node1"]], 0.05, 4, GATE)
+    with gated(farm, node2="gone"):
+        code, summary, stderr = _end(_start(farm, document, inventory))
     assert code == 0, stderr
     (host,) = [host for host in summary["hosts"] if host["name"] == "node2"]
     assert host["state"] in ("refused", "lost")

@@ -16,6 +16,7 @@ from sshrender.runner.host import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.requirements import require_sandbox
+from tests.lab.slow import GATE, gated
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 
@@ -100,8 +101,10 @@ def _render(farm: Farm, document: Path, *words: str) -> tuple[int, dict[str, Any
 def test_a_sandboxed_job_draws_the_same_and_leaves_nothing(farm: Farm, tmp_path: Path) -> None:
     """Hosts log in as an ordinary user, for whom bwrap needs no privileges."""
     require_sandbox()
-    document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(60, 300, 400))
-    code, summary = _render(farm, document, "--sandbox", "bwrap")
+    document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(20, 300, 400))
+    # However late a host is met, its page waits for it.
+    pins = ("--pin", "1=node1", "--pin", "2=node2")
+    code, summary = _render(farm, document, "--sandbox", "bwrap", *pins)
     assert code == 0
     assert all(host["pages"] for host in summary["hosts"])
     gs = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
@@ -117,8 +120,12 @@ def test_a_host_without_bubblewrap_is_refused_and_told_what_to_install(
 ) -> None:
     require_sandbox()
     farm["node1"].remove("/usr/bin/bwrap")
+    # A renderer in its walls does not see the gate: the other host's runner waits for it.
+    wait = f"until [ -e {GATE} ]; do sleep 0.1; done"
+    farm["node2"].install("/usr/local/bin/python3", f'#!/bin/sh\n{wait}\nexec /usr/bin/python3 "$@"\n')
     document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(10))
-    code, summary = _render(farm, document, "--sandbox", "bwrap")
+    with gated(farm, node1="refused"):
+        code, summary = _render(farm, document, "--sandbox", "bwrap")
     assert code == 0
     (refused,) = [host for host in summary["hosts"] if host["name"] == "node1"]
     assert refused["state"] == "refused"
@@ -135,7 +142,7 @@ def test_what_a_killed_runner_left_is_cleared_by_the_next(farm: Farm, tmp_path: 
     host.exec("install", "-d", "-o", "artist", dead, check=True)
     host.exec("install", "-o", "artist", "/dev/null", f"{dead}/gs_x", check=True)
     host.exec("install", "-d", foreign, check=True)
-    code, _ = _render(farm, pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(10)))
+    code, _ = _render(farm, pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(10)), "--on", "node1")
     assert code == 0
     wait_until(lambda: host.exec("ls", "/tmp").stdout.split() == [Path(foreign).name], 10)
 
