@@ -337,7 +337,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         speed=model.rate.per_second(now),
         left=model.left(now),
         owner=attributes.owner,
-        note=model.paused or held or model.pools.wait(model.counts["sent"]),
+        note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.none_usable,
         is_coordinated=True,
     )
 
