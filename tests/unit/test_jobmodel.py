@@ -150,7 +150,6 @@ def test_while_no_host_is_usable_no_time_is_promised_and_the_reason_is_said() ->
     assert model.left(BEGAN + 10.0) is None
 
 
-
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), st.floats(0, 100), st.floats(0.01, 5)), max_size=60),
     st.integers(1, 4),
