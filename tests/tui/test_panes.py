@@ -467,8 +467,19 @@ def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> No
     assert isinstance(owner.listed, FakeList)
     listed = owner.listed
 
+    done = replace(listed.listed.jobs[-1], key="z", name="leaflet-0c1d2e3f", state="done")
+    listed.listed = replace(listed.listed, jobs=(*listed.listed.jobs, done))
+
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
-        await pilot.press("h")
+        await pilot.press("question_mark")
+        await _settle(pilot)
+        assert "open the job; of a host, show its jobs alone" in _text(app), (
+            "the keys of this screen first"
+        )
+        await pilot.press("escape", "end", "x")
+        await _settle(pilot)
+        assert "leaflet-0c1d2e3f is done already" in _text(app)
+        await pilot.press("home", "h")
         await _settle(pilot)
         assert "big-3fa9c1d2: held" in _text(app)
         await pilot.press("down", "down", "down", "h")

@@ -174,10 +174,21 @@ def test_hosts_are_those_of_all_running_jobs_and_of_the_inventory(san: Path, job
         facts = {"cores": 4, "slots": 4, "ghostscript": "10", "python": "3"}
         _write(folder, [entry("host_connected", NOW, host="node1", **facts), _state("node1", "idle")])
         _write(folder, [_sent(1), _state("node2", "lost", "not heard for 8 s")])
+        small = entry("host_connected", NOW, host="node3", **{**facts, "slots": 1})
+        _write(
+            folder,
+            [
+                small,
+                _state("node3", "idle"),
+                entry("page_sent", NOW, page=2, host="node3", attempt="1.2"),
+            ],
+        )
     drains.drain(san, "node9", "bob@lab", "a new disk")
     listed = JobListSource(san, "jobs", _hosts(san, "node1", "node9")).read()
     by_name = {host.name: host for host in listed.hosts}
-    assert list(by_name) == ["node1", "node2", "node9"]
+    assert list(by_name) == ["node1", "node2", "node3", "node9"]
+    shared = by_name["node3"]
+    assert (shared.running, shared.slots) == (1, 1), "two jobs share the slot: one page waits"
     assert (by_name["node1"].running, by_name["node1"].slots) == (2, 4), "a page of each job"
     assert len(by_name["node1"].jobs) == 2
     assert (by_name["node2"].state, by_name["node2"].reason) == ("lost", "not heard for 8 s")

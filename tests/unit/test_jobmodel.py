@@ -138,6 +138,18 @@ def test_nobody_is_told_how_long_a_held_job_will_take() -> None:
     assert job.left(BEGAN + told.now) is None
 
 
+def test_while_no_host_is_usable_no_time_is_promised_and_the_reason_is_said() -> None:
+    model = JobModel(range(1, 61))
+    for each in eventful().entries:
+        model.take(each)
+    assert model.left(BEGAN + 10.0) is not None
+    assert not model.none_usable
+    for name, state in (("node1", "lost"), ("node3", "busy")):
+        model.take(entry("host_state", BEGAN + 10.0, host=name, state=state, reason="gone"))
+    assert model.none_usable == "no host is usable: 1 refused, 2 lost, 1 busy (others)"
+    assert model.left(BEGAN + 10.0) is None
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(NAMES), st.floats(0, 100), st.floats(0.01, 5)), max_size=60),
     st.integers(1, 4),

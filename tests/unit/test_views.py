@@ -13,7 +13,7 @@ from rich.console import Console
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.journal.journalentries import HostStateChanged, PageSuspected
-from sshrender.views import plain, progressboard, summary
+from sshrender.views import jsonl, plain, progressboard, summary
 from sshrender.views.hostwords import word
 from sshrender.views.jsonl import JsonLinesView
 from sshrender.views.nonblocking import NonBlockingStream
@@ -96,6 +96,20 @@ def test_the_rate_is_recent_and_not_shown_too_soon() -> None:
     for second in range(5, 100):
         rate.note(float(second), 40 + second)
     assert rate.per_second(99.0) == pytest.approx(1.0, rel=0.1)
+
+
+def test_while_no_host_is_usable_no_view_of_a_run_promises_a_time() -> None:
+    rate = Rate()
+    for second in range(10):
+        rate.note(float(second), second)
+    for state, has_time in (("idle", True), ("lost", False)):
+        snapshot = _snapshot(_host("a", state), _host("b", "busy"), total=100, done=9)
+        assert (" left" in plain.progress_line(snapshot, rate, 9.0)) is has_time
+        assert (" left" in progressboard._pace(snapshot, rate, 9.0).plain) is has_time
+        assert (jsonl.status(snapshot, rate, 9.0)["seconds_left"] is not None) is has_time
+    assert plain.progress_line(snapshot, rate, 9.0).endswith(
+        ", no host is usable: 1 lost, 1 busy (others)"
+    )
 
 
 def test_progress_lines_are_rare_in_a_long_run() -> None:

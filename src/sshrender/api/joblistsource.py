@@ -341,7 +341,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         speed=model.rate.per_second(now),
         left=model.left(now),
         owner=attributes.owner,
-        note=model.paused or held or model.pools.wait(model.counts["sent"]),
+        note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.none_usable,
         is_coordinated=True,
     )
 
@@ -353,12 +353,15 @@ def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain 
     shown = works[0] if works else rows[0][1] if rows else HostRow(name, state="")
     note = f": {drained.note}" if drained is not None and drained.note else ""
     why = "" if drained is None else f"drained by {drained.by}{note}"
+    slots = max((row.slots for _, row in rows), default=0)
+    running = sum(row.running for _, row in rows)
     return HostLine(
         name=name,
         state=shown.state or ("drained" if drained is not None else ""),
         reason=shown.reason or why or (f"on {shown.node}" if shown.node else ""),
-        slots=max((row.slots for _, row in rows), default=0),
-        running=sum(row.running for _, row in rows),
+        slots=slots,
+        # Pages of all jobs share the slots: what exceeds them waits on the host.
+        running=min(running, slots or running),
         # The load of others is known only while a job is connected to it.
         others=shown.others if works else None,
         jobs=tuple(job for job, _ in rows),

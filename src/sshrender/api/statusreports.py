@@ -28,7 +28,7 @@ from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
 from sshrender.job.status.accounting import Account
 from sshrender.job.status.jobstatus import JobReport
-from sshrender.views import jobstats
+from sshrender.views import hostwords, jobstats
 from sshrender.views.rate import JournalRate
 
 MAX_LISTED_BYTES = 1 << 27
@@ -174,7 +174,8 @@ def read_jobs(
         # A journal of another user is read up to a limit, so that a list stays fast.
         lines = entries if are_named else read_journal(folder.journal, budget.of(folder))
         report = jobstatus.of(folder, spec, rate.following(lines), holder, found)
-        if report.state == "running":
+        # At the former speed nothing is left while no host renders.
+        if report.state == "running" and not hostwords.none_usable(host.state for host in report.hosts):
             report.seconds_left = rate.left(time.time(), report.pages["missing"])
         if not are_named:
             report.requested = report.missing = frozenset()  # a list of thousands of jobs shows neither

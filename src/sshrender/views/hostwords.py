@@ -25,6 +25,9 @@ ORDER = (
 TROUBLED = ("refused", "lost", "quarantined")
 """States that a headline counts."""
 
+_MAY_RENDER = frozenset(("idle", "connecting", "unknown"))
+"""States of hosts that render, or may do so in a moment."""
+
 _WORDS = {"busy": "busy (others)", "unknown": "not used"}
 
 
@@ -46,3 +49,12 @@ def troubled(states: Iterable[str]) -> str:
     """Return ``2 refused, 1 lost``; empty where no host has a problem."""
     counts = Counter(states)
     return ", ".join(f"{counts[state]} {state}" for state in TROUBLED if counts[state])
+
+
+def none_usable(states: Iterable[str]) -> str:
+    """Return ``no host is usable: 2 lost``; empty while a host renders, or may do so in a moment."""
+    counts = Counter(state for state in states if state != "removed")
+    if not counts or counts.keys() & _MAY_RENDER:
+        return ""
+    words = (f"{counts[state]} {word(state, is_working=False)}" for state in ORDER if counts[state])
+    return f"no host is usable: {', '.join(words)}"

@@ -316,9 +316,14 @@ class JobModel:
 
     def left(self, now: float) -> float | None:
         """Return the seconds that the rest will take at this rate; None where that is unknown."""
-        if self.ended is not None or self.held or self.paused:
+        if self.ended is not None or self.held or self.paused or self.none_usable:
             return None
         return self.rate.left(now, self.missing)
+
+    @property
+    def none_usable(self) -> str:
+        """That no host can render now, in words; empty while one can."""
+        return hostwords.none_usable(host.state for host in self.hosts.values())
 
     def _usual(self) -> float:
         recent = [host.median for host in self.hosts.values() if host.median is not None]

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.journalformat import as_fields, timestamp
-from sshrender.views import safeprint
+from sshrender.views import hostwords, safeprint
 from sshrender.views.plain import progress_line
 from sshrender.views.rate import Rate
 
@@ -66,6 +66,8 @@ class JsonLinesView:
 def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:
     """Return how far a run is. ``rate`` is in pages per second; None while it cannot be estimated."""
     speed, left = rate.per_second(now), rate.left(now, snapshot.missing)
+    if hostwords.none_usable(host.state for host in snapshot.hosts):
+        left = None
     delivered = snapshot.done + snapshot.suspect
     return {
         "percent": round(100 * delivered / snapshot.total, 1) if snapshot.total else 100.0,

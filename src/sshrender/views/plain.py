@@ -71,6 +71,8 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
         parts.append(f"{snapshot.failed} failed")
     if snapshot.paused:
         return ", ".join([*parts, pause_now(snapshot)])
+    if none := hostwords.none_usable(host.state for host in snapshot.hosts):
+        return ", ".join([*parts, none])
     speed = rate.per_second(now)
     if speed:
         parts.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")

@@ -132,7 +132,8 @@ def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     speed = rate.per_second(now)
     left = rate.left(now, snapshot.missing)
     words = [f"{count(snapshot.running, 'page')} in work"]
-    if snapshot.paused:  # no page is delivered until it ends, whatever the last half minute was like
+    # No page is delivered meanwhile, whatever the last half minute was like.
+    if snapshot.paused or hostwords.none_usable(host.state for host in snapshot.hosts):
         # The rate of the last half minute would promise an end that does not come.
         speed = left = None
     if speed is not None:

@@ -77,6 +77,22 @@ _HELP: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 
+_HELP_OF_JOBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "All jobs",
+        (
+            ("Enter", "open the job; of a host, show its jobs alone"),
+            ("Tab", "go to the jobs, or to the hosts"),
+            ("/", "show only jobs and hosts with a text in name, state or owner"),
+            ("h", "hold the job, or release it"),
+            ("x", "cancel the job, after a question; finished pages stay"),
+            ("Esc", "show all again; go back"),
+            ("q", "close the dashboard; the jobs continue"),
+        ),
+    ),
+)
+"""For the list of jobs. The keys of one job follow, for after Enter."""
+
 _KEY_WIDTH = 15
 
 
@@ -85,28 +101,29 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
 
-    def __init__(self, symbols: Text) -> None:
+    def __init__(self, symbols: Text, *, is_of_jobs: bool = False) -> None:
         super().__init__()
         self._symbols = symbols
+        self._sections = (*_HELP_OF_JOBS, *_HELP) if is_of_jobs else _HELP
 
     def compose(self) -> ComposeResult:
         """Yield the help text in a box that scrolls."""
         with VerticalScroll(id="box", classes="help") as box:
             box.border_title = "help"
             box.border_subtitle = "arrows scroll · Esc closes"
-            yield Static(_help(self._symbols))
+            yield Static(_help(self._sections, self._symbols))
 
     def on_mount(self) -> None:
         """Give the keys that scroll to the box."""
         self.query_one("#box").focus()
 
 
-def _help(symbols: Text) -> Table:
+def _help(sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...], symbols: Text) -> Table:
     """Return a table of two columns; the second one wraps."""
     table = Table.grid(padding=(0, 1, 0, 0), expand=True)
     table.add_column(width=_KEY_WIDTH)
     table.add_column(ratio=1)
-    for title, rows in _HELP:
+    for title, rows in sections:
         table.add_row(Text(title, "bold underline"), "")
         for key, words in rows:
             table.add_row(Text(key, "bold"), words)

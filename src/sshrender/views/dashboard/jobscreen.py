@@ -245,6 +245,9 @@ class JobScreen(Screen[None]):
     def action_cancel_job(self) -> None:
         """Cancel the job under the cursor, after a confirmation."""
         line = self._selected("this job cannot be cancelled yet")
+        if line is not None and line.state in ("done", "cancelled"):
+            self.app.notify(f"{clean(line.name)} is {line.state} already", severity="warning")
+            return
 
         def answered(is_confirmed: bool | None) -> None:
             if is_confirmed and line is not None:

@@ -9,6 +9,7 @@ from rich.text import Text
 from sshrender.job.journal.journalentries import hosts_of, page_of
 from sshrender.views.dashboard import keyhints, tables
 from sshrender.views.dashboard.dialogs import HelpScreen, Question
+from sshrender.views.dashboard.jobscreen import JobScreen
 from sshrender.views.dashboard.keyline import KeyLine, PaneTabs, Tab
 from sshrender.views.dashboard.logrows import MODES, PROBLEMS_FIRST, LogRows
 from sshrender.views.dashboard.pageimages import PageImages
@@ -282,4 +283,4 @@ class Navigation(PageImages):
         for state in ("waiting", "sent", DONE, SUSPECT, FAILED, "straggler"):
             symbol, style = self._styles.page(state)
             symbols.append(f"{symbol} {state}  ", style)
-        self.push_screen(HelpScreen(symbols))
+        self.push_screen(HelpScreen(symbols, is_of_jobs=isinstance(self.screen, JobScreen)))
