@@ -83,12 +83,14 @@ def test_pixels_are_kept(mode: str, size: tuple[int, int], tmp_path: Path) -> No
         assert small == b""
 
 
-@pytest.mark.skipif(isal.load() is None, reason="without ISA-L every row is filtered")
+@pytest.mark.parametrize("library", ["ISA-L where it is installed", "zlib"])
 @pytest.mark.parametrize("preference", [0, 1000])
 def test_filtered_or_not_the_pixels_are_kept(
-    preference: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    library: str, preference: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(deflate, "_PREFER_FILTERED", preference)
+    if library == "zlib":
+        monkeypatch.setattr(isal, "load", lambda: None)
     encoder, page = PageEncoder(), _page("RGB", 800, 400)
     _assert_same(_encoded(encoder, _written(page), tmp_path)[0], page)
     assert encoder._rows is not None

@@ -49,7 +49,7 @@ class LocalTransport:
         link = LocalLink(process)
         try:
             # Nothing goes over a network here, so the payload need not be small.
-            form = Form.COMPILED if python == sys.executable else Form.NEAR
+            form = Form.COMPILED if python == sys.executable else Form.SOURCES
             link.write(payload.build(spec.marker, spec.silence, form), timeout)
         except LinkClosed as closed:
             words = last_words(link)

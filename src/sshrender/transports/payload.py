@@ -8,7 +8,6 @@ nothing comes at all.
 
 from __future__ import annotations
 
-import ast
 import functools
 import json
 import marshal
@@ -52,8 +51,11 @@ NOT_SENT = frozenset(
 """Modules of those packages that only the coordinator needs, or a holder
 (transports/batch/script.py)."""
 
-_COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
-"""A line that is a comment. No string of the packages sent has a line that begins so."""
+_TEXT = re.compile(
+    r'^(?P<indent>[ \t]*)""".*?"""|(?P<kept>""".*?""")|^[ \t]*#[^\n]*', re.MULTILINE | re.DOTALL
+)
+"""A string that begins a line, which is a docstring in the packages sent; another one of three quotes;
+a line that is a comment. Parsing the sources would take ten times as long."""
 
 RECEIVE_TIMEOUT = 60
 """Seconds within which the whole payload must arrive; then the runner's own time-out applies."""
@@ -143,11 +145,8 @@ def argv(python: str, label: str) -> list[str]:
 class Form(Enum):
     """The form in which the modules are sent."""
 
-    SMALL = "small"
-    """Sources for a network: without comments, which takes 70 ms of CPU before the first page."""
-
-    NEAR = "near"
-    """Sources for another Python of this machine."""
+    SOURCES = "sources"
+    """Sources without comments, for any Python: for a network."""
 
     COMPILED = "compiled"
     """For this interpreter, as it has compiled them: compiling takes a runner half of its start."""
@@ -157,10 +156,10 @@ _SOURCES = 'json.loads(zlib.decompress(data).decode("utf-8"))'
 _CODE = "marshal.loads(data)"
 
 
-def build(marker: str, silence: float, form: Form = Form.SMALL) -> bytes:
+def build(marker: str, silence: float, form: Form = Form.SOURCES) -> bytes:
     """Return the bytes for the command's standard input that precede the first request."""
     with _building:
-        body = _compiled() if form is Form.COMPILED else _body(is_far=form is Form.SMALL)
+        body = _compiled() if form is Form.COMPILED else _body()
     load = _CODE if form is Form.COMPILED else _SOURCES
     loader = _LOADER.format(
         shell=OTHER_SHELL,
@@ -176,19 +175,14 @@ def build(marker: str, silence: float, form: Form = Form.SMALL) -> bytes:
 _building = threading.Lock()
 """Hosts are connected by threads of their own; functools.cache lets each of them build."""
 
-_parsing = threading.Lock()
-"""For ast.parse: CPython 3.11 counts its depth for all threads together, and raises a SystemError
-("AST constructor recursion depth mismatch", gh-106905) when two of them parse at the same time."""
-
 
 # About 55 KiB, the same for all hosts of a run.
 @functools.cache
-def _body(is_far: bool = True) -> bytes:
+def _body() -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}
     for name, is_package, item in _modules():
-        source = item.read_text(encoding="utf-8")
-        sources[name] = (is_package, strip(source) if is_far else source)
-    return zlib.compress(json.dumps(sources).encode("utf-8"), 6 if is_far else 1)
+        sources[name] = (is_package, strip(item.read_text(encoding="utf-8")))
+    return zlib.compress(json.dumps(sources).encode("utf-8"))
 
 
 @functools.cache
@@ -218,38 +212,15 @@ def strip(source: str) -> str:
     """Return ``source`` without docstrings and comment lines, every statement on the line where it was.
 
     The number of lines stays the same, so that tracebacks of a host name the lines of this source.
-    A docstring is every string that is a statement of its own, those below constants included. Where
-    a body holds nothing else, ``pass`` takes its place.
+    Docstrings are those below constants as well. Where a body may hold nothing else, ``pass`` takes
+    their place.
     """
-    # From the end or from the start makes no difference here, because each replacement keeps the number
-    # of lines.
-    lines = source.split("\n")
-    with _parsing:
-        tree = ast.parse(source)
-    for body in _bodies(tree):
-        texts = [node for node in body if _is_text(node)]
-        for node in texts:
-            first, last = node.lineno - 1, node.end_lineno or node.lineno
-            # ast counts columns in bytes of UTF-8; before a docstring there are only spaces.
-            replacement = lines[first][: node.col_offset] + "pass" if len(texts) == len(body) else ""
-            lines[first:last] = [replacement] + [""] * (last - first - 1)
-    return _COMMENT.sub("", "\n".join(lines))
+    return _TEXT.sub(_without_text, source)
 
 
-def _bodies(node: ast.Module | ast.stmt | ast.excepthandler) -> Iterator[list[ast.stmt]]:
-    """Return every non-empty block of statements below ``node``, without a look into expressions."""
-    for name in ("body", "handlers", "orelse", "finalbody"):
-        block = getattr(node, name, None) or []
-        # ``handlers`` holds no statements; the body of each handler is reached in the next step.
-        if block and name != "handlers":
-            yield block
-        for each in block:
-            yield from _bodies(each)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _without_text(match: re.Match[str]) -> str:
+    indent = match["indent"]
+    if indent is None:
+        return match["kept"] or ""
+    # Not in a module itself, where nothing may precede the imports of __future__.
+    return (f"{indent}pass" if indent else "") + "\n" * match[0].count("\n")

@@ -153,7 +153,8 @@ class RowEncoder:
         for place in PLACES:
             # From row 1 on, because a row above is read as well.
             first = max(1, span.first + span.rows * (2 * place + 1) // (2 * len(PLACES)))
-            most = min(wanted // 3 // self._row_bytes, len(self._targets) - 1)
+            # Rounded up, so that three places without equal rows are enough.
+            most = min(-(-wanted // (3 * self._row_bytes)), len(self._targets) - 1)
             band = Span(first, min(first + max(1, most), span.last))
             if band.rows > 0:
                 # The row above comes first, at place 0, as in encode().

@@ -81,13 +81,23 @@ def _active_threads(pid: str) -> int:
 
 
 def _stat(path: str) -> List[bytes]:
-    """Return the fields of a stat file after the command's name (proc(5)); empty when it is gone."""
+    """Return the fields of a stat file after the command's name (proc(5)); empty when it is gone.
+
+    Those behind the 18th are one.
+    """
     try:
-        with open(path, "rb") as file:
-            # The name of a command may hold spaces and brackets, so the last bracket ends it (proc(5)).
-            return file.read().rpartition(b")")[2].split()
+        # Without a file object, which takes half as long again: hundreds are read in each second.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        # A line has less than 2 KiB: 52 numbers, and a name of at most 64 bytes. The name may hold
+        # spaces and brackets, so the last bracket ends it (proc(5)).
+        return os.read(descriptor, 4096).rpartition(b")")[2].split(None, 18)
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
 
 
 def is_ours(pid: str) -> bool:
