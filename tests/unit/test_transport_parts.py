@@ -70,6 +70,16 @@ def test_a_line_without_end_is_refused() -> None:
             reader.feed(b"x" * 100_000)
 
 
+def test_the_last_line_of_a_killed_runner_is_no_breach_of_the_protocol() -> None:
+    reader = framing.MessageReader("mark")
+    whole, cut = b'@mark {"type": "started", "attempt": "1.1"}\n', b'@mark {"type": "rendered", "att'
+    assert reader.feed(whole + cut) == [messages.Started("1.1")]
+    assert reader.feed(b"srun: error: node07: task 0: Killed\nsrun: Terminating\n") == []
+    assert list(reader.noise)[-1] == "srun: Terminating"
+    with pytest.raises(messages.ProtocolError, match="not JSON"):
+        reader.feed(whole)
+
+
 def test_a_flood_of_noise_is_refused_and_kept_short() -> None:
     reader = framing.MessageReader("mark")
     with pytest.raises(messages.ProtocolError, match="that are not messages"):

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from typing import Any
 
-from sshrender.transports.messages import MAX_LINE, Message, ProtocolError, decode
+from sshrender.transports.messages import MAX_LINE, Message, NotJson, ProtocolError, decode
 
 MAX_NOISE = 64 << 20
 """Bytes of other output after which a host is given up: a banner has kilobytes, not megabytes."""
@@ -25,6 +25,7 @@ class MessageReader:
         self._mark = f"@{marker} ".encode("ascii")
         self._pending = bytearray()
         self._noise_bytes = 0
+        self._cut: NotJson | None = None
         self.noise: deque[str] = deque(maxlen=KEPT_NOISE)
         self.has_begun = False
 
@@ -49,8 +50,23 @@ class MessageReader:
             if mark and not self.has_begun and not ours:
                 self.has_begun = True
             elif mark:
-                messages.append(decode(ours))
+                messages += self._decoded(ours)
         return messages
+
+    def _decoded(self, line: bytes) -> list[Message]:
+        """Return the message of a line; nothing for one whose end is missing."""
+        # Only a runner that writes on breaks the protocol. The last line of one that was killed may be
+        # cut in the middle, and srun writes its own words behind it.
+        if self._cut is not None:
+            raise self._cut
+        try:
+            return [decode(line)]
+        except NotJson as error:
+            if not line.startswith(b"{"):
+                raise
+            self._cut = error
+            self._note(line)
+            return []
 
     def _bound(self) -> None:
         # It bounds what is kept, so that a host that never sends a newline cannot fill the memory.

@@ -41,6 +41,10 @@ class ProtocolError(Exception):
     """The host sent something that is not in the protocol."""
 
 
+class NotJson(ProtocolError):
+    """The line of a message is not JSON: its end may be missing."""
+
+
 Fields = dict[str, Any]
 
 

@@ -25,6 +25,7 @@ from sshrender.transports.messagefields import (
     MAX_THREADS,
     MAX_WORD,
     Fields,
+    NotJson,
     ProtocolError,
     attempt,
     capped,
@@ -39,7 +40,7 @@ from sshrender.transports.messagefields import (
 )
 from sshrender.utf8 import writable
 
-__all__ = ["MAX_LINE", "MAX_TEXT", "MAX_TEXTS", "Message", "ProtocolError", "decode"]
+__all__ = ["MAX_LINE", "MAX_TEXT", "MAX_TEXTS", "Message", "NotJson", "ProtocolError", "decode"]
 
 MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/diagnostics.py to a few tens of KiB."""
@@ -278,7 +279,7 @@ def decode(line: bytes) -> Message:
         # RecursionError: a line of a hundred thousand brackets is valid JSON.
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"not JSON: {error}") from None
+        raise NotJson(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ProtocolError("not a JSON object")
     decoder = _DECODERS.get(word(fields, "type"))
