@@ -15,7 +15,7 @@ from sshrender.coordinator.workers import localcanary
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined, difference
-from sshrender.renderers import canary, ghostscript
+from sshrender.renderers import ghostscript
 from sshrender.renderers.encoders import png
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.runner import readiness
@@ -31,7 +31,6 @@ def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:
     found = fingerprint.run_ghostscript("gs", ENVIRON, blank=("png16m", "150"))
     version = hostfacts.ghostscript_version("gs")
     assert found.canary
-    assert canary.version_in(found.output) == version, "the same Ghostscript says it in both ways"
     assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", found.canary)
 
 

@@ -9,8 +9,7 @@ Imported on the hosts: standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
-import re
-from typing import List, Optional, Tuple
+from typing import List, Tuple
 
 from sshrender.renderers.ghostscript import literal
 
@@ -101,41 +100,24 @@ def command(program: str) -> List[str]:
 BLANK = "blank.png"
 """The file of a blank page that Ghostscript writes after the canary page."""
 
-VERSION_MARK = "sshrender-revision "
 
-# 10051 is 10.05.1: the parts of the version, one behind the other (base/version.mak of its source).
-_REVISION = re.compile(r"^" + VERSION_MARK + r"(\d{2})(\d{2})(\d)$", re.MULTILINE)
+def extended_command(program: str, blank: Tuple[str, str]) -> List[str]:
+    """Return the same command; afterwards Ghostscript writes a blank page.
 
-
-def extended_command(program: str, blank: Optional[Tuple[str, str]]) -> List[str]:
-    """Return the same command; afterwards Ghostscript prints its version, and writes a blank page.
-
-    ``blank``: the device of that page and its resolution as ``-r`` takes it; None: there is none.
+    ``blank``: the device of that page, and its resolution as ``-r`` takes it.
     """
     *words, document = command(program)
-    lines = "(\\n%s) print revision == flush" % VERSION_MARK
-    if blank is not None:
-        device, dpi = blank
-        words.append("--permit-file-write=" + BLANK)
-        across, _, down = dpi.partition("x")
-        # -r fixes the resolution of setpagedevice, but not the one of a device.
-        lines += " { mark /OutputFile %s /HWResolution [%s %s] /%s findprotodevice copydevice" % (
-            literal(BLANK),
-            across,
-            down or across,
-            device,
-        )
-        lines += " putdeviceprops setdevice << /PageSize [9 9] >> setpagedevice showpage } stopped pop"
-    return [*words, document, "-c", lines]
-
-
-def version_in(output: str) -> Optional[str]:
-    """Return the version that an extended command has printed, in the form of ``gs --version``.
-
-    None where it did not, or where it is older than 10.
-    """
-    match = _REVISION.search(output)
-    return ".".join(match.groups()) if match is not None else None
+    device, dpi = blank
+    across, _, down = dpi.partition("x")
+    # -r fixes the resolution of setpagedevice, but not the one of a device.
+    lines = "{ mark /OutputFile %s /HWResolution [%s %s] /%s findprotodevice copydevice" % (
+        literal(BLANK),
+        across,
+        down or across,
+        device,
+    )
+    lines += " putdeviceprops setdevice << /PageSize [9 9] >> setpagedevice showpage } stopped pop"
+    return [*words, "--permit-file-write=" + BLANK, document, "-c", lines]
 
 
 def mutool_command() -> List[str]:

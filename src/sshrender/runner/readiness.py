@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Dict, Optional, Sequence, Tuple
 
-from sshrender.renderers import canary, ghostscript, mutool
+from sshrender.renderers import ghostscript, mutool
 from sshrender.renderers.encoders import png
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
@@ -74,22 +74,20 @@ class Readiness:
         self.facts.update(self._meter.greet())
         self.facts.update(hostfacts.gather())
         self.facts["slots"] = slots or memorylimits.slots(self.facts["cores"], self.facts["free_memory"])
-        version, why_not = self._render_canary() if self._has_canary else None, ""
-        # Also where it is too old for that, or could not be started: then this says why.
-        if version is None:
-            version, why_not = hostfacts.ask_ghostscript(self.ghostscript)
+        version, why_not = hostfacts.ask_ghostscript(self.ghostscript)
         self.facts.update(ghostscript=version, no_ghostscript=why_not)
+        if self._has_canary:
+            self._render_canary()
         # Not set after an error: then "trouble" was sent, and no hello follows.
         self._has_facts.set()
 
-    def _render_canary(self) -> Optional[str]:
-        """Add the canary page and the fonts to the facts; return the version that Ghostscript said."""
+    def _render_canary(self) -> None:
+        """Add the canary page and the fonts to the facts."""
         self.facts["fonts"] = fingerprint.fonts()
         # The canary is rendered in a slot, too, or a host would have one renderer too many.
         with slotlocks.one_off_slot(self.facts["slots"]) as inherited:
             found = fingerprint.run_ghostscript(self.ghostscript, self._environ, inherited, self._blank)
         self.facts["canary"], self._blank_page = found.canary, found.blank
-        return canary.version_in(found.output)
 
     def chunks(self, setup: ghostscript.Setup) -> Optional[bytes]:
         """Return what the PNG files of such renderers contain before their pixels, if it is known.

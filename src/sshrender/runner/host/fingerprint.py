@@ -71,12 +71,11 @@ def _size(path: str) -> int:
 class CanaryRun(NamedTuple):
     """What one run of a program shows of it.
 
-    ``canary``: SHA-256 of the canary page as it renders it; empty when that fails. ``output``: what it
-    printed. ``blank``: the file of a blank page; empty where it wrote none.
+    ``canary``: SHA-256 of the canary page as it renders it; empty when that fails. ``blank``: the file
+    of a blank page; empty where it wrote none.
     """
 
     canary: str = ""
-    output: str = ""
     blank: bytes = b""
 
 
@@ -86,11 +85,12 @@ def run_ghostscript(
     inherited: Tuple[int, ...] = (),
     blank: Optional[Tuple[str, str]] = None,
 ) -> CanaryRun:
-    """Run Ghostscript once: for the canary page, then for its version and a blank page (canary.py).
+    """Run Ghostscript once: for the canary page, then for a blank one (canary.py).
 
     ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
     """
-    return _run(canary.extended_command(program, blank), environ, inherited)
+    command = canary.command(program) if blank is None else canary.extended_command(program, blank)
+    return _run(command, environ, inherited)
 
 
 def mutool_digest(environ: Dict[str, str], inherited: Tuple[int, ...] = ()) -> str:
@@ -105,14 +105,14 @@ def _run(command: List[str], environ: Dict[str, str], inherited: Tuple[int, ...]
     try:
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
-        answer = subprocess.run(
+        subprocess.run(
             # The same wrapper as for pages: a limit that is too low fails here first, and not on the
             # first page. 1 GiB is ample for a small page.
             processlimits.wrap(command, 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # A Ghostscript that hangs must not delay the answer to the handshake for ever.
             timeout=canary.TIMEOUT,
@@ -122,7 +122,6 @@ def _run(command: List[str], environ: Dict[str, str], inherited: Tuple[int, ...]
         page = _content(folder, "canary.ppm")
         return CanaryRun(
             hashlib.sha256(page).hexdigest() if page is not None else "",
-            answer.stdout.decode("ascii", "replace"),
             _content(folder, canary.BLANK) or b"",
         )
     except (OSError, subprocess.TimeoutExpired):
