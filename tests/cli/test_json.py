@@ -38,6 +38,7 @@ class Answer:
 
     def object_of(self, form: str) -> dict[str, Any]:
         """Return the object on stdout, valid for this form."""
+        assert self.stdout.startswith("{"), (self.code, self.stderr)
         found: dict[str, Any] = json.loads(self.stdout)
         assert jsonschema.faults(found, SCHEMA["$defs"][form], SCHEMA) == []
         assert found["exit_code"] == self.code
@@ -248,7 +249,9 @@ def test_several_documents_have_one_object_with_a_total(sshrender: Run, home: Pa
     assert found["documents"] == {"total": 2, "done": 1, "failed": 1}
     assert found["pages"] == {"total": 2, "done": 2, "suspect": 0, "failed": 0, "missing": 0}
     assert found["error"].startswith("b.pdf: ")
-    events = [json.loads(line) for line in ended.stderr.splitlines()]
+    lines = ended.stderr.splitlines()
+    assert [line for line in lines if not line.startswith("{")] == []
+    events = [json.loads(line) for line in lines]
     for event in events:
         assert jsonschema.faults(event, SCHEMA["$defs"]["event"], SCHEMA) == []
     assert events[-1]["type"] == "total"
