@@ -110,10 +110,10 @@ STARTS = {
         "mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
         " && sshrender render {folder}/*.pdf"
     ),
-    "ps2pdf {quoted} {target} && sshrender render {target}",
-    "gunzip < {quoted} > {target} && sshrender render {target}",
-    "img2pdf -o {target} {quoted} && sshrender render {target}",
-    "curl -fLo {target} {address} && sshrender render {target}",
+    "make a PDF of it, then render that: ps2pdf {quoted} {target}",
+    "unpack it, then render that: gunzip < {quoted} > {target}",
+    "make a PDF of it, then render that: img2pdf -o {target} {quoted}",
+    "fetch it, then render that: curl -fLo {target} {address}",
     "convert it, and name the new file: iconv -f ISO-8859-1 -t UTF-8 -o {target} {quoted}",
     "sshrender resume {shlex.quote(plan.spec.name)}",
     "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",

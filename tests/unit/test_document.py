@@ -333,12 +333,18 @@ def test_what_is_no_pdf_is_told_apart(tmp_path: Path, content: bytes | None, wha
 @pytest.mark.parametrize(
     ("name", "content", "what", "hint"),
     [
-        ("a b.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf 'a b.ps' 'a b.pdf' && sshrender"),
-        ("a.pdf.gz", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf.gz > a.pdf && sshrender render a.pdf"),
-        ("a.pdf", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf > a-converted.pdf && sshrender"),
-        ("a.png", b"\x89PNG\r\n", "an image", "img2pdf -o a.pdf a.png && sshrender render a.pdf"),
+        ("a b.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf 'a b.ps' 'a b.pdf'"),
+        ("a.prn", b"\x1b%-12345X@PJL\n%!PS", "but PostScript", "ps2pdf a.prn a.pdf"),
+        ("a.pcl", b"\x1b%-12345X@PJL ENTER LANGUAGE=PCL", "not a PDF", "file a.pcl"),
+        ("-a.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf ./-a.ps ./-a.pdf"),
+        ("a.pdf.gz", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf.gz > a.pdf"),
+        # Nothing of the user's is written over.
+        ("a.pdf", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf > a-1.pdf"),
+        ("there.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf there.ps there-2.pdf"),
+        ("a.png", b"\x89PNG\r\n", "an image", "img2pdf -o a.pdf a.png"),
         ("a.pdf", b"\r\n<!DOCTYPE html>", "a web page", "fetch the document again"),
-        ("https:/h/a.pdf?b", None, "an address", "curl -fLo a.pdf 'https://h/a.pdf?b' && sshrender"),
+        ("https:/h/a.pdf?b", None, "an address", "curl -fLo a.pdf 'https://h/a.pdf?b'"),
+        ("https:/h/there.pdf", None, "an address", "curl -fLo there-2.pdf https://h/there.pdf"),
     ],
 )
 def test_what_can_become_a_pdf_has_a_hint_that_makes_it_one(
@@ -350,11 +356,14 @@ def test_what_can_become_a_pdf_has_a_hint_that_makes_it_one(
     hint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for there in ("there.pdf", "there-1.pdf"):
+        Path(there).write_bytes(b"")
     if content is not None:
         Path(name).write_bytes(content)
     with pytest.raises(UserError, match=what) as refused:
         check_file(Path(name))
-    assert refused.value.hint.startswith(hint)
+    before, colon, command = refused.value.hint.rpartition("then render that: ")
+    assert (command if colon else refused.value.hint).startswith(hint), before
 
 
 def _with_hidden_layer(path: Path) -> Path:

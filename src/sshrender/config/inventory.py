@@ -50,10 +50,12 @@ class HostSettings(Table):
     idle_below: float | None = Field(
         None,
         ge=0,
-        description="use the host while other users have fewer runnable threads per core",
+        description="use the host while other users have fewer runnable threads per core than this",
     )
     busy_above: float | None = Field(
-        None, ge=0, description="stop using the host when they have more runnable threads per core"
+        None,
+        ge=0,
+        description="stop using the host when they have more runnable threads per core than this",
     )
     # False is a value: the host has no shared folder. None: as in [defaults].
     san: str | Literal[False] | None = Field(

@@ -43,7 +43,8 @@ class PoolEntry(Table):
     walltime: Annotated[float, BeforeValidator(parse_walltime, json_schema_input_type=float | str)] = (
         Field(
             ge=MIN_WALLTIME,
-            description="time limit of each pilot; it takes no pages in the last minute",
+            description="time limit of each pilot; it takes no pages in its last minute,"
+            " and in up to a tenth of its time before that",
         )
     )
     queue: Word | None = Field(None, min_length=1, description="queue or partition to submit to")

@@ -35,8 +35,8 @@ DEFECTS = 3
 is in progress."""
 
 REPEATS = 2
-"""Starts in a row of a job whose process found nothing to do. After that the job is
-tried later: a host may have damaged the files that the queue reads."""
+"""Starts in a row of a job whose process found nothing to do. After that the job is tried later: a host
+may have damaged the files that the queue reads."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))

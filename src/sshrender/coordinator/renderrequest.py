@@ -39,8 +39,7 @@ class HostSetup:
     """The access to a host, and the paths and programs that it uses.
 
     ``san``: where it mounts the shared folder; None: it does not, and files are copied by SFTP to a
-    folder in
-    ``scratch`` (None: wherever the host has space).
+    folder in ``scratch`` (None: wherever the host has space).
     """
 
     plan: HostPlan

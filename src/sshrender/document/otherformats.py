@@ -10,8 +10,6 @@ POSTSCRIPT, GZIP, IMAGE, WEB_PAGE = "PostScript", "compressed by gzip", "an imag
 
 _BEGINNINGS = {
     b"%!": POSTSCRIPT,
-    # A printer's job: commands for the printer stand before the PostScript.
-    b"\x1b%-12345X": POSTSCRIPT,
     b"\x1f\x8b": GZIP,
     b"\x89PNG": IMAGE,
     b"\xff\xd8\xff": IMAGE,  # JPEG
@@ -32,14 +30,14 @@ def kind(head: bytes) -> str:
 
 def way_to_pdf(path: Path, head: bytes) -> str:
     """Return the hint: what to type to get a PDF from that file."""
-    quoted, target = shlex.quote(str(path)), shlex.quote(_target(path))
+    quoted, target = _quoted(str(path)), _quoted(_unused(_target(path)))
     found = _format(head)
     if found == POSTSCRIPT:
-        return f"ps2pdf {quoted} {target} && sshrender render {target}"
+        return f"make a PDF of it, then render that: ps2pdf {quoted} {target}"
     if found == GZIP:
-        return f"gunzip < {quoted} > {target} && sshrender render {target}"
+        return f"unpack it, then render that: gunzip < {quoted} > {target}"
     if found == IMAGE:
-        return f"img2pdf -o {target} {quoted} && sshrender render {target}"
+        return f"make a PDF of it, then render that: img2pdf -o {target} {quoted}"
     if found == WEB_PAGE:
         return (
             "fetch the document again: servers send such a page where it is not,"
@@ -57,8 +55,8 @@ def way_to_find(path: Path) -> str:
     """Return the hint for a document that is not there."""
     if _ADDRESS.match(str(path)):
         address = shlex.quote(_ADDRESS.sub(r"\1://", str(path)))
-        target = shlex.quote(path.name.partition("?")[0] or "document.pdf")
-        return f"curl -fLo {target} {address} && sshrender render {target}"
+        target = _quoted(_unused(path.name.partition("?")[0] or "document.pdf"))
+        return f"fetch it, then render that: curl -fLo {target} {address}"
     return f"check the name: ls -l {shlex.quote(str(path.parent))}"
 
 
@@ -66,6 +64,9 @@ def _format(head: bytes) -> str:
     for beginning, name in _BEGINNINGS.items():
         if head.startswith(beginning):
             return name
+    # A printer's job: commands for the printer (PJL) precede the document, which may be PCL as well.
+    if head.startswith(b"\x1b%-12345X") and b"%!" in head:
+        return POSTSCRIPT
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     return WEB_PAGE if text.startswith((b"<!doctype html", b"<html")) else ""
 
@@ -73,7 +74,18 @@ def _format(head: bytes) -> str:
 def _target(path: Path) -> str:
     """Return a name for the PDF, in the current folder: ``a.pdf`` of ``a.ps`` or ``a.pdf.gz``."""
     stem = path.name.removesuffix(path.suffix)
-    if path.suffix.lower() == ".pdf":
-        # It has that name itself, and must not be written over while it is read.
-        return f"{stem}-converted.pdf"
     return stem if stem.lower().endswith(".pdf") else f"{stem}.pdf"
+
+
+def _unused(name: str) -> str:
+    """Return the name, or one like it: the command of a hint must not write over a file."""
+    path, number = Path(name), 1
+    while path.exists():
+        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+        number += 1
+    return str(path)
+
+
+def _quoted(name: str) -> str:
+    """Return the name for a shell; a name that begins with a hyphen would be an option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)

@@ -238,13 +238,17 @@ def _network_reason(settings: SshSettings, error: Exception) -> str:
     words = str(error)
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
-    # paramiko says the second where the time for the first line has passed before it looked.
-    for silence in ("Error reading SSH protocol banner", "No existing session"):
-        if words.startswith(silence):
-            rest = words.removeprefix(silence)
-            return f"{where} accepts connections, but no ssh server answers there" + (
-                rest and f": {rest}"
+    # paramiko says the second one where the time for the first line has passed before it looked.
+    if words.startswith(("Error reading SSH protocol banner", "No existing session")):
+        rest = words.removeprefix("Error reading SSH protocol banner")
+        if isinstance(error.__context__, EOFError | ConnectionError):
+            return (
+                f"{where} closed the connection before its first line: no ssh server,"
+                " or one with too many logins at the same time (MaxStartups)"
             )
+        return f"{where} accepts connections, but no ssh server answers there" + (
+            "" if rest in (words, "") else f": {rest}"
+        )
     if words.startswith("Indecipherable protocol version"):
         sent = words.removeprefix("Indecipherable protocol version ")
         return f"{where} is not an ssh server: it sent {sent}"

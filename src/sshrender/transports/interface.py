@@ -78,7 +78,7 @@ OTHER_SHELL = 97
 _NO_COMMANDS = re.compile(
     r"account is currently not available|unrecognized command '|What do you think I am\? A shell"
     r"|shell access is (?:not enabled|disabled)|not provide shell access|service allows sftp connections"
-    r"|account is restricted by",
+    r"|account is restricted by rssh",
     re.IGNORECASE,
 )
 """What is printed in place of a command: nologin, git-shell, web hosters, GitHub, internal-sftp of sshd,

@@ -59,7 +59,7 @@ class WatchedLink:
             return
         # A program that repeats its input (cat) is not Python.
         if self._is_replaced or payload.BEGINNING in seen:
-            raise LinkClosed("another program runs in the place of the runner", OTHER_SHELL)
+            raise LinkClosed("another program runs in place of the runner", OTHER_SHELL)
         if self._test is None and time.monotonic() - self._since > TEST_AFTER:
             # In a thread, as the loader may speak meanwhile.
             self._test = threading.Thread(target=self._run_test, daemon=True, name="test the shell")

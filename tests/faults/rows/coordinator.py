@@ -111,7 +111,7 @@ FAULTS = [
     Fault("coordinator/SIGINT twice", STOPS, breaks=send(signal.SIGINT, 2), after=20, code=130),
     Fault(
         "coordinator/stopped for a minute",
-        "the hosts end by themselves after 8 s; when it goes on they are reached anew",
+        "the hosts end by themselves after 8 s; when it continues they are connected again",
         breaks=for_seconds(60, send(signal.SIGSTOP), send(signal.SIGCONT)),
         after=20,
     ),
@@ -134,7 +134,7 @@ FAULTS = [
     ),
     Fault(
         "coordinator/dashboard's terminal gone",
-        "nothing: the job goes on without a dashboard",
+        "nothing: the job continues without a dashboard",
         prepares=_with_dashboard,
         breaks=_close_terminal,
         after=20,

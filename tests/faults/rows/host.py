@@ -68,7 +68,7 @@ FAULTS = [
     ),
     Fault(
         "host/runner killed",
-        f"lost at once; {ELSEWHERE}; reached anew after 3 s",
+        f"lost at once; {ELSEWHERE}; connected again after 3 s",
         breaks=_kill_runner,
         after=10,
     ),

@@ -21,7 +21,7 @@ from tests.faults.night import Morning, Night
 READ_ONLY = dict.fromkeys(("write", "create", "mkdir", "unlink", "link", "rename"), "EROFS")
 FULL = {"write": "ENOSPC"}
 LATE = {"late": {"match": "*/work/p0*", "seconds": 3}}
-PAUSES = "the job pauses, no failure is counted; it goes on within seconds of the return"
+PAUSES = "the job pauses, no failure is counted; it continues within seconds of the return"
 
 
 def _another_folder(night: Night) -> None:

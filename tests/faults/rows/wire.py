@@ -55,7 +55,7 @@ FAULTS = [
     ),
     Fault(
         "wire/cable pulled and put back",
-        "lost after 8 s of silence, reached anew when it is back",
+        "lost after 8 s of silence, connected again when it is back",
         breaks=for_seconds(12, _cut, _heal),
         after=10,
     ),
@@ -106,7 +106,7 @@ FAULTS = [
     ),
     Fault(
         "wire/connection closed",
-        "lost at once, its runner ends; reached anew after 3 s",
+        "lost at once, its runner ends; connected again after 3 s",
         breaks=kill_connections,
         after=10,
     ),

@@ -43,7 +43,7 @@ class LeftPilots:
 
     def in_words(self) -> str:
         """Return the pilots that are left, the reason, and what to type, in one line."""
-        text = f"pool {self.pool}: pilots may be left in the queue, and do nothing when they start"
+        text = f"pool {self.pool}: pilots may be left in the queue, and end soon after they start"
         text += f" ({self.reason})"
         return f"{text}; to cancel them: {self.command}" if self.command else text
 

@@ -106,11 +106,13 @@ def _pilots(pool: PoolSetup) -> list[Element]:
         found = pool.engine.elements(pool.call(pool.engine.query([])))
     except (EngineUnavailable, SubmissionRefused):
         return []
-    # TORQUE and OpenPBS list the jobs of everybody, and other users have pilots, too.
+    # TORQUE and OpenPBS list the jobs of everybody, and other users have pilots, too. The other engines
+    # are asked for the user's own jobs, and name no owner.
     return [
         each
         for each in found
-        if each.name.startswith(NAME_PREFIX) and (pool.user or each.owner) in (each.owner, "")
+        if each.name.startswith(NAME_PREFIX)
+        and (not pool.user or not each.owner or each.owner == pool.user)
     ]
 
 

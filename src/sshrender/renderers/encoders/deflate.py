@@ -106,6 +106,8 @@ class Deflater:
         ``plain``, ``filtered``: these rows in both forms. The last block must be complete.
         """
         if not plain:
+            # Not as the page before: the bytes of a page depend on that page alone.
+            self._history, self._mode = isal.NEAR, _FAST
             return True
         if self._isal is None:
             return self._choose_mode(plain, filtered)
