@@ -1,7 +1,8 @@
 """Finds the fix for a host that cannot be used: commands that work when typed, and settings.
 
 The cause is looked up in the identity files, the agent and the known_hosts files that the connection
-uses. The text of an error is for people, and decides nothing here.
+uses. The text of an error decides only between two commands to try: other words of it would lead to the
+more general one.
 """
 
 from __future__ import annotations

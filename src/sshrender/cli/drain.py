@@ -53,8 +53,10 @@ def drain(
     hosts_: list[dict[str, Any]] = []
     jsonresult.know(hosts=hosts_)
     names = hostcontrol.host_names(host, settings)
-    for name in hostcontrol.unlisted_hosts(names, settings):
-        safeprint.note(f"note: there is no inventory here that says whether {name} is a host")
+    if unlisted := hostcontrol.unlisted_hosts(names, settings):
+        more = f" and {len(unlisted) - 1} more" if unlisted[1:] else ""
+        verb = "are hosts" if more else "is a host"
+        safeprint.note(f"note: there is no inventory here that says whether {unlisted[0]}{more} {verb}")
     for name in names:
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})

@@ -47,7 +47,8 @@ def show(
         pools = {"pools": [asdict(pool) for pool in checks.pools]} if context.pools else {}
         fields = {"hosts": rows, "san": san, **pools}
         if checks.exit_code:
-            error = unusable(checks.exit_code, verbose)
+            # An object has no remedies below its hosts: only the table with -v has.
+            error = unusable(checks.exit_code, 0)
             jsonresult.narrate(error)
             fields |= {"error": error.what, "hint": error.hint}
         return jsonresult.put(fields, checks.exit_code)

@@ -42,7 +42,10 @@ def init(
     ] = None,
     ssh_config: options.SshConfig = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask; use the hosts of ssh_config. [default: off]")
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Do not ask; without --host, use the hosts of ssh_config. [default: off]"
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file. [default: off]")
@@ -59,8 +62,8 @@ def init(
 ) -> None:
     """Write a first inventory, from ~/.ssh/config and your answers, or from the options alone.
 
-    The command then checks every host, as sshrender hosts does, and shows how to fix what is wrong. It
-    writes the inventory in any case.
+    The command writes the inventory, checks every host, as sshrender hosts does, and shows how to fix
+    what is wrong.
     """
     from sshrender.api.firstinventory import inventory_text, write_inventory
     from sshrender.config import sshhosts

@@ -15,7 +15,8 @@ def overview(
     context: typer.Context,
     job: options.Job,
     embed: Annotated[
-        bool, typer.Option("--embed", help="Write one file with all thumbnails, next to the pages.")
+        bool,
+        typer.Option("--embed", help="Write one file that contains its thumbnails, next to the pages."),
     ] = False,
     output_file: Annotated[
         Path | None,

@@ -76,7 +76,7 @@ class Settings:
     )
     overview_embed: bool = setting(
         False,
-        "Also write one HTML file with all thumbnails, next to the pages. It can be mailed.",
+        "Also write one HTML file that contains its thumbnails, next to the pages. It can be mailed.",
         Panel.FILES,
         goes_with_job=True,
     )

@@ -52,9 +52,9 @@ class UserTurns:
         """Requests that have such work."""
 
     @property
-    def is_busy(self) -> bool:
-        """Whether work is being done, perhaps for a client that has gone away."""
-        return self._lock.locked()
+    def is_idle(self) -> bool:
+        """Whether nobody waits, and no work is being done for a client that has gone away."""
+        return not self.waiting and not self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call ``work`` in a thread. It continues without the client: a proxy may give up earlier."""
@@ -228,17 +228,20 @@ class Site:
     def _turns_of(
         self, all_turns: dict[str, UserTurns], user: str, pool: SanPool, what: str
     ) -> Iterator[UserTurns]:
+        # Those whose clients went away while they were busy: nothing else removes them.
+        for name in [name for name, turns in all_turns.items() if turns.is_idle]:
+            del all_turns[name]
         found = all_turns.setdefault(user, UserTurns(pool))
         if found.waiting >= self.settings.quota.uploads:
             raise Refused(
-                429, f"too many of your {what} are in work already", "wait", {"Retry-After": "5"}
+                429, f"too many of your {what} are waiting already", "wait", {"Retry-After": "5"}
             )
         found.waiting += 1
         try:
             yield found
         finally:
             found.waiting -= 1
-            if not found.waiting and not found.is_busy:
+            if found.is_idle:
                 all_turns.pop(user, None)
 
     def close(self) -> None:
