@@ -1,8 +1,8 @@
 """Cancels or holds at the engine the pilots that a coordinator which is gone has left in the queue.
 
-Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. Without this,
-it would keep its place in the queue until it starts. A pilot that is held keeps its place, and the job's next
-coordinator releases it; one that starts anyway ends after a minute without a coordinator.
+Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. Without this, it
+would keep its place in the queue until it starts. A pilot that is held keeps its place, and the job's
+next coordinator releases it; one that starts anyway ends after a minute without a coordinator.
 """
 
 from __future__ import annotations
