@@ -137,7 +137,12 @@ def test_a_check_counts_the_pilots_of_this_user_alone() -> None:
 def test_a_check_counts_the_pilots_of_an_engine_that_names_no_owner() -> None:
     rows = "7|0|PENDING||N/A|ssr-00000007|Resources\n7|1|RUNNING|n1|N/A|ssr-00000007|None\n"
     version = Answer(0, "slurm 22.05.8")
-    site = Site("slurm", sbatch=version, squeue=Answer(0, rows), sinfo=Answer(0, "n1|idle|0/4/0/4|2027-01-01T00:00:00"))
+    site = Site(
+        "slurm",
+        sbatch=version,
+        squeue=Answer(0, rows),
+        sinfo=Answer(0, "n1|idle|0/4/0/4|2027-01-01T00:00:00"),
+    )
     (found,) = check_pools([replace(site.pools["cluster"], user="artist")])
     assert (found.waiting, found.running) == (1, 1)
     assert found.reason == "1 waiting in the queue: Resources"
