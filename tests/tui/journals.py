@@ -123,7 +123,7 @@ def straggling() -> Journal:
 
 
 def reopening() -> Journal:
-    """Return ``straggling``, but a slot of node1 opens the document anew for half a minute by now."""
+    """Return ``straggling``, but a slot of node1 opens the document again for half a minute by now."""
     journal = straggling()
     journal.now = 10.0
     fields = {"host": "node1", "page": 40, "seconds": 31.0}

@@ -312,18 +312,20 @@ def test_requests_from_before_the_dashboard_was_opened_are_no_news() -> None:
     _play(scene, FakeJob(journal, 60))
 
 
-def test_a_slot_that_opens_the_document_anew_says_so() -> None:
+def test_a_slot_that_opens_the_document_again_says_so() -> None:
     journal = reopening()
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("3", "home")
         await _settle(pilot)
-        assert "opens the document anew, after page 40" in _text(app)
-        assert "a slot opens the document anew after page 40" in _text(app), "in the details of its host"
+        assert "opens the document again, after page 40" in _text(app)
+        assert "a slot opens the document again after page 40" in _text(app), (
+            "in the details of its host"
+        )
         journal.write("document_reopening", host="node1", page=40, seconds=31.0, is_over=True)
         app._tick()
         await _settle(pilot)
-        assert "opens the document anew" not in _text(app)
+        assert "opens the document again" not in _text(app)
 
     _play(scene, FakeJob(journal, 60))
 

@@ -1,4 +1,4 @@
-"""The list of all jobs and hosts, and what is said while a document is opened or opened anew."""
+"""The list of all jobs and hosts, and what is said while a document is opened or opened again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from sshrender.api.joblistsource import DocumentListSource, JobListSource, whole_queue
 from sshrender.api.runcontext import FAILED
+from sshrender.api.web.jobfeed import JobFeed
 from sshrender.config import inventory
 from sshrender.config.inventory import HostTable
 from sshrender.document import staging
@@ -23,6 +24,7 @@ from sshrender.job.journal.journal import JournalWriter
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.queue import drains
+from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.runner.rendering import diagnosticsearch
 from sshrender.runner.rendering.warmsession import Answer, Session
@@ -138,6 +140,31 @@ def test_a_running_job_is_followed_and_a_finished_one_is_read_again_when_it_has_
     held.release()
     first = table.read().jobs[0]
     assert (first.name, first.state, first.done) == (new.name, "done", PAGES), "the latest one first"
+
+
+def test_a_running_job_without_a_usable_host_says_so_and_has_no_speed(san: Path, job: Made) -> None:
+    folder = job("one", NOW - 20)
+    feed = JobFeed(san, folder.name)
+    table = JobListSource(san, "jobs", ())
+    held = lease.take(folder.lease)
+    _write(folder, [_delivered(page, NOW - 9 + 3 * page) for page in (1, 2)])
+    for state, words in (("idle", ""), ("drained", "no host is usable: 2 drained")):
+        _write(folder, [_state("node1", state), _state("node2", state)])
+        feed.update()
+        (line,), page = table.read().jobs, feed.status()
+        assert (line.state, page["state"]) == ("running", "running")
+        assert line.note == page["reason"] == words
+        assert [each is None for each in (line.speed, page["speed"])] == [bool(words)] * 2
+    held.release()
+
+
+def test_a_job_that_is_done_need_not_be_held(san: Path, job: Made) -> None:
+    folder = job("one", over="done")
+    _write(folder, [_delivered(page) for page in range(1, PAGES + 1)])
+    table = JobListSource(san, "jobs", ())
+    assert table.change(folder.name, Operation.HOLD) == "is done: all pages are delivered"
+    (line,) = table.read().jobs
+    assert (line.state, line.note) == ("done", "")
 
 
 def test_unfinished_jobs_come_first_and_one_that_is_gone_is_gone(san: Path, job: Made) -> None:
@@ -266,7 +293,7 @@ class _Sent:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 31.0])
-def test_a_slot_reports_that_it_opens_a_document_anew_if_that_takes_long(
+def test_a_slot_reports_that_it_opens_a_document_again_if_that_takes_long(
     tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(1000))

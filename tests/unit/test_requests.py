@@ -217,6 +217,15 @@ def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> 
     assert not jobattributes.load(folder).over
 
 
+def test_a_job_that_is_done_is_not_held_and_nothing_of_that_is_recorded(folder: JobFolder) -> None:
+    Attributes().changed(over="done").save(folder)
+    found = queueoperations.change(folder, Request(Operation.HOLD, "ann@desk"))
+    assert found is not None
+    assert (found.over, found.held) == ("done", "")
+    assert jobattributes.load(folder) == found
+    assert not folder.journal.exists() or lines_of(folder.journal) == []
+
+
 def test_a_request_that_nobody_takes_is_taken_back(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,7 +226,8 @@ def test_the_board_shows_no_time_left_while_a_run_is_paused() -> None:
     rate = Rate()
     for second in range(20):
         rate.note(float(second), second)
-    running = replace(snapshot.take(_paused_run()), paused="")
+    # Without its host, which was not heard for so long that it is lost.
+    running = replace(snapshot.take(_paused_run()), paused="", hosts=())
     assert " left" in progressboard._pace(running, rate, 20.0).plain
     assert " left" not in progressboard._pace(replace(running, paused=FULL), rate, 20.0).plain
 
@@ -282,6 +283,38 @@ def test_a_host_works_or_is_free_and_those_with_a_problem_come_first() -> None:
     assert ["idler", "free;"] in lines
     states = {host["name"]: host["state"] for host in _report(journal).as_json()["hosts"]}
     assert states["worker"] == states["idler"] == "idle"  # programs rely on that
+
+
+def _drained(delivered: int) -> Journal:
+    """Return a job of ten pages whose only host is drained after so many."""
+    journal = Journal(10, ["node1"])
+    for page in range(1, delivered + 1):
+        journal.now += 1.0
+        journal.deliver(page, "node1", journal.send(page, "node1"))
+    journal.state("node1", "drained", "by ann")
+    return journal
+
+
+def test_a_job_whose_hosts_are_all_drained_says_that_and_no_speed() -> None:
+    words = "no host is usable: 1 drained"
+    journal = _drained(5)
+    shown = _headline(journal, "desk (pid 7)")
+    assert words in shown
+    assert "left" not in shown
+    assert "pages/min" not in shown
+    assert " pages/s" not in shown.split("peak")[0]
+    assert f"waits     {words}" in _whole(_report(journal))
+
+
+@pytest.mark.parametrize("kind", ["held", "complete"])
+def test_no_host_is_blamed_where_none_is_needed(kind: str) -> None:
+    journal = _drained(5 if kind == "held" else 10)
+    if kind == "held":
+        journal.write("requested", op="hold", by="ann", host="", page=0, note="", is_late=False)
+        assert "pages/min" not in _headline(journal, "desk (pid 7)")
+    for shown in (_headline(journal, "desk (pid 7)"), _whole(_report(journal))):
+        assert "no host is usable" not in shown
+        assert ("held by ann" in shown) is (kind == "held")
 
 
 def test_a_host_that_had_no_time_to_answer_is_not_called_lost() -> None:

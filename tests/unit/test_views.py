@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -106,10 +107,30 @@ def test_while_no_host_is_usable_no_view_of_a_run_promises_a_time() -> None:
         snapshot = _snapshot(_host("a", state), _host("b", "busy"), total=100, done=9)
         assert (" left" in plain.progress_line(snapshot, rate, 9.0)) is has_time
         assert (" left" in progressboard._pace(snapshot, rate, 9.0).plain) is has_time
-        assert (jsonl.status(snapshot, rate, 9.0)["seconds_left"] is not None) is has_time
+        told = jsonl.status(snapshot, rate, 9.0)
+        assert [told[key] is not None for key in ("seconds_left", "rate")] == [has_time] * 2
     assert plain.progress_line(snapshot, rate, 9.0).endswith(
         ", no host is usable: 1 lost, 1 busy (others)"
     )
+
+
+def test_plain_lines_say_again_and_again_that_no_host_is_usable_while_one_is_needed() -> None:
+    lost = replace(_snapshot(_host("a", "lost")), done=100)
+    lines = {}
+    for kind, shot in (
+        ("lost", lost),
+        ("held", replace(lost, held="held by ann")),
+        ("complete", replace(lost, total=lost.settled)),
+    ):
+        stream = io.StringIO()
+        view = plain.PlainView(stream)
+        for second in range(200):
+            view.snapshot(shot, float(second))
+        lines[kind] = stream.getvalue().splitlines()
+    assert len(lines["lost"]) >= 4
+    assert all(line.endswith(", no host is usable: 1 lost") for line in lines["lost"])
+    assert not any("usable" in line for line in lines["held"] + lines["complete"])
+    assert all("held by ann" in line for line in lines["held"])
 
 
 def test_progress_lines_are_rare_in_a_long_run() -> None:

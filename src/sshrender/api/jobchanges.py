@@ -201,11 +201,12 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
                 "check the shared folder on the machine that"
                 f" this shows: sshrender status {shlex.quote(folder.name)}",
             ) from None
+        no_need = _no_need(op, before, now)
         left: Sequence[LeftPilots] = ()
         # Its coordinator does this where there is one.
-        if now is not None and op in (Operation.CANCEL, Operation.HOLD):
+        if now is not None and (op is Operation.CANCEL or (op is Operation.HOLD and not no_need)):
             left = _stop_pilots(folder, san, order)
-        done.append(Changed(folder.name, _no_need(op, before, now), left))
+        done.append(Changed(folder.name, no_need, left))
         on_changed(done[-1])
     return done
 
@@ -301,6 +302,9 @@ def _no_need(op: str, found: Attributes | None, now: Attributes | None) -> str:
 
     ``now``: the attributes after the change; None if the job's coordinator makes it.
     """
+    # Only where there is no coordinator: a job may be rendered again after it was done.
+    if op is Operation.HOLD and now is not None and now.over == jobattributes.DONE:
+        return "is done: all pages are delivered"
     # All pages were delivered already, so the change ended the job as done, not as cancelled.
     if op is Operation.CANCEL and now is not None and found != now and now.over == jobattributes.DONE:
         return "is done: all pages are delivered"

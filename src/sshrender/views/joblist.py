@@ -121,7 +121,9 @@ def whole(report: Report) -> Iterator[str]:
         yield from jobstats.lines(report["stats"])
     # Only then does the state of a host say something: after the run it is the last one of the journal.
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
-    if is_running and (none := hostwords.none_usable(host["state"] for host in report["hosts"])):
+    # A held job waits for its release, and one without missing pages for no host.
+    needs_host = is_running and report["state"] != "held" and report["pages"]["missing"]
+    if needs_host and (none := hostwords.none_usable(host["state"] for host in report["hosts"])):
         yield f"  waits     {none} (sshrender hosts shows why)"
     for pool in report.get("pools", ()):
         yield f"  {queue_in_words(pool)}"

@@ -322,7 +322,9 @@ class JobModel:
 
     @property
     def none_usable(self) -> str:
-        """That no host can render now, in words; empty while one can."""
+        """That no host can render now, in words; empty while one can, or no page is missing."""
+        if not self.missing:
+            return ""
         return hostwords.none_usable(host.state for host in self.hosts.values())
 
     def _usual(self) -> float:

@@ -67,7 +67,7 @@ def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:
     """Return how far a run is. ``rate`` is in pages per second; None while it cannot be estimated."""
     speed, left = rate.per_second(now), rate.left(now, snapshot.missing)
     if hostwords.none_usable(host.state for host in snapshot.hosts):
-        left = None
+        speed = left = None
     delivered = snapshot.done + snapshot.suspect
     return {
         "percent": round(100 * delivered / snapshot.total, 1) if snapshot.total else 100.0,

@@ -114,10 +114,10 @@ def _of_page(entry: je.PageEntry) -> str | None:
         case je.DocumentReopening():
             host = clean(entry.host)
             if entry.is_over:
-                return f"host {host} has opened the document anew after page {entry.page}"
+                return f"host {host} has opened the document again after page {entry.page}"
             return (
-                f"host {host} opens the document anew after page {entry.page}, to learn what Ghostscript"
-                f" reports of it; opening took {duration(entry.seconds)} before"
+                f"host {host} opens the document again after page {entry.page}, to learn what"
+                f" Ghostscript reports of it; opening took {duration(entry.seconds)} before"
             )
         case je.PageWithdrawn():
             host, reason = clean(entry.host or "its host"), clean(entry.reason)

@@ -47,9 +47,11 @@ class PlainView:
         if self._started is None:
             self._started = now
             self._next = now + self._interval
-        # A pause is told again and again: a log that just ends would look like a program that hangs.
+        # What keeps a run waiting is told again and again: a log that just ends would look like a hang.
         # Progress is measured in pages of a terminal state; the time alone makes no line.
-        if now >= self._next and (snapshot.settled != self._last_settled or snapshot.paused):
+        if now >= self._next and (
+            snapshot.settled != self._last_settled or snapshot.paused or _none_usable(snapshot)
+        ):
             self._last_settled = snapshot.settled
             self._interval = min(2 * self._interval, MAX_INTERVAL)
             self._next = now + self._interval
@@ -71,15 +73,25 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
         parts.append(f"{snapshot.failed} failed")
     if snapshot.paused:
         return ", ".join([*parts, pause_now(snapshot)])
-    if none := hostwords.none_usable(host.state for host in snapshot.hosts):
+    if none := _none_usable(snapshot):
         return ", ".join([*parts, none])
-    speed = rate.per_second(now)
+    # A hold ends when a user says so: the rate would promise a time.
+    speed = None if snapshot.held else rate.per_second(now)
+    if snapshot.held:
+        parts.append(clean(snapshot.held))
     if speed:
         parts.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
         parts.append(f"{duration(snapshot.missing / speed)} left")
     working = sum(host.running > 0 for host in snapshot.hosts)
     parts.append(f"{count(working, 'host')} rendering")
     return ", ".join(parts)
+
+
+def _none_usable(snapshot: Snapshot) -> str:
+    """Return that no host can render now, in words; empty where none has to."""
+    if snapshot.held or not snapshot.missing:
+        return ""
+    return hostwords.none_usable(host.state for host in snapshot.hosts)
 
 
 def pause_now(snapshot: Snapshot) -> str:

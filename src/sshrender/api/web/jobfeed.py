@@ -175,12 +175,13 @@ class JobFeed:
         # The later of both clocks: the journal's times are of another machine.
         now = max(model.now, time.time())
         is_running = report.state == "running"
+        waits = model.none_usable if is_running else ""
         return {
             "state": report.state,
-            "reason": report.reason,
+            "reason": report.reason or waits,
             "counts": overviewwriter.counts_of(report),
             "left": model.left(now) if is_running else None,
-            "speed": model.rate.per_second(now) if is_running else None,
+            "speed": model.rate.per_second(now) if is_running and not waits else None,
             "seconds": round(model.times.seconds(), 1),
             "is_coordinated": bool(report.coordinator),
             "work": sorted(

@@ -113,6 +113,7 @@ def change(
     """Have the job's coordinator make a change, or make it here where there is none.
 
     ``is_complete``: whether every page is delivered. Such a job is done, and cancelling leaves it so.
+    A job that has ended as done is not held.
 
     Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
     Unsigned for a job that is not this user's, UserError or OSError.
@@ -131,13 +132,16 @@ def change(
             continue
         try:
             found = settle(folder, held.epoch)
-            found = after(found, request, time.time())
+            # There is nothing to hold; a later run would begin as held.
+            is_needless = request.op is Operation.HOLD and found.over == DONE
+            found = found if is_needless else after(found, request, time.time())
             # After all pages were delivered a cancellation has nothing left to end.
             if request.op is Operation.CANCEL and found.over == CANCELLED and is_complete():
                 found = found.changed(over=DONE, why="")
             # Saved also where nothing changes: from then on a late write of a predecessor is refused.
             found.save(folder, held.epoch)
-            record(folder, handled(request, is_late=False))
+            if not is_needless:
+                record(folder, handled(request, is_late=False))
             return found
         except lease.LeaseLost:
             continue  # this process was stopped for so long that another one has the job by now

@@ -62,7 +62,7 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
             "dim",
         )
     for page in host.reopening:
-        text.append(f"a slot opens the document anew after page {page}\n", "cyan")
+        text.append(f"a slot opens the document again after page {page}\n", "cyan")
     assigned = [str(flight.page) for flight in host.flights.values()]
     if assigned:
         noun = "page" if len(assigned) == 1 else "pages"

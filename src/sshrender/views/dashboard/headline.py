@@ -128,13 +128,16 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
     text = Text(no_wrap=True)
     if coordinator and job.ended is None:
         text.append(_in_work(job, width))
-        speed = None if job.paused else job.rate.per_second(now)
+        speed = None if job.paused or job.none_usable else job.rate.per_second(now)
         if speed:
             text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
         left = job.left(now)
         text.append(f", {duration(left)} left  " if left is not None else "  ")
         troubled = hostwords.troubled(host.state for host in job.hosts.values())
-        if troubled:
+        # That nothing is rendered at present is due to the hold, whatever the hosts are like.
+        if job.none_usable and not job.held:
+            text.append(f"{job.none_usable}  ", "bold red")
+        elif troubled:
             text.append(f"hosts: {troubled}  ", "bold red")
     else:
         text.append(_result(job))

@@ -121,7 +121,7 @@ def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[
 def _reopening(host: HostRow, page: int, now: float) -> Row:
     """Return the row of a slot that renders nothing, because it opens the document again."""
     age = duration(now - host.reopening[page])
-    words = f"opens the document anew, after page {page}; the slot waits"
+    words = f"opens the document again, after page {page}; the slot waits"
     # A prefix that no attempt has, so both kinds of rows fit into one list.
     return Row(f"{REOPENING}{host.name}", ("", clean(host.name), age, "", words), _WAITS)
 
