@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
+from sshrender.cli.app import app
 from sshrender.config.declaration import SETTINGS
 from sshrender.config.declarationtypes import FOREGROUND, NEW_JOBS, Declared, Panel
 from sshrender.config.settings import resolve
@@ -30,8 +33,11 @@ def _name(declared: Declared) -> str:
     return declared.name
 
 
+@cache
 def _parameters(command: str) -> dict[str, Any]:
-    return {each.name: each for each in TREE.commands[command].params}
+    # Not of TREE: a command whose help was printed has its defaults in the texts.
+    fresh: Any = typer.main.get_command(app)
+    return {each.name: each for each in fresh.commands[command].params}
 
 
 @pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)

@@ -153,7 +153,7 @@ def test_a_document_that_is_a_fifo_is_refused(sshrender: Run, home: Path, comman
     os.mkfifo(home / "a.pdf")
     answer = sshrender(command, "a.pdf", timeout=BOUND)
     assert answer.returncode == 5
-    assert "a.pdf: a pipe or a device" in answer.stderr
+    assert "a.pdf is a pipe or a device" in answer.stderr
 
 
 LIMITED = """
