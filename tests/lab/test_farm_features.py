@@ -69,6 +69,7 @@ def test_what_is_fallen_back_to_need_not_be_everywhere(farm: Farm, thirty: Path)
         'extension = "png"\nfallback = ["pdftoppm"]\n'
     )
     config = ["--config", farm.root / "sshrender.toml", "--recipe", "fussy", "--retries", "2"]
+    config += ["--pin", "1=node2"]  # or it may be met too late to get a page
     code, summary, stderr = _end(_start(farm, thirty, *config))
     assert code == 0, stderr
     pages = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())["pages"]

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -114,6 +113,12 @@ def _locks(namespace: str, count: int = 1, job: str = "a", priority: int = 0) ->
     return made
 
 
+@pytest.fixture
+def namespace() -> str:
+    """Return a name of its own: slots are those of the machine, on which other tests may run."""
+    return uuid.uuid4().hex[:12]
+
+
 @pytest.fixture(autouse=True)
 def _nothing_stays_held() -> Iterator[None]:
     """Release what a test holds when it ends, as the end of its process would."""
@@ -125,8 +130,8 @@ def _nothing_stays_held() -> Iterator[None]:
 class TestSlotLocks:
     """Real locks: names in the kernel."""
 
-    def test_there_are_only_so_many_and_they_come_back(self, tmp_path: Path) -> None:
-        slots = [_locks(tmp_path.name, 2) for _ in range(3)]
+    def test_there_are_only_so_many_and_they_come_back(self, namespace: str) -> None:
+        slots = [_locks(namespace, 2) for _ in range(3)]
         assert [each.acquire() for each in slots] == [True, True, False]
         slots[0].release()
         time.sleep(2 * slotlocks.POLL_INTERVAL)
@@ -134,10 +139,10 @@ class TestSlotLocks:
         assert slots[1].acquire(), "a held slot stays held"
 
     def test_a_holder_must_yield_when_another_waits_and_not_before(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, namespace: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(fairshare, "TIME_SLICE", 0.1)
-        holds, waits = _locks(tmp_path.name, job="a"), _locks(tmp_path.name, job="b")
+        holds, waits = _locks(namespace, job="a"), _locks(namespace, job="b")
         assert holds.acquire()
         time.sleep(2 * slotlocks.YIELD_CHECK_INTERVAL)
         assert not holds.must_yield()
@@ -149,9 +154,9 @@ class TestSlotLocks:
         assert waits.acquire()
         assert not holds.acquire()
 
-    def test_a_high_priority_is_next_though_it_came_last(self, tmp_path: Path) -> None:
-        holds = _locks(tmp_path.name, job="holds")
-        low, high = _locks(tmp_path.name, job="low"), _locks(tmp_path.name, job="high", priority=9)
+    def test_a_high_priority_is_next_though_it_came_last(self, namespace: str) -> None:
+        holds = _locks(namespace, job="holds")
+        low, high = _locks(namespace, job="low"), _locks(namespace, job="high", priority=9)
         assert holds.acquire()
         assert not low.acquire()
         assert not high.acquire()
@@ -162,22 +167,22 @@ class TestSlotLocks:
         assert not low.acquire()
         assert high.acquire()
 
-    def test_a_free_slot_is_not_kept_for_a_waiter_that_does_not_come(self, tmp_path: Path) -> None:
-        holds = _locks(tmp_path.name, job="holds")
-        low, high = _locks(tmp_path.name, job="low"), _locks(tmp_path.name, job="high", priority=9)
+    def test_a_free_slot_is_not_kept_for_a_waiter_that_does_not_come(self, namespace: str) -> None:
+        holds = _locks(namespace, job="holds")
+        low, high = _locks(namespace, job="low"), _locks(namespace, job="high", priority=9)
         assert holds.acquire()
         assert not low.acquire()
         assert not high.acquire()
         holds.release()
         wait_until(low.acquire, 4 * slotlocks.GRACE_PERIOD, "no slot", slotlocks.POLL_INTERVAL)
 
-    def test_equal_jobs_get_equal_shares(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_equal_jobs_get_equal_shares(self, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fairshare, "TIME_SLICE", 0.05)
         monkeypatch.setattr(slotlocks, "YIELD_CHECK_INTERVAL", 0.02)
         had = [0.0, 0.0, 0.0]
 
         def work(number: int) -> None:
-            locks = _locks(tmp_path.name, job=f"job{number}")
+            locks = _locks(namespace, job=f"job{number}")
             end = time.monotonic() + 5
             while time.monotonic() < end:
                 if locks.acquire():
@@ -196,9 +201,9 @@ class TestSlotLocks:
             thread.join()
         assert min(had) > sum(had) / 8, had
 
-    def test_a_killed_process_releases_its_slot(self, tmp_path: Path) -> None:
-        other = _hold_elsewhere(tmp_path.name)
-        locks = _locks(tmp_path.name)
+    def test_a_killed_process_releases_its_slot(self, namespace: str) -> None:
+        other = _hold_elsewhere(namespace)
+        locks = _locks(namespace)
         assert not locks.acquire()
         other.kill()
         other.wait()
@@ -206,9 +211,9 @@ class TestSlotLocks:
         assert locks.acquire()
 
     def test_a_slot_that_is_released_while_another_asks_for_it_goes_to_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, namespace: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        holds, comes, third = (_locks(tmp_path.name, job=job) for job in "abc")
+        holds, comes, third = (_locks(namespace, job=job) for job in "abc")
         assert holds.acquire()
 
         ask = socketlocks.owner_of
@@ -225,8 +230,8 @@ class TestSlotLocks:
             assert not third.acquire()
             time.sleep(2 * slotlocks.POLL_INTERVAL)
 
-    def test_a_slot_is_held_until_its_renderer_is_gone(self, tmp_path: Path) -> None:
-        holds, waits = _locks(tmp_path.name, job="a"), _locks(tmp_path.name, job="b")
+    def test_a_slot_is_held_until_its_renderer_is_gone(self, namespace: str) -> None:
+        holds, waits = _locks(namespace, job="a"), _locks(namespace, job="b")
         assert holds.acquire()
         renderer = subprocess.Popen(["sleep", "60"], pass_fds=holds.descriptors)
         holds.release()
@@ -237,10 +242,10 @@ class TestSlotLocks:
         time.sleep(2 * slotlocks.POLL_INTERVAL)
         assert waits.acquire()
 
-    def test_the_slots_of_a_large_host_go_round_too(self, tmp_path: Path) -> None:
-        many = [_locks(tmp_path.name, 70) for _ in range(70)]
+    def test_the_slots_of_a_large_host_go_round_too(self, namespace: str) -> None:
+        many = [_locks(namespace, 70) for _ in range(70)]
         assert all(each.acquire() for each in many)
-        urgent = [_locks(tmp_path.name, 70, f"u{number}", priority=9) for number in range(3)]
+        urgent = [_locks(namespace, 70, f"u{number}", priority=9) for number in range(3)]
         assert not any(each.acquire() for each in urgent)
         time.sleep(2 * slotlocks.YIELD_CHECK_INTERVAL)
         assert sum(each.must_yield() for each in many) == 3
@@ -272,14 +277,14 @@ class TestSlotLocks:
         time.sleep(2 * slotlocks.POLL_INTERVAL)
         assert holds.acquire()
 
-    def test_a_name_that_another_user_keeps_is_no_slot(self, tmp_path: Path) -> None:
+    def test_a_name_that_another_user_keeps_is_no_slot(self, namespace: str) -> None:
         if os.getuid() != 0:
             return  # only root can be another user
-        other = _hold_elsewhere(tmp_path.name, "os.setuid(65534);")
+        other = _hold_elsewhere(namespace, "os.setuid(65534);")
         try:
-            ours = [_locks(tmp_path.name) for _ in range(3)]
+            ours = [_locks(namespace) for _ in range(3)]
             assert [each.acquire() for each in ours] == [True, False, False]
-            assert [holder.slot for holder in slotlocks.read_use(tmp_path.name, 1).holders] == [1]
+            assert [holder.slot for holder in slotlocks.read_use(namespace, 1).holders] == [1]
         finally:
             other.kill()
             other.wait()
