@@ -258,7 +258,7 @@ class TestOthers:
             os.chown(folder.path, user, -1)
         else:
             monkeypatch.setattr(files, "user_in", lambda folder: 0)
-            user, name = os.geteuid(), jobchanges._name_of(os.geteuid())
+            user, name = os.geteuid(), files.name_of(os.geteuid())
         before = sorted(path.name for path in folder.path.iterdir())
         with pytest.raises(UserError) as caught:
             jobchanges._find(san, "one", Operation.HOLD)

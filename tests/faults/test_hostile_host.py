@@ -19,7 +19,7 @@ from tests.entries import lines_of
 from tests.faults.hostile import turn
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import GATE, gated, open_gate_after
+from tests.lab.slow import GATE, LEFT, gated, open_gate_after
 from tests.plain import SMOOTHED, page_content
 
 PAGES = 30
@@ -53,8 +53,6 @@ NONSENSE = {
     "not a number": "for r in renders(): say('rendered', **report(r, seconds=float('nan')))",
 }
 """What ends a conversation: who says it is refused or lost, and drew nothing."""
-
-LEFT = ("refused", "lost")
 
 LIES = {
     "another digest": "for r in renders(): say('rendered', **{**draw(r), 'sha256': 'f' * 64})",

@@ -74,7 +74,7 @@ TYPED = {
     "run the same command again when your quota allows it: df -h {quoted}": SITUATIONS,
     "see whether the shared folder is mounted: ls -ld {quoted}": SITUATIONS,
     "this user must be able to write there: ls -ld {shlex.quote(str(san))}": SITUATIONS,
-    "only its owner, user {_name_of(owner)}, may do that: ls -ld {shlex.quote(str(folder))}": (
+    "only its owner, user {name}, may do that: ls -ld {shlex.quote(str(folder))}": (
         "tests/unit/test_name_errors.py"
     ),
     "mount it, or name another folder with --san DIR; if it is new: mkdir -p"

@@ -78,6 +78,10 @@ GATE = "/var/tmp/go"
 """On a host's own disk, as not every host sees a shared folder."""
 
 
+LEFT = ("refused", "lost")
+"""States of a host that gets no more pages."""
+
+
 @contextmanager
 def gated(farm: Farm, **states: str) -> Iterator[None]:
     """While a command runs, keep ``GATE`` closed on the hosts until each has been in this state.
@@ -95,7 +99,7 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
         entries = _entries(farm)[before:]
         reached = {(each["host"], each["state"]) for each in entries if each["type"] == "host_state"}
         sent = {(each["host"], "sent") for each in entries if each["type"] == "page_sent"}
-        gone = {(host, "gone") for host, state in reached if state in ("refused", "lost")}
+        gone = {(host, "gone") for host, state in reached if state in LEFT}
         return states.items() <= reached | sent | gone
 
     def attend() -> None:

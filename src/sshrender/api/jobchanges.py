@@ -7,7 +7,6 @@ A running job is changed by its coordinator, any other by this process under the
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -263,7 +262,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
     folder, spec = find_job(san, named)
     owner = folder.path.stat().st_uid
     if owner != _user_in(folder.path):
-        name = _name_of(owner)
+        name = files.name_of(owner)
         raise UserError(
             ExitCode.STORAGE,
             f"{folder.name} is a job of user {name}",
@@ -282,14 +281,6 @@ def _user_in(folder: Path) -> int:
         return files.user_in(folder)
     except PermissionError:
         return os.geteuid()
-
-
-def _name_of(user: int) -> str:
-    """Return a user's name in the form that sudo(8) accepts."""
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
 
 
 def _is_complete(folder: JobFolder, spec: JobSpec) -> bool:

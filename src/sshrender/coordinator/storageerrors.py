@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import shlex
 import stat
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal.journal import OldJournal
-from sshrender.storage import filesystemcheck
+from sshrender.storage import files, filesystemcheck
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name that a file has which cannot be replaced."""
@@ -81,15 +80,9 @@ def _permission(error: OSError, san: Path) -> str:
     except OSError:
         owner = os.geteuid()
     if folder != san and owner != os.geteuid():
-        return f"only its owner, user {_name_of(owner)}, may do that: ls -ld {shlex.quote(str(folder))}"
+        name = files.name_of(owner)
+        return f"only its owner, user {name}, may do that: ls -ld {shlex.quote(str(folder))}"
     return f"this user must be able to write there: ls -ld {shlex.quote(str(san))}"
-
-
-def _name_of(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
 
 
 def output_error(error: OSError, output: Path) -> UserError:

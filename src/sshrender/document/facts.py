@@ -236,7 +236,7 @@ def read_password(path: Path) -> str:
             ExitCode.USAGE, f"password file {path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
         ) from None
     except UnicodeDecodeError:
-        quoted, target = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
+        quoted, target = shlex.quote(str(path)), shlex.quote(otherformats.unused(f"{path}.utf8"))
         raise UserError(
             ExitCode.USAGE,
             f"password file {path}: not UTF-8 text",

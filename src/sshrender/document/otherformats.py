@@ -30,7 +30,7 @@ def kind(head: bytes) -> str:
 
 def way_to_pdf(path: Path, head: bytes) -> str:
     """Return the hint: what to type to get a PDF from that file."""
-    quoted, target = _quoted(str(path)), _quoted(_unused(_target(path)))
+    quoted, target = _quoted(str(path)), _quoted(unused(_target(path)))
     found = _format(head)
     if found == POSTSCRIPT:
         return f"make a PDF of it, then render that: ps2pdf {quoted} {target}"
@@ -55,7 +55,7 @@ def way_to_find(path: Path) -> str:
     """Return the hint for a document that is not there."""
     if _ADDRESS.match(str(path)):
         address = shlex.quote(_ADDRESS.sub(r"\1://", str(path)))
-        target = _quoted(_unused(path.name.partition("?")[0] or "document.pdf"))
+        target = _quoted(unused(path.name.partition("?")[0] or "document.pdf"))
         return f"fetch it, then render that: curl -fLo {target} {address}"
     return f"check the name: ls -l {shlex.quote(str(path.parent))}"
 
@@ -77,11 +77,12 @@ def _target(path: Path) -> str:
     return stem if stem.lower().endswith(".pdf") else f"{stem}.pdf"
 
 
-def _unused(name: str) -> str:
+def unused(name: str) -> str:
     """Return the name, or one like it: the command of a hint must not write over a file."""
-    path, number = Path(name), 1
+    wanted = path = Path(name)
+    number = 1
     while path.exists():
-        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+        path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
         number += 1
     return str(path)
 

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import pwd
 import stat
 import time
 import uuid
@@ -166,6 +167,14 @@ def user_in(folder: Path) -> int:
     That is root_squash in exports(5).
     """
     return status_of_new(folder).st_uid
+
+
+def name_of(user: int) -> str:
+    """Return a user's name in the form that sudo(8) accepts."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
 
 
 def status_of_new(folder: Path) -> os.stat_result:
