@@ -30,12 +30,12 @@ from sshrender.api import errorlog
 from sshrender.api.documentarguments import require_files
 from sshrender.cli import dashboard
 from sshrender.config import paths
-from sshrender.coordinator import inputhandlers, signals, userswitchcheck
+from sshrender.coordinator import inboxhandlers, signals, userswitchcheck
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers import canary
+from sshrender.runner.handshake import HandshakeFacts
 from sshrender.runner.host import hostfacts, processlimits
 from sshrender.runner.host.loadmeasurement import LoadMeter
-from sshrender.runner.readiness import Readiness
 from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.backgroundprocess import is_in_background
@@ -276,7 +276,7 @@ def test_a_run_stops_in_order_at_the_limit_on_cpu_time() -> None:
     signal.signal(signal.SIGXCPU, before)
     assert [each.number for each in posted] == [signal.SIGXCPU]
     run = SimpleNamespace(signal=None)
-    (stop,) = inputhandlers.on_signal(cast("RunParts", run), posted[0])
+    (stop,) = inboxhandlers.on_signal(cast("RunParts", run), posted[0])
     assert run.signal == signal.SIGXCPU
     assert "RLIMIT_CPU" in cast("StopRequested", stop).reason
 
@@ -459,7 +459,7 @@ class TestHost:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
         monkeypatch.setattr(hostfacts, "gather", gather)
-        Readiness(Wire(1, "x"), {}, LoadMeter()).gather(0)
+        HandshakeFacts(Wire(1, "x"), {}, LoadMeter()).gather(0)
         assert "RLIMIT_NPROC" in said[0]["reason"]
 
 

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from sshrender.api.storageconditions import check_storage
-from sshrender.coordinator import inputhandlers, pagerestoration
+from sshrender.coordinator import inboxhandlers, pagerestoration
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers import journalwriter, leaserenewer, writeerrorscope
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
@@ -484,7 +484,7 @@ def test_a_page_for_which_a_storage_that_seems_well_has_no_room_says_what_it_wai
     task = _task(tmp_path, "page", image)
     run, recorded = _run(task)
     for _ in range(4):
-        inputhandlers.on_storage_trouble(run, StorageTrouble(task, "the output folder: no room"))
+        inboxhandlers.on_storage_trouble(run, StorageTrouble(task, "the output folder: no room"))
     assert recorded == [je.PageWaits(page=1, reason="the output folder: no room", waits=250.0)]
 
 
@@ -494,7 +494,7 @@ def test_a_host_whose_first_page_cannot_be_read_here_is_refused_and_its_page_not
 ) -> None:
     task = _task(tmp_path, "page", image)
     run, _ = _run(task, pages_done)
-    events = inputhandlers.on_rejected(run, Rejected(task, "why", is_unreadable=is_unreadable))
+    events = inboxhandlers.on_rejected(run, Rejected(task, "why", is_unreadable=is_unreadable))
     is_refused = is_unreadable and not pages_done
     kinds = [each.kind for each in events if isinstance(each, ev.AttemptFailed)]
     assert kinds == [FailureKind.HOST if is_refused else FailureKind.BAD_OUTPUT]

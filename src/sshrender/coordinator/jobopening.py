@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sshrender.coordinator import jobsigning, pagecount
+from sshrender.coordinator import pagecount, unsignedjobs
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.renderrequest import RenderRequest
 from sshrender.coordinator.storageerrors import output_error, storage_error
@@ -295,8 +295,8 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
             " ask its owner, or use another shared folder (--san DIR)",
             f"ls -ld {shlex.quote(str(folder.path))}",
         )
-    if jobsigning.is_of_old_form(folder):
-        stamp = jobsigning.sign_again(folder, spec, source.request.attributes, source.get)
+    if unsignedjobs.is_of_old_form(folder):
+        stamp = unsignedjobs.sign_again(folder, spec, source.request.attributes, source.get)
         source.request.remark(
             f"{folder.name} was not signed; it is created again from {source.request.source}"
         )

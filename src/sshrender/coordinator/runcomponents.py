@@ -1,6 +1,6 @@
 """Creates the parts of one run of a job, in the order in which they depend on each other.
 
-The loop (loop.py) owns them; the handlers of inputs and commands (inputhandlers.py, commandhandlers.py)
+The loop (loop.py) owns them; the handlers of inputs and commands (inboxhandlers.py, commandhandlers.py)
 use them. Verifier, journal and thumbnail writer start their threads when they are made; ``start`` starts
 those that poll folders.
 """
@@ -92,7 +92,7 @@ class RunParts:
         self.inbox = inputs.inbox
         self.view = inputs.view
         self.clock = inputs.clock
-        # Pilots of pools are added as they start (inputhandlers.on_pilot_started).
+        # Pilots of pools are added as they start (inboxhandlers.on_pilot_started).
         self.setups = {setup.plan.name: setup for setup in inputs.hosts}
         self.attempts = AttemptRecords()
         self.signal: int | None = None

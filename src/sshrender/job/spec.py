@@ -223,7 +223,7 @@ class JobSpec(_Frozen):
         """Write ``job.json``, signed. Raises UserError or OSError.
 
         It is not signed where the key ends with this process: then the next render of the document may
-        write it again (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for
+        write it again (coordinator/unsignedjobs.py), while a MAC by an unknown key would be refused for
         ever.
         """
         fields = self.model_dump(mode="json")

@@ -19,8 +19,8 @@ from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.views import hostwords
 from sshrender.views.jobduration import RunTimes
 from sshrender.views.poolreports import PoolReports
-from sshrender.views.problems import ERROR, severity
 from sshrender.views.rate import Rate
+from sshrender.views.severity import ERROR, severity
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.api.jobs import job_names, on_san, read_or_record, require_readable
-from sshrender.api.web.blocks import Block
+from sshrender.api.web.compressedblocks import Block
 from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError

@@ -426,7 +426,7 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
     return REASONS[kind]
 
 
-def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
+def count_pages(session: Session, timeout: float) -> Tuple[str, List[str]]:
     """Open and close a document. Return its number of pages, as printed, and the warnings."""
     # Both lists: some problems are reported when the document is opened, others when it is closed.
     opened = session.open(timeout)

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sshrender.api.web.blocks import Block
+from sshrender.api.web.compressedblocks import Block
 from sshrender.api.web.jobfeed import JobFeed, queue_position
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.refusals import Refused
-from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, Turns
+from sshrender.web.santhreads import ANSWER_TIMEOUT, OneThread, SanThreads, Turns
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the journal of a running job that is watched."""
@@ -42,10 +42,10 @@ class StillReading(Refused):
         self.part = part
 
 
-class Watched:
+class WatchedJob:
     """A job that is followed. One update at a time; all watchers share each message."""
 
-    def __init__(self, feed: JobFeed, pool: SanPool, long: SanPool) -> None:
+    def __init__(self, feed: JobFeed, pool: SanThreads, long: SanThreads) -> None:
         self.feed = feed
         self._long = long
         self.watchers = 0

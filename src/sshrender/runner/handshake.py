@@ -26,8 +26,8 @@ _WITHOUT_CHUNKS = ("-dTextAlphaBits=", "-dGraphicsAlphaBits=")
 """Switches that change the pixels of a PNG file alone."""
 
 
-class Readiness:
-    """The abilities of this host. ``environ``: the variables that renderers start with.
+class HandshakeFacts:
+    """What the handshake says of this host. ``environ``: the variables that renderers start with.
 
     ``begin`` starts to gather facts in a thread; the other methods may be called after ``wait``.
     """

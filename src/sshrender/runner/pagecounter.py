@@ -30,7 +30,7 @@ def wait_for_document(folder: str, file: str) -> str:
     return "the document %s %s on this host" % (document, what)
 
 
-def inspect(
+def report_count(
     post: wire.Wire,
     request: Dict[str, Any],
     setup: ghostscript.Setup,
@@ -68,7 +68,7 @@ def _count(
         inherited=inherited,
     )
     try:
-        return warmsession.inspect(session, float(request["page_timeout"]))
+        return warmsession.count_pages(session, float(request["page_timeout"]))
     except SessionEnded as end:
         # 0: it cannot tell how many; the lines say why.
         return "0", [end.reason] + end.lines
