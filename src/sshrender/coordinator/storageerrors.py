@@ -137,5 +137,5 @@ def _way_out(path: Path, error: OSError) -> str:
     """Return a hint for something that has a file's name and cannot be replaced."""
     here, aside = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.aside")))
     if error.errno != errno.ENOTDIR and path.is_file() and not path.is_symlink():
-        return f"it cannot be replaced, as where it is immutable or another user's: lsattr {here}"
+        return f"it cannot be replaced; perhaps it is immutable or another user's: lsattr {here}"
     return f"run the same command again after this: mv {here} {aside}"

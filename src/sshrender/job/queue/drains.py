@@ -154,7 +154,7 @@ def _understand(folder: UserFolder, name: str, host: str) -> Drain:
 
 
 def _as_owner(by: str, user: int) -> str:
-    """Return a drain with the user whom the file belongs to, if it names another one."""
+    """Return the user of a drain; with the owner of the file, if that is another one."""
     name = _name_of(user)
     return by if user == os.geteuid() or by.partition("@")[0] == name else f"{by} (as {name})"
 
