@@ -51,6 +51,6 @@ def _raise_on(number: int) -> None:
     def end(number: int, _frame: FrameType | None) -> None:
         raise Ended(number)
 
-    # Only where the default holds: an ignored signal, or a handler of the caller, stays.
+    # Only if the default is in force: an ignored signal, or a handler of the caller, stays.
     if signal.getsignal(number) is signal.SIG_DFL:
         signal.signal(number, end)

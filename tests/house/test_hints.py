@@ -65,7 +65,7 @@ TYPED = {
     "see whether its file server answers; what is mounted here: findmnt": (
         "tests/unit/test_name_errors.py"
     ),
-    "it cannot be replaced, as where it is immutable or another user's: lsattr {here}": (
+    "it cannot be replaced; perhaps it is immutable or another user's: lsattr {here}": (
         "tests/unit/test_name_errors.py"
     ),
     "run the same command again after this: mv {here} {aside}": "tests/unit/test_name_errors.py",
@@ -156,7 +156,7 @@ STARTS = {
 WORDS = {
     "do what stands below one of the hosts, and check it again",
     "--assemble zip takes any page",
-    "fetch the document again: servers send such a page where it is not, or where one must log in",
+    "fetch the document again: servers send such a page if it is not there, or if a login is needed",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
     "give each of them its own -o DIR, one command for each",

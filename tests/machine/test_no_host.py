@@ -53,10 +53,9 @@ def test_the_reason_is_that_of_the_hosts(states: set[HostState], reason: str) ->
 def _inputs(pages: dict[int, Any]) -> Any:
     """As much of a run's inputs as the scheduler is made of; host ``a`` is drained."""
     plan = SimpleNamespace(
-        policy=POLICY,
+        request=SimpleNamespace(policy=POLICY, is_from_queue=False),
         spec=SimpleNamespace(settings=SimpleNamespace(recipes=("gs",), split=0)),
         attributes=SimpleNamespace(limit=None),
-        is_from_queue=False,
         pages=[1, 2],
         history=SimpleNamespace(pages=pages),
         blocked={},

@@ -23,7 +23,8 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import loadmeasurement, memorylimits, processes, processlimits, scratch
 from sshrender.runner.host.loadmeasurement import LoadMeter
-from sshrender.runner.rendering.oneshot import OneShot, ProcessSetup
+from sshrender.runner.host.processlimits import ProcessSetup
+from sshrender.runner.rendering.oneshot import OneShot
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
@@ -426,7 +427,7 @@ def test_a_renderer_that_cannot_be_started_leaves_no_folder(tmp_path: Path) -> N
     setup = ghostscript.Setup("gs", "png16m", "36", "a.pdf", "work", "p%d.png", (), "test")
     before = dict(scratch._open)
     with pytest.raises(FileNotFoundError):
-        Session(setup, str(tmp_path / "absent"), "token", 1 << 30, dict(os.environ))
+        Session(setup, ProcessSetup(str(tmp_path / "absent"), dict(os.environ), 1 << 30))
     assert scratch._open == before
 
 
@@ -439,8 +440,8 @@ def test_a_program_that_was_collected_is_not_killed(
     recipe = Recipe("true", [["true"]], "", "png", "x")
     fields = {"scratch": str(tmp_path)}
     guard = memorylimits.Guard()
-    setup = ProcessSetup(str(tmp_path), dict(os.environ), 1 << 40, 60, guard, is_sandboxed=False)
-    run = OneShot(recipe, fields, setup)
+    setup = ProcessSetup(str(tmp_path), dict(os.environ), 1 << 40)
+    run = OneShot(recipe, fields, setup, 60, guard)
     collect = os.wait4
 
     def wait4(pid: int, options: int) -> object:

@@ -157,7 +157,7 @@ class JobListSource:
 
     def _host_lines(self) -> list[HostLine]:
         """Return what each host does for all running jobs, those that work first."""
-        # Hosts of the inventory are shown even where no job uses them.
+        # Hosts of the inventory are shown even if no job uses them.
         used: dict[str, list[tuple[str, HostRow]]] = {host.name: [] for host in self._hosts}
         for name, job in self._jobs.items():
             for row in job.hosts():
@@ -316,7 +316,7 @@ class _Job:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written or replaced; None where there is none."""
+    """Return what changes when a file is written or replaced; None if it is missing."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -338,7 +338,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         suspect=model.counts["suspect"],
         failed=model.counts["failed"],
         hosts=sum(bool(host.flights) for host in model.hosts.values()),
-        speed=None if model.paused or model.none_usable else model.rate.per_second(now),
+        speed=model.speed(now),
         left=model.left(now),
         owner=attributes.owner,
         note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.none_usable,

@@ -174,7 +174,7 @@ def read_jobs(
         # A journal of another user is read up to a limit, so that a list stays fast.
         lines = entries if are_named else read_journal(folder.journal, budget.of(folder))
         report = jobstatus.of(folder, spec, rate.following(lines), holder, found)
-        # At the former speed nothing is left while no host renders.
+        # While no host renders, the former speed says nothing about the time left.
         if report.state == "running" and not hostwords.none_usable(host.state for host in report.hosts):
             report.seconds_left = rate.left(time.time(), report.pages["missing"])
         if not are_named:
@@ -185,7 +185,7 @@ def read_jobs(
         if san != state_folder():  # which is created with the first job
             require_san(san)
         jobs = find()
-        # All leases at once: where they have to be observed, that takes three seconds for one as for a
+        # All leases at once: if they have to be observed, that takes three seconds, for one as for a
         # thousand.
         holders = lease.holders([folder.lease for folder, _ in jobs], unreadable=unreadable)
         reads = [(job[0].name, partial(one, *job, holders.get(job[0].lease))) for job in jobs]

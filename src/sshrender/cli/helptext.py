@@ -89,10 +89,10 @@ def _lay_out(params: Iterable[Any]) -> None:
 
 
 def _with_default(option: Any) -> str:
-    """Return an option's help with its default, where neither the help nor typer says it."""
+    """Return an option's help with its default, if neither the help nor typer says it."""
     text: str = option.help or ""
     has_value = not (option.is_flag or option.count)
-    # Typer shows the default itself where there is one.
+    # If there is a default, Typer shows it itself.
     if "[default: " in text or (has_value and option.default not in (None, "")):
         return text
     return f"{text} [default: {'none' if has_value else 'off'}]"

@@ -126,7 +126,7 @@ def put_error(what: str, hint: str, code: int) -> None:
 
 
 def narrate_cpu_limit(code: int) -> None:
-    """Say why, where a service ended with this code at its limit on CPU time."""
+    """Say why, if a service ended with this code at its limit on CPU time."""
     if code == 128 + signal.SIGXCPU:
         narrate(cpu_limit_reached())
 

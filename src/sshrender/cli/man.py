@@ -60,7 +60,7 @@ def man(
     # At a terminal man uses the user's pager.
     if sys.stdout.isatty():
         raise typer.Exit(subprocess.run(["man", str(file)], check=False).returncode)
-    # Not man itself: it ends with 0 where its output cannot be written.
+    # Not man itself: it ends with 0 even if its output cannot be written.
     environment = {**os.environ, "MANPAGER": "cat"}
     shown = subprocess.run(["man", str(file)], env=environment, stdout=subprocess.PIPE, check=False)
     safeprint.text(shown.stdout.decode("utf-8", "replace"))

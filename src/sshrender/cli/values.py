@@ -5,7 +5,7 @@ Typer 0.29 builds a pydantic adapter for every option of a command, whether it i
 texts and paths, and most options are not given.
 
 This uses three names of typer that are not documented: ``type_descriptor``, ``_runtime_param`` and
-``get_runtime_param`` of a parameter (typer/core.py). Of a typer that has not all of them, nothing is
+``get_runtime_param`` of a parameter (typer/core.py). If a version of typer lacks one of them, nothing is
 changed.
 """
 
@@ -62,7 +62,7 @@ def _is_text(value: object) -> bool:
 def _is_checked(info: Any) -> bool:
     """Return whether typer has to look at the file of a path.
 
-    It looks also where it checks nothing, which on a dead file server never ends.
+    It looks even if it checks nothing; on a dead file server that never ends.
     """
     is_any = info.file_okay and info.dir_okay
     return not is_any or info.exists or info.readable or info.writable or info.resolve_path

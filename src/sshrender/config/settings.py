@@ -1,8 +1,7 @@
 """Resolve the settings: which source sets which value, and whether it is valid.
 
 The first source that sets a value wins: option, ``SSHRENDER_…`` variable, ``--config`` file,
-``./sshrender.toml``, the user's file, the site's file, the default. What settings there are,
-declaration.py says.
+``./sshrender.toml``, the user's file, the site's file, the default. declaration.py lists the settings.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
 
 def _make_model() -> type[_Model]:
     """Return the pydantic model of ``Settings``, which checks what sources say."""
-    # Annotations are texts where a model is named in quotes; this turns them into types.
+    # Annotations are texts if a model is named in quotes; this turns them into types.
     types = get_type_hints(Settings, localns={"RecipeSettings": RecipeSettings})
     found: dict[str, Any] = {key: _field(each, types[key]) for key, each in SETTINGS.items()}
     return create_model("Settings", __base__=_Model, **found)
@@ -118,8 +117,8 @@ def resolve(
     """Return the value of each setting and its source. Raises UserError with all mistakes at once.
 
     ``options`` holds what the user typed, by the names in Settings. ``job`` holds the settings of a job
-    that exists already: only options take precedence over them, and the site's own value where it
-    protects the hosts better (_PROTECTION).
+    that exists already: only options take precedence over them, and the site's own value if it protects
+    the hosts better (_PROTECTION).
     """
     # The order of the list is the order of precedence: the first layer that sets a key wins.
     layers = [_checked(dict(options), "option")]
@@ -149,9 +148,9 @@ SCHEMA = "sshrender config schema settings"
 
 
 def _hint(layers: Iterable[_Layer]) -> str:
-    """Return what lists the values that would be right, or, where a key is wrong, the keys."""
+    """Return the command that lists the right values or, if a key is wrong, the keys."""
     wrong = [key for layer in layers for key in layer.wrong]
-    # The values are listed where each wrong key is known, else the keys.
+    # The values are listed if each wrong key is known, else the keys.
     return listing(wrong) if all(key in SETTINGS for key in wrong) else SCHEMA
 
 
@@ -253,7 +252,7 @@ def _wrong(key: str, problem: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as the user typed it, of a list each."""
+    """Return a value as the user typed it; of a list, each value."""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

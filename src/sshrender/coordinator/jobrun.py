@@ -55,12 +55,11 @@ def run_job(
 
     ``inbox``: where ``links`` post what they receive. ``finish`` makes what else is requested of the
     pages, such as one file of all; it gets the lease's ``ensure``. The job counts as finished only after
-    that: if
-    ``finish`` fails or is ended by a signal, the next run calls it again.
+    that. If ``finish`` fails or is ended by a signal, the next run calls it again.
     """
     gctuning.begin()
     san = plan.folder.path.parent
-    if pools and plan.password is not None:
+    if pools and plan.request.password is not None:
         view.print_line(f"pools are not used: {NO_PASSWORD}")
     held = _prepare_output_and_lease(plan)
     renewer = LeaseRenewer(held, inbox.put, plan.folder.path)
@@ -69,7 +68,7 @@ def run_job(
     with contextlib.ExitStack() as signals:
         nonce: Nonce | None = None
         try:
-            if not plan.is_from_queue:
+            if not plan.request.is_from_queue:
                 # Before the job is changed: a folder that is refused must not become the job's.
                 check_output(plan.delivery)
             guarded_call(san, lambda: _apply_changes(plan, held))
@@ -122,7 +121,7 @@ def _prepare_output_and_lease(plan: JobPlan) -> lease.Lease:
 
     Later steps have no deadline here: a run that holds the lease ends in order.
     """
-    until = plan.policy.deadline
+    until = plan.request.policy.deadline
     try:
         guarded_call(plan.output.parent, lambda: require_output(plan.output), until)
         return _take_lease(plan, until)
@@ -134,7 +133,7 @@ def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
     san = plan.folder.path.parent
     try:
         return guarded_call(
-            san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead), until
+            san, lambda: lease.take(plan.folder.lease, known_dead=plan.request.known_dead), until
         )
     except lease.LeaseHeld as other:
         raise _lease_error(plan, f"is already running on {lease.in_words(other.claim)}") from None
@@ -157,7 +156,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
     plan.compare_document()
     name, found = plan.spec.name, queueoperations.settle(plan.folder, held.epoch)
     # The dispatcher's view of the queue is a moment old.
-    if plan.is_from_queue and (found.held or found.over):
+    if plan.request.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
     if found.held:
         raise UserError(
@@ -166,11 +165,11 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
             f"sshrender release {shlex.quote(name)}",
         )
     # Settings that are kept for later runs: those of this command win.
-    wishes = {**found.wishes, **plan.wished}
-    plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
+    wishes = {**found.wishes, **plan.request.wished}
+    plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.request.changes})
     # Saved even if nothing changes: the new epoch makes late writes of a predecessor fail.
     plan.attributes.save(plan.folder, held.epoch)
-    if plan.is_delivered_as_asked:
+    if plan.request.is_delivered_as_asked:
         _follow_output(plan)
 
 

@@ -79,7 +79,7 @@ class RunInputs:
     @property
     def usable_pools(self) -> Sequence[PoolSetup]:
         """Return the pools that may be used: none for a document with a password."""
-        return self.pools if self.plan.password is None else ()
+        return self.pools if self.plan.request.password is None else ()
 
 
 class RunParts:
@@ -108,8 +108,8 @@ class RunParts:
             plan.reading,
             self._require_authority,
             post,
-            FILE_TO_MEMORY * plan.limits.page_memory,
-            plan.policy.name_wait,
+            FILE_TO_MEMORY * plan.request.limits.page_memory,
+            plan.request.policy.name_wait,
         )
         # Pages that are there already need no size.
         plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
@@ -198,10 +198,10 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
     plan, hosts, now = inputs.plan, inputs.hosts, inputs.clock()
     connect_timeout = max((setup.connect_timeout for setup in hosts), default=0.0)
     policy = replace(
-        plan.policy,
+        plan.request.policy,
         renderers=max(1, len(plan.spec.settings.recipes)),
         limit=plan.attributes.limit,
-        ends_when_held=plan.is_from_queue,
+        ends_when_held=plan.request.is_from_queue,
         compare_timeout=HANDSHAKE_MARGIN + connect_timeout,
     )
     pages = set(plan.pages)

@@ -111,7 +111,7 @@ def choose(waiting: Iterable[Entry], running: Collection[int], at_once: int, now
     """Return the jobs to start now, of those that are ready. ``running``: the running jobs' priorities.
 
     A job that is more urgent than all running ones does not wait for one of them to end: it gets slots
-    first, and they yield theirs. Twice ``at_once`` jobs is the most.
+    first, and they yield theirs. At most twice ``at_once`` jobs run.
     """
     chosen: list[Entry] = []
     for entry in sorted(waiting, key=lambda entry: entry.rank(now)):

@@ -92,7 +92,7 @@ def check_file(path: Path) -> Stamp:
 
 
 def require_unchanged(path: Path, before: Stamp) -> None:
-    """Raise UserError where a document is not the file that it was."""
+    """Raise UserError if a document is not the file that it was."""
     try:
         is_same = Stamp.of(path.stat()) == before
     except OSError:
@@ -139,7 +139,7 @@ def portfolio(path: Path) -> UserError:
 
 
 def needs_ghostscript(path: Path) -> UserError:
-    """Return the error of a dry run where qpdf cannot count the pages: it does not ask Ghostscript."""
+    """Return the error of a dry run if qpdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
         f"Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
@@ -147,7 +147,7 @@ def needs_ghostscript(path: Path) -> UserError:
 
 
 def no_pages(path: Path, diagnostics: Sequence[str], password: str | None) -> UserError:
-    """Return the error where neither qpdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
+    """Return the error if neither qpdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
 
     A document may be whole, and only protected: then it is not called damaged.
     """

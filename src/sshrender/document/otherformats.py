@@ -40,8 +40,8 @@ def way_to_pdf(path: Path, head: bytes) -> str:
         return f"make a PDF of it, then render that: img2pdf -o {target} {quoted}"
     if found == WEB_PAGE:
         return (
-            "fetch the document again: servers send such a page where it is not,"
-            " or where one must log in"
+            "fetch the document again: servers send such a page if it is not there,"
+            " or if a login is needed"
         )
     return f"file {quoted}"
 

@@ -19,7 +19,7 @@ from sshrender.storage.newfiles import folder_mode, make_folder
 WORK = "work"
 
 BATCH = "batch"
-"""The folders of arrays of pilots, of which nothing is needed after the job."""
+"""The folders of arrays of pilots; nothing in them is needed after the job."""
 
 _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
 """The epoch in the name of each file in ``work/``: it identifies the coordinator that requested it."""
@@ -53,7 +53,7 @@ class JobFolder:
 
     @property
     def parts(self) -> Path:
-        """Its parts, where it was split."""
+        """Its parts, if it was split."""
         return self.path / PARTS
 
     @property

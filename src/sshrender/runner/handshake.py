@@ -109,7 +109,7 @@ class HandshakeFacts:
     def gather_mutool(self, recipes: Sequence[Optional[Recipe]], is_checked: bool) -> None:
         """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one.
 
-        Of a host that is only checked, just the version.
+        For a host that is only checked, only the version.
         """
         # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
         is_used = any(recipe is not None and mutool.look_of(recipe) for recipe in recipes)

@@ -50,7 +50,7 @@ def die() -> NoReturn:
     scratch.remove_all()
     # 0: this process group. sshd and the local transport make each runner the leader of one.
     os.killpg(0, signal.SIGKILL)
-    os._exit(1)  # only reached where this process may not kill the group
+    os._exit(1)  # only reached if this process may not kill the group
 
 
 class Runner:
@@ -167,7 +167,7 @@ class Runner:
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         host.gather_mutool(self._recipes, is_checked=not is_wanted)
         missing = host.missing(self._recipes)
-        # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
+        # 0 is the first recipe, or Ghostscript if there is none. Without it no page could be rendered
         # here.
         is_able = san["writable"] and 0 not in missing and no_sandbox is None
         if is_wanted and is_able and not host.is_too_old(self._recipes):
@@ -238,9 +238,7 @@ class Runner:
             host.ghostscript,
             self._folder,
             self._recipes,
-            self._slot_count,
-            self._share,
-            lambda: self._is_idle(request),
+            slotsettings.HostSlots(self._slot_count, self._share, lambda: self._is_idle(request)),
             host.chunks,
         )
         # A job of few pages needs few slots: each warms a renderer.
@@ -334,18 +332,18 @@ def main(marker: str, silence: float) -> NoReturn:
     threadwatch.end_after_a_limit(post, die)
     try:
         Runner(post, silence).serve(0)
-    except (RuntimeError, MemoryError, OSError) as error:  # where a thread cannot be started
+    except (RuntimeError, MemoryError, OSError) as error:  # if a thread cannot be started
         if processlimits.reached(error) is not None:
             threadwatch.report(post, error)
         raise
 
 
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:
-    """Start the runner; the payload calls this. An error is printed where no thread could report it."""
+    """Start the runner; the payload calls this. An error is printed if no thread could report it."""
     try:
         signal.alarm(0)  # set by the command that read the payload
         main(marker, DEFAULT_SILENCE if silence is None else silence)
-    except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
+    except Exception as error:  # noqa: BLE001 - the last resort of a process on another machine
         reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
         sys.stderr.write("sshrender runner: %s\n" % reason)
         # sys.exit() would leave the threads and the renderers of other slots behind.

@@ -1,4 +1,4 @@
-"""Chooses the client for each host: Fabric, or OpenSSH's own where ssh_config or the host needs it."""
+"""Chooses the client for each host: Fabric, or OpenSSH's own if ssh_config or the host needs it."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 A start-up file (``exec fish`` in ``~/.bashrc``) or a forced command may start another program than the
 one that was asked for. Some read their input to its end before they do anything, and a runner's input
-ends last. So where the loader stays silent, the same command is run once more on the same connection,
-with an input that ends at once. A host that is only slow does not answer that either, and is waited for.
+ends last. So if the loader stays silent, the same command is run once more on the same connection, with
+an input that ends at once. A host that is only slow does not answer that either, and is waited for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sshrender.transports import payload
 from sshrender.transports.interface import OTHER_SHELL, HostFiles, Link, LinkClosed
 
 TEST_AFTER = 5.0
-"""Seconds until the test: a loader says within one that it runs, where the shell's start-up files are
+"""Seconds until the test: a loader says within one that it runs, if the shell's start-up files are
 short."""
 
 TEST_TIMEOUT = 20.0

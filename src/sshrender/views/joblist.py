@@ -75,7 +75,7 @@ def _row(report: Report) -> tuple[str, ...]:
 
 
 def _left(report: Report) -> str:
-    """Return the time that the rest will take; empty where it is unknown."""
+    """Return the time that the rest will take; empty if it is unknown."""
     seconds = report.get("seconds_left")
     return "" if seconds is None else duration(seconds)
 
@@ -119,7 +119,8 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  overview  {clean(report['overview'], 4096)}"
     if report.get("stats"):
         yield from jobstats.lines(report["stats"])
-    # Only then does the state of a host say something: after the run it is the last one of the journal.
+    # The state of a host says something only during the run: after it, it is the last one of the
+    # journal.
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
     # A held job waits for its release, and one without missing pages for no host.
     needs_host = is_running and report["state"] != "held" and report["pages"]["missing"]

@@ -314,9 +314,13 @@ class JobModel:
         last = int(now // BUCKET)
         return [self.throughput[number] / BUCKET for number in range(last - count + 1, last + 1)]
 
+    def speed(self, now: float) -> float | None:
+        """Return pages per second; None while no page can come, or there is too little to average."""
+        return None if self.paused or self.none_usable else self.rate.per_second(now)
+
     def left(self, now: float) -> float | None:
-        """Return the seconds that the rest will take at this rate; None where that is unknown."""
-        if self.ended is not None or self.held or self.paused or self.none_usable:
+        """Return the seconds that the rest will take at this speed; None if that is unknown."""
+        if self.ended is not None or self.held or not self.speed(now):
             return None
         return self.rate.left(now, self.missing)
 
@@ -344,7 +348,7 @@ class JobModel:
         self.changed.add(page.number)
 
     def _remove_flight(self, host_name: str, attempt: str) -> InFlight | None:
-        """Remove an attempt from its host, and return it; None where the host did not have it."""
+        """Remove an attempt from its host, and return it; None if the host did not have it."""
         host = self._host(host_name)
         flight = host.flights.pop(attempt, None)
         host.begin(self.now)

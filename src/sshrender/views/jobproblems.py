@@ -38,11 +38,11 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(slots=True)
 class Problem:
-    """One cause and all that it befell.
+    """One cause, and everything that it affected.
 
     ``kind``: failed, missing, suspect, retried, withdrawn, fallback (pages); host; pause; run; waiting;
     document; storage. ``pages`` are sorted. ``times``: how often it happened. ``since`` and ``until``
-    are as in the journal; ``until`` is empty while it lasts, and where it is one moment.
+    are as in the journal; ``until`` is empty while it lasts, and if it is one moment.
     """
 
     kind: str
@@ -326,7 +326,7 @@ def _when(problem: Problem) -> str:
     """Return when it happened: ``, 3 times, last at 2026-01-31 12:00:00``."""
     if problem.times < 2:
         return f" at {local_time(problem.since)}"
-    # ``until`` is empty where all of it happened at one moment.
+    # ``until`` is empty if all of it happened at one moment.
     return f", {problem.times} times, last at {local_time(problem.until or problem.since)}"
 
 

@@ -46,9 +46,9 @@ def _log_in_first(call: Call) -> Response | None:
 
 
 def _lead_on(request: Request) -> Response | None:
-    """Return a page that opens the same address again, where the browser has kept its cookies back.
+    """Return a page that opens the same address again, if the browser has kept its cookies back.
 
-    It keeps Strict ones back where another site's page leads here, as that of a mail.
+    It keeps Strict ones back when another site's page leads here, as that of a mail.
     """
     has_cookie = SESSION in request.cookies or SHARED in request.cookies
     if request.headers.get("sec-fetch-site") != "cross-site" or has_cookie:

@@ -96,8 +96,8 @@ class WatchedJob:
     async def _read_first(self, timeout: float) -> None:
         """Read a journal from its beginning. All requests wait for the same reading.
 
-        It is in no turn: those who wait for it are not refused because one of them gives up.
-        Raises Refused when the shared folder hangs meanwhile.
+        It takes no turn: requests that wait for it are not refused when one of them gives up. Raises
+        Refused when the shared folder hangs meanwhile.
         """
         if self._first is None:
             self._first = asyncio.create_task(self._alone.run(self._long, self.feed.update))
@@ -161,7 +161,7 @@ class WatchedJob:
                     if self.version != seen:
                         seen = self.version
                         yield self.trouble
-                # One that says that it knows more than this server is told nothing, so nothing is made.
+                # A watcher that claims to know more than this server gets nothing, so nothing is made.
                 elif self.version != seen and since > self.feed.offset:
                     seen = self.version
                 elif self.version != seen or since < self.feed.offset:
@@ -195,7 +195,7 @@ class WatchedJob:
         """Tell all watchers why nothing comes."""
         if isinstance(error, UserError) and error.code == ExitCode.USAGE:
             self.gone = error.what
-        # Words of the api name files for those at a terminal.
+        # Texts of the api name files, for users at a terminal.
         elif self.trouble != (words := "the shared folder does not answer"):
             self.trouble = words
         else:

@@ -53,21 +53,22 @@ class UserTurns:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits, and no work is being done for a client that has gone away."""
+        """Whether no request waits, and no work is being done for a client that has gone away."""
         return not self.waiting and not self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call ``work`` in a thread. It continues without the client: a proxy may give up earlier."""
         await self._lock.acquire()
         task = asyncio.create_task(self._pool.run(work, *arguments))
-        # Released with the work and not with the request: who hangs up gets no second turn beside it.
+        # Released with the work and not with the request: a client that hangs up gets no second turn
+        # beside it.
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._lock.release()
         if not task.cancelled():
-            task.exception()  # seen, also where the client has gone
+            task.exception()  # seen, even if the client has gone
 
 
 @dataclass(slots=True)
@@ -155,12 +156,12 @@ class Site:
                 raise _no_job(name)
 
     def _keep_few(self, name: str) -> None:
-        """Drop jobs that no client watches. Raises Refused (503) where all the others are watched."""
+        """Drop jobs that no client watches. Raises Refused (503) if all the others are watched."""
         while len(self._feeds) > 1 and (
             len(self._feeds) > MAX_FEEDS
             or sum(each.feed.pages for each in self._feeds.values()) > MAX_FEED_PAGES
         ):
-            # What has been read of a large job is not thrown away: its page asks again and again.
+            # The part of a large job that was read is kept: its page asks again and again.
             reading = [key for key, each in self._feeds.items() if each.is_reading][:MAX_FIRST_READINGS]
             in_use = {*reading, *(key for key, each in self._feeds.items() if each.watchers)}
             oldest = next((key for key in self._feeds if key not in in_use and key != name), None)
@@ -191,7 +192,7 @@ class Site:
     def _made(self, name: str, task: asyncio.Task[WatchedJob]) -> None:
         del self._making[name]
         if not task.cancelled():
-            task.exception()  # seen, also where all who asked have gone
+            task.exception()  # seen, even if all who asked have gone
 
     def drop(self, name: str) -> None:
         """Forget a job that is gone."""

@@ -51,7 +51,7 @@ class HostShare:
 class JobReport:
     """A job's report. ``state``: done, partial, failed, held, cancelled, running, paused or queued.
 
-    Times are as in the journal, empty where there is none.
+    Times are as in the journal, empty if there is none.
     """
 
     name: str
@@ -74,7 +74,7 @@ class JobReport:
     spec: JobSpec
     attributes: Attributes
     seconds_left: float | None = None
-    """Time that the rest will take at the present rate; None where that is unknown."""
+    """Time that the rest will take at the present rate; None if that is unknown."""
     paused: Pause | None = None
     waiting: Mapping[int, Pause] = field(default_factory=dict)
     """Rendered pages that wait, with the reasons."""
@@ -420,7 +420,7 @@ def _state(
     # A complete job that was queued again waits for its next run.
     if delivered == counts["total"] and not is_queued:
         return "done", ""
-    # The order of these decides what is shown where several apply: what a user did comes first.
+    # The order of these decides what is shown if several apply: what a user did comes first.
     if attributes.over == CANCELLED:
         return CANCELLED, attributes.why
     if held:

@@ -175,7 +175,7 @@ _open: weakref.WeakSet[FileLink] = weakref.WeakSet()
 
 
 def _least_pause() -> float:
-    """Return the seconds between two looks at least, where very many pilots begin together."""
+    """Return the seconds between two looks at least, if very many pilots begin together."""
     return min(pilotlines.BUSY_INTERVAL, len(_open) / MAX_LOOKS)
 
 

@@ -43,7 +43,7 @@ MAX_REASON = 300
 def variables(token: str, memory: int) -> dict[str, str]:
     """Return the variables of a runner in the allocation of this token; ``memory`` in bytes, 0: unknown.
 
-    They are those of a runner that the holder starts, where the command brings nothing.
+    They are those of a runner that the holder starts, if the command brings nothing.
     """
     return allocationfacts.variables(token, memory)
 
@@ -92,7 +92,7 @@ class PipeTransport:
             )
         except OSError as error:
             keep.close()
-            # No connection of this kind comes about here, while files need no command.
+            # No connection of this kind is possible here, while files need no command.
             if self._falls_back:
                 return self._files.connect(spec, timeout)
             reason = f"cannot start {words[0]}: {error.strerror}"

@@ -113,7 +113,7 @@ def _bar(job: JobModel, room: int, styles: Styles) -> Text:
     text = Text()
     for cell in range(room):
         first = cell * len(states) // room
-        # At least one page for each cell, where there are fewer pages than cells.
+        # At least one page for each cell, if there are fewer pages than cells.
         part = states[first : max(first + 1, (cell + 1) * len(states) // room)]
         if FAILED in part or SUSPECT in part:
             text.append(*styles.page(FAILED if FAILED in part else SUSPECT))
@@ -128,7 +128,7 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
     text = Text(no_wrap=True)
     if coordinator and job.ended is None:
         text.append(_in_work(job, width))
-        speed = None if job.paused or job.none_usable else job.rate.per_second(now)
+        speed = job.speed(now)
         if speed:
             text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
         left = job.left(now)

@@ -33,7 +33,7 @@ from sshrender.views.text import clean, count, duration
 REFRESH = 2.0
 """Seconds between two readings: each one lists the shared folder and reads what has changed."""
 
-# Columns with a number are left out first where the list is narrow; the last one takes the rest.
+# Columns with a number are left out first if the list is narrow; the last one takes the rest.
 _JOBS = (
     Column("job", max_width=32, keeps_end=True),
     Column("state", max_width=11),

@@ -54,7 +54,7 @@ class JobView(Protocol):
 class JobLine:
     """A job in a list. ``key`` opens it; empty: it cannot be opened (yet), and ``note`` says why.
 
-    ``speed``: pages per second, ``left``: seconds; None where they are not known. ``hosts``: how many
+    ``speed``: pages per second, ``left``: seconds; None if they are not known. ``hosts``: how many
     render its pages now.
     """
 
