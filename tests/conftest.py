@@ -91,6 +91,12 @@ def _key_is_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _slots_are_of_the_tests() -> None:
+    """Also without ``home``: two runs of the tests on this machine would wait for each other's slots."""
+    os.environ["SSHRENDER_SLOT_NAMESPACE"] = uuid.uuid4().hex[:12]
+
+
 _started: list[subprocess.Popen[Any]] = []
 """Processes that the running test itself has started, and those of earlier tests that still run."""
 

@@ -257,7 +257,7 @@ def _render_here(
     document = pdfs.write(here / f"{stem}.pdf", pdfs.numbered(2))
     before = _files(root)
     command = [*PROGRAM, "render", "-r", "36", "--json", f"--san={san}", *words, "--", document.name]
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("SSHRENDER", "XDG"))}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("XDG")}
     answer = prepared.run(command, cwd=here, env={**env, "HOME": str(root)})
     new = _files(root) - before
     new -= {root / ".config" / "sshrender" / "key"}  # made with the first job
