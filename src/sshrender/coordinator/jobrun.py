@@ -24,7 +24,7 @@ from sshrender.coordinator.jobopening import (
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.pagerestoration import restore_pages
+from sshrender.coordinator.pagerestoration import complete_output, restore_pages
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.renderrequest import HostSetup
 from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs
@@ -92,6 +92,8 @@ def run_job(
             outcome = coordinator.run()
             # With a failed storage nothing can be written; the next run accounts for the pages.
             if outcome.code != ExitCode.STORAGE:
+                if outcome.is_over:
+                    guarded_call(san, lambda: complete_output(plan, held.ensure))
                 guarded_call(san, lambda: write_manifest(plan, outcome, held, view))
                 signals.close()  # finish may take long, and leaves no half-written file
                 finish(outcome, held.ensure)
