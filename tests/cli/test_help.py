@@ -202,7 +202,8 @@ def test_an_empty_value_is_refused_with_the_name_of_its_option(
         if not _takes_value(param) or (param.metavar == "JOB" and not is_option):
             continue
         try:
-            found.make_context(command[-1], [param.opts[-1], ""] if is_option else [""] * len(found.params))
+            words = [param.opts[-1], ""] if is_option else [""] * len(found.params)
+            found.make_context(command[-1], words)
             what = ""
         except typer.TyperException as error:
             what = str(error)

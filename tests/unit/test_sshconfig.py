@@ -19,7 +19,7 @@ from sshrender.transports.sshkeywords import TREATMENTS
 
 @pytest.fixture
 def config(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a file for ssh_config, of a user whose home is a folder of the test; nothing else is read."""
+    """Return a file for ssh_config of a user whose home is the test's; nothing else is read."""
     monkeypatch.setattr(sshtokens, "home", lambda: home)
     (home / "config").write_text("")
     return home / "config"

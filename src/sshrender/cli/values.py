@@ -57,7 +57,7 @@ class _Plain:
 
 
 _MAY_BE_EMPTY = ("note", "alter after", "alter not_before")
-"""Options, some of one command only, whose empty text means something: no note, no condition any more."""
+"""Options, some of one command only, whose empty text means something: no note, no condition."""
 
 
 def _refuse_empty(value: Any, param: Any, ctx: Any) -> None:
