@@ -358,7 +358,7 @@ function row(job) {
     make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
     make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
     make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
-    make("span", { class: "quiet words" }, [words(job), plain(job.note)].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
+    make("span", { class: "quiet words" }, [words(job), plain(job.note) || job.waits].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
 }
 
 function list() {
