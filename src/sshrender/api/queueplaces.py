@@ -53,15 +53,20 @@ def of_job(san: Path, name: str) -> Place | None:
         read = {}
         for each in job_names(san):
             folder = JobFolder(san / each)
-            found = read_or_record(san, each, partial(jobattributes.load, folder), damaged)
-            if found is not None and not found.over:
-                read[each] = (folder, found)
-        unreadable: dict[Path, OSError] = {}
-        holders = lease.holders([folder.lease for folder, _ in read.values()], unreadable=unreadable)
-        jobs = []
-        for each, (folder, found) in read.items():
-            holder = LeaseHolder.ACTIVE if holders.get(folder.lease) else LeaseHolder.NONE
-            jobs.append((folder.path.lstat().st_uid, entry_of(each, found, holder)))
+            entry = read_or_record(san, each, partial(_entry, folder), damaged)
+            if entry is not None and not entry[1].is_over:
+                read[folder.lease] = entry
+        holders = lease.holders(list(read), unreadable={})
+        held = LeaseHolder.ACTIVE
+        jobs = [
+            (user, entry._replace(holder=held) if holders.get(path) else entry)
+            for path, (user, entry) in read.items()
+        ]
         return of(jobs, damaged).get(name)
 
     return on_san(san, work)
+
+
+def _entry(folder: JobFolder) -> tuple[int, Entry]:
+    found = jobattributes.load(folder)
+    return folder.path.lstat().st_uid, entry_of(folder.name, found, LeaseHolder.NONE)
