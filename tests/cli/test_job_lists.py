@@ -98,10 +98,10 @@ def test_where_no_coordinator_runs_the_command_that_starts_one_is_said(san: Path
     jobs.make(san, "two", submitted="2026-01-02T00:01:00.000Z")
     jobs.make(san, "rendered", [started(), delivered(1), ended("partial", "signal 2")])
     whole = say("status", "two").splitlines()
-    assert whole[-2:] == ["  waits     1 job before it, no coordinator has taken it yet", HINT]
+    assert whole[-2:] == ["  waits     1 job before it, no coordinator has started it yet", HINT]
     assert say("status").splitlines()[-1] == HINT
     row = json.loads(say("status", "one", "--json"))
-    assert (row["queue_place"], row["waits"]) == (1, "no coordinator has taken it yet")
+    assert (row["queue_place"], row["waits"]) == (1, "no coordinator has started it yet")
 
 
 @pytest.mark.parametrize(

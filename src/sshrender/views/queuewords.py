@@ -7,7 +7,7 @@ from sshrender.views.text import count
 COMMAND = "sshrender coordinate"
 """The command that runs the jobs of the queue."""
 
-_UNTAKEN = "no coordinator has taken it yet"
+_UNSTARTED = "no coordinator has started it yet"
 
 
 def waits(place: int, *, is_served: bool) -> str:
@@ -16,9 +16,9 @@ def waits(place: int, *, is_served: bool) -> str:
     if is_served:
         # A job that runs holds a coordinator, which takes the next one when a place is free.
         return before or "next in the queue"
-    return ", ".join(filter(None, (before, _UNTAKEN)))
+    return ", ".join(filter(None, (before, _UNSTARTED)))
 
 
 def remedy(words: str) -> str:
     """Return the command that ends the wait, or nothing where only other jobs have to end."""
-    return COMMAND if words.endswith(_UNTAKEN) else ""
+    return COMMAND if words.endswith(_UNSTARTED) else ""

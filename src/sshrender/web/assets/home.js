@@ -374,6 +374,7 @@ function list() {
   if (found.length > most) rows.push(make("li", {}, make("button", { type: "button", text: `Show ${count(found.length - most, "more job")}`, onclick: () => { most += SHOWN; list(); } })));
   $("jobs").replaceChildren(...rows);
   if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
+  $("loading").hidden = isKnown || !$("offline").hidden;
   $("empty").hidden = !isKnown || jobs.length > 0;
   $("none").hidden = !jobs.length || found.length > 0;
   $("chips").hidden = $("search").parentElement.hidden = !jobs.length && !view.find;
@@ -392,6 +393,7 @@ async function refresh() {
     if (error.status === 401) location.reload();
     $("offline").textContent = retold(error);
     $("offline").hidden = false;
+    $("loading").hidden = true;
   }
 }
 
