@@ -128,7 +128,7 @@ STARTS = {
     ),
     "sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
     "man sshrender",
-    "install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+    "install man-db, or read the source of the page: cat {shlex.quote(str(file))}",
     "name this user's home: export HOME=/var/lib/sshrender",
     (
         "jobs that the old key signed cannot be run here any more if you replace it:"

@@ -32,7 +32,7 @@ MAX_HOSTS = 10_000
 
 @dataclass(slots=True)
 class HostShare:
-    """The work of a host for the job in all its runs. ``state``: its last one.
+    """The work of a host for the job in all its runs. ``state``: the last one in the newest run.
 
     ``flights``: attempts that it has now. A failure that is charged to nothing is not counted.
     """
@@ -190,6 +190,8 @@ class _Progress:
                 self.runs += 1
                 self.output, self.ended, self.held = entry.output, None, ""
                 self.failed.clear()
+                # A host is as it is in this run, or not used yet.
+                self.states.clear()
                 self._leave_all()
             case je.RunEnded():
                 self.ended = entry
