@@ -27,7 +27,7 @@ import pytest
 
 from sshrender import program, signalexceptions, startlimits, threadfailure
 from sshrender.api import errorlog
-from sshrender.api.documentarguments import require_files
+from sshrender.api.documentarguments import find_documents, require_files
 from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import inboxhandlers, signals, userswitchcheck
@@ -498,6 +498,11 @@ class TestDocument:
         with path.open("rb") as file:
             named = [Path(f"{folder}/{file.fileno()}") for folder in ("/dev/fd", "/proc/self/fd")]
             assert require_files(named) == [path.resolve()] * 2
+
+    def test_an_address_of_a_local_file_is_that_file(self, home: Path) -> None:
+        path = pdfs.write(home / "a b.pdf", pdfs.numbered(1))
+        for address in (f"file://{home}/a%20b.pdf", f"file://localhost{home}/a%20b.pdf", f"file:{path}"):
+            assert require_files([Path(address)]) == find_documents([Path(address)]) == [path]
 
     def test_other_names_stay(self, home: Path) -> None:
         pdfs.write(home / "a.pdf", pdfs.numbered(1))

@@ -394,7 +394,7 @@ function row(job) {
     make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
     make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
     make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
-    make("span", { class: "quiet words" }, [words(job), plain(job.note)].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
+    make("span", { class: "quiet words" }, [words(job), plain(job.note) || job.waits].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
 }
 
 function list() {
@@ -410,6 +410,7 @@ function list() {
   if (found.length > most) rows.push(make("li", {}, make("button", { type: "button", text: `Show ${count(found.length - most, "more job")}`, onclick: () => { most += SHOWN; list(); } })));
   $("jobs").replaceChildren(...rows);
   if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
+  $("loading").hidden = isKnown || !$("offline").hidden;
   $("empty").hidden = !isKnown || jobs.length > 0;
   $("none").hidden = !jobs.length || found.length > 0;
   $("chips").hidden = $("search").parentElement.hidden = !jobs.length && !view.find;
@@ -428,6 +429,7 @@ async function refresh() {
     if (error.status === 401) location.reload();
     $("offline").textContent = retold(error);
     $("offline").hidden = false;
+    $("loading").hidden = true;
   }
 }
 
