@@ -26,6 +26,7 @@ COMPLETION = "_SSHRENDER_COMPLETE"
 def main() -> int:
     """Run a command and write out what it printed; return its exit code."""
     commandstarttime.start()
+    signalexceptions.heed_interrupt()
     threadfailure.watch_threads(_report)
     streams.open_missing()
     streams.be_lenient()

@@ -18,6 +18,17 @@ class Ended(BaseException):
         self.number = number
 
 
+def heed_interrupt() -> None:
+    """Let INT raise KeyboardInterrupt, also if it was ignored at the start.
+
+    A shell script starts ``command &`` with INT ignored (POSIX, XCU 2.11). Who then types ``kill -INT``
+    means this command, as with TERM; nothing else sends it there, because Ctrl-C in that terminal ends
+    the script.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def raise_on_signals() -> None:
     """Let TERM and HUP raise ``Ended``, so that the command can still print. nohup(1) ignores HUP."""
     _raise_on(signal.SIGTERM)

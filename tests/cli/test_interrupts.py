@@ -41,6 +41,15 @@ def test_an_interrupt_while_modules_are_loaded_ends_a_command_without_a_word(
     assert is_printed or answer.stdout == ""
 
 
+def test_an_interrupt_ends_a_command_that_a_script_has_started_in_the_background() -> None:
+    """There a shell starts it with the signal ignored (POSIX, XCU 2.11)."""
+    code = LOADING.format(module="sshrender.cli.status", number="SIGINT", words=JSON)
+    ignored = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}"
+    answer = _answer(ignored.replace("; \n", "\n"))
+    assert (answer.returncode, answer.stderr) == (130, "")
+    assert '"exit_code": 130' in answer.stdout
+
+
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
 def test_an_end_while_a_command_is_loaded_is_one_object(number: str) -> None:
     code = LOADING.format(module="sshrender.cli.status", number=number, words=JSON)

@@ -170,6 +170,7 @@ PROGRAMS = frozenset(
             "img2pdf",
             "curl",
             "iconv",
+            "cat",
             "less",
             "man",
             "ssh",
