@@ -21,9 +21,8 @@ class Ended(BaseException):
 def heed_interrupt() -> None:
     """Let INT raise KeyboardInterrupt, also if it was ignored at the start.
 
-    A shell script starts ``command &`` with INT ignored (POSIX, XCU 2.11). Who then types ``kill -INT``
-    means this command, as with TERM; nothing else sends it there, because Ctrl-C in that terminal ends
-    the script.
+    A shell script starts ``command &`` with INT ignored (POSIX, XCU 2.11). ``kill -INT`` ends it anyway,
+    as do TERM and HUP, and Ctrl-C ends it together with its script. The next command resumes the job.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
