@@ -134,6 +134,8 @@ def test_options_are_in_panels_the_most_used_first(command: str) -> None:
 def test_help_is_at_most_100_columns_wide(command: list[str]) -> None:
     text = _help(*command)
     assert max(map(len, text.splitlines())) <= 100
+    # Python's types, as <list[Path]>, say nothing to a user.
+    assert not re.search(r"<(str|int|float|bool|list|Path)\b", text)
     assert "<bool>" not in text
     assert "\\" not in text
     assert "`" not in text

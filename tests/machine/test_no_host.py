@@ -63,10 +63,12 @@ def _inputs(pages: dict[int, Any]) -> Any:
     )
     return SimpleNamespace(
         plan=plan,
-        hosts=[SimpleNamespace(plan=HostPlan(name, 1), connect_timeout=1.0) for name in "ab"],
+        resources=SimpleNamespace(
+            hosts=[SimpleNamespace(plan=HostPlan(name, 1), connect_timeout=1.0) for name in "ab"],
+            pools=(),
+        ),
         lease=SimpleNamespace(epoch=2),
         clock=lambda: 0.0,
-        pools=(),
         usable_pools=(),
         drained={"a": Drain("a", "ann", "repairs", "")},
     )

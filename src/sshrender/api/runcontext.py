@@ -408,6 +408,7 @@ class RunContext:
     ) -> tuple[Outcome, JobPlan, Assembly | None]:
         from sshrender.api.assembly import Assembly
         from sshrender.coordinator.jobrun import run_job
+        from sshrender.coordinator.runcomponents import RunResources
 
         # From here on the job exists: what fails later is found by resume.
         plan = on_san(self.san, open_, deadline_of(self.settings))
@@ -428,9 +429,10 @@ class RunContext:
             shown = (
                 view if self.on_pause is None else PauseView(view, partial(self.on_pause, plan.folder))
             )
-            outcome = run_job(
-                plan, self.hosts, shown, connections, inbox, finish, self.pools, self.unused_pools
+            resources = RunResources(
+                self.hosts, connections, inbox, shown, self.pools, self.unused_pools
             )
+            outcome = run_job(plan, resources, finish)
         return outcome, plan, assembly
 
     def _policy(self) -> Policy:

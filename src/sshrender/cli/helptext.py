@@ -80,12 +80,19 @@ def _lay_out(params: Iterable[Any]) -> None:
     for param in params:
         if getattr(param, "is_flag", False) or getattr(param, "count", False):
             param.metavar = ""  # an empty name of the value; None would show the type
+        if param.param_type_name == "argument":
+            # Typer shows Python's type, as in <list[Path]>; the help says what to give.
+            param.display_type_rich = _no_type
         # Eager options, as --help and --version, have no value worth showing.
         if param.param_type_name == "option" and not param.is_eager:
             param.help = _with_default(param)
         if getattr(param, "help", None):
             # rich would take "[default: 3]" for a tag and drop it.
             param.help = _MARKUP.sub(r"\\[", param.help)
+
+
+def _no_type(ctx: Any) -> None:
+    """Return no type to show."""
 
 
 def _with_default(option: Any) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal import journalentries as je
 from sshrender.views import hostwords
+
+if TYPE_CHECKING:
+    from sshrender.core.snapshot import Snapshot
 
 WINDOW = 30.0
 """Seconds that the average covers: long enough to be steady, short enough to show that a host left."""

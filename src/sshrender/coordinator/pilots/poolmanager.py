@@ -331,7 +331,7 @@ class PoolManager:
             waiting = array.waiting()
             if array.is_held == self._is_held or not waiting or not array.handle.array:
                 continue
-            if self._engine.hold(array, self._is_held) and self._is_held:
+            if self._engine.set_held(array, self._is_held) and self._is_held:
                 self._cancel(array, waiting)
 
     def _cancel_some(self, count: int, now: float) -> None:
