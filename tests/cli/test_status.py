@@ -171,7 +171,7 @@ def test_a_san_that_is_not_there_is_said(sshrender: Run, san: Path) -> None:
     ],
 )
 def test_a_run_that_was_stopped_says_which_command_took_its_job(
-    san: Path, attributes: dict[str, str], reason: str
+    san: Path, attributes: dict[str, Any], reason: str
 ) -> None:
     folder = jobs.make(san, "one", **attributes)
     parts: dict[str, Any] = {field.name: None for field in fields(Outcome)}
