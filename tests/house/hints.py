@@ -171,7 +171,6 @@ PROGRAMS = frozenset(
             "curl",
             "iconv",
             "cat",
-            "less",
             "man",
             "ssh",
             "export",
