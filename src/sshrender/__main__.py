@@ -32,6 +32,7 @@ def main() -> None:
     """
     code = 1
     try:
+        _speak_utf8()
         commandstarttime.start()
         threadfailure.watch_threads(_report)
         streams.open_missing()
@@ -41,6 +42,17 @@ def main() -> None:
         code = threadfailure.say_what_is_left(error)
     finally:
         os._exit(code)
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode (PEP 540) where the locale has another encoding.
+
+    Names of jobs with an umlaut would be other names there than on the machines that share the folder.
+    """
+    # Where Python ignores its variables (-E, -I), it would start again for ever.
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.ignore_environment:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _within_limits() -> int:

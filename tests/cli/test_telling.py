@@ -133,6 +133,21 @@ def test_a_reader_that_is_gone_is_told_by_the_exit_code(document: Path) -> None:
     assert (answer.returncode, answer.stderr) == (141, b"")
 
 
+def test_a_name_is_the_same_in_every_locale(home: Path) -> None:
+    """A job with an umlaut was damaged for users of another encoding than UTF-8."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = {**os.environ, **ascii_only, "HOME": str(home)}
+    answer = subprocess.run(
+        [*PROGRAM, "status", "\N{LATIN SMALL LETTER U WITH DIAERESIS}"],
+        env=env,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert "there is no job \N{LATIN SMALL LETTER U WITH DIAERESIS} in" in answer.stderr.decode()
+
+
 def test_a_locale_without_a_letter_gets_another_one(document: Path) -> None:
     named = document.rename(document.with_name("straße-Σ.pdf"))
     latin = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
