@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sshrender import gctuning
@@ -22,7 +23,7 @@ from sshrender.coordinator.jobopening import (
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.pagerestoration import restore_pages
+from sshrender.coordinator.pagerestoration import complete_output, restore_pages
 from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs, RunResources
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
