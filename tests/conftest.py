@@ -97,6 +97,18 @@ def _slots_are_of_the_tests() -> None:
     os.environ["SSHRENDER_SLOT_NAMESPACE"] = uuid.uuid4().hex[:12]
 
 
+_RESTORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_as_before() -> Iterator[None]:
+    """A run that a signal has ended leaves it ignored; what a later test starts would inherit that."""
+    before = {number: signal.getsignal(number) for number in _RESTORED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 _started: list[subprocess.Popen[Any]] = []
 """Processes that the running test itself has started, and those of earlier tests that still run."""
 

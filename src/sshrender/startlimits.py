@@ -55,8 +55,8 @@ _M_ARENA_MAX = -8
 """The parameter of mallopt(3) for the number of arenas (malloc.h)."""
 
 _THREAD_STACK = 2 * MIB
-"""Bytes of a thread's stack where the limits leave little room or say nothing sensible: what glibc takes
-on x86-64 where RLIMIT_STACK is infinite (ARCH_STACK_DEFAULT_SIZE)."""
+"""Bytes of a thread's stack if the limits leave little room or make no sense: what glibc takes on x86-64
+if RLIMIT_STACK is infinite (ARCH_STACK_DEFAULT_SIZE)."""
 
 _LARGE_STACK = 64 * MIB
 """A stack above which each thread would take too much of the address space: eight times the default."""

@@ -65,7 +65,7 @@ TYPED = {
     "see whether its file server answers; what is mounted here: findmnt": (
         "tests/unit/test_name_errors.py"
     ),
-    "it cannot be replaced, as where it is immutable or another user's: lsattr {here}": (
+    "it cannot be replaced; perhaps it is immutable or another user's: lsattr {here}": (
         "tests/unit/test_name_errors.py"
     ),
     "run the same command again after this: mv {here} {aside}": "tests/unit/test_name_errors.py",
@@ -78,7 +78,8 @@ TYPED = {
         "tests/unit/test_name_errors.py"
     ),
     "mount it, or name another folder with --san DIR; if it is new: mkdir -p"
-    " {shlex.quote(str(san))}": SITUATIONS,
+    " {shlex.quote(target)}": SITUATIONS,
+    "mkdir -p {shlex.quote(target)}": "tests/unit/test_name_errors.py",
     "ls -ld {shlex.quote(str(folder.path))}": "tests/lab/test_trust.py",
     "sshrender release {shlex.quote(name)}": SITUATIONS,
     "rm -r {folder}": "tests/unit/test_entries.py",
@@ -114,6 +115,7 @@ STARTS = {
     "unpack it, then render that: gunzip < {quoted} > {target}",
     "make a PDF of it, then render that: img2pdf -o {target} {quoted}",
     "fetch it, then render that: curl -fLo {target} {address}",
+    "cut them off, then render that: tail -c +{start + 1} {source} > {target}",
     "convert it, and name the new file: iconv -f ISO-8859-1 -t UTF-8 -o {target} {quoted}",
     "sshrender resume {shlex.quote(plan.spec.name)}",
     "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
@@ -126,7 +128,7 @@ STARTS = {
     ),
     "sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
     "man sshrender",
-    "install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+    "install man-db, or read the source of the page: cat {shlex.quote(str(file))}",
     "name this user's home: export HOME=/var/lib/sshrender",
     (
         "jobs that the old key signed cannot be run here any more if you replace it:"
@@ -156,7 +158,7 @@ STARTS = {
 WORDS = {
     "do what stands below one of the hosts, and check it again",
     "--assemble zip takes any page",
-    "fetch the document again: servers send such a page where it is not, or where one must log in",
+    "fetch the document again: servers send such a page if it is not there, or if a login is needed",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
     "give each of them its own -o DIR, one command for each",

@@ -27,9 +27,7 @@ LONG_FILES: dict[str, str] = {
     "views/overview/sheet.js": "the page loads one script, which its content policy names by digest",
 }
 LONG_FUNCTIONS: dict[str, str] = {}
-MANY_PARAMETERS: dict[str, str] = {
-    "runner/rendering/warmsession.py::__init__": "takes the document's settings, one by one",
-}
+MANY_PARAMETERS: dict[str, str] = {}
 CIRCLES: dict[frozenset[str], str] = {}
 
 

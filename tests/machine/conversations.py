@@ -22,6 +22,7 @@ from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.jobrun import run_job
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.renderrequest import HostSetup, RenderRequest
+from sshrender.coordinator.runcomponents import RunResources
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
 from sshrender.transports.interface import FilesFailed, Refusal
@@ -240,7 +241,7 @@ def run(
             HostSetup(HostPlan(name, 2), transport, str(folder / "san"), connect_timeout=stretched(2.0))
             for name in hosts
         ]
-        outcome = run_job(plan, setups, SilentView(io.StringIO()), links, inbox)
+        outcome = run_job(plan, RunResources(setups, links, inbox, SilentView(io.StringIO())))
     finally:
         reading.close()
     for host in hosts.values():

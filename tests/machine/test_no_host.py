@@ -53,10 +53,9 @@ def test_the_reason_is_that_of_the_hosts(states: set[HostState], reason: str) ->
 def _inputs(pages: dict[int, Any]) -> Any:
     """As much of a run's inputs as the scheduler is made of; host ``a`` is drained."""
     plan = SimpleNamespace(
-        policy=POLICY,
+        request=SimpleNamespace(policy=POLICY, is_from_queue=False),
         spec=SimpleNamespace(settings=SimpleNamespace(recipes=("gs",), split=0)),
         attributes=SimpleNamespace(limit=None),
-        is_from_queue=False,
         pages=[1, 2],
         history=SimpleNamespace(pages=pages),
         blocked={},
@@ -64,10 +63,12 @@ def _inputs(pages: dict[int, Any]) -> Any:
     )
     return SimpleNamespace(
         plan=plan,
-        hosts=[SimpleNamespace(plan=HostPlan(name, 1), connect_timeout=1.0) for name in "ab"],
+        resources=SimpleNamespace(
+            hosts=[SimpleNamespace(plan=HostPlan(name, 1), connect_timeout=1.0) for name in "ab"],
+            pools=(),
+        ),
         lease=SimpleNamespace(epoch=2),
         clock=lambda: 0.0,
-        pools=(),
         usable_pools=(),
         drained={"a": Drain("a", "ann", "repairs", "")},
     )

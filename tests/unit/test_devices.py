@@ -11,6 +11,7 @@ import pytest
 from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import DEVICES, Device, colour_space
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.rendering.warmsession import Session
 from tests import pdfs
 
@@ -26,7 +27,7 @@ def test_a_device_draws_pages_that_are_proved(tmp_path: Path, device: Device) ->
     pdfs.write(tmp_path / "two.pdf", pdfs.numbered(2))
     name = f"page-%d.{device.extension}"
     setup = ghostscript.Setup("gs", device.name, str(DPI), "two.pdf", "work", name, (), "test")
-    session = Session(setup, str(tmp_path), "sshrender-token", 1 << 30, dict(os.environ))
+    session = Session(setup, ProcessSetup(str(tmp_path), dict(os.environ), 1 << 30))
     try:
         assert session.open(60).value == "2"
         for number in (1, 2):

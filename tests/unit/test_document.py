@@ -345,6 +345,7 @@ def test_what_is_no_pdf_is_told_apart(tmp_path: Path, content: bytes | None, wha
         # Nothing of the user's is written over.
         ("a.pdf", b"\x1f\x8b\x08", "by gzip", "gunzip < a.pdf > a-1.pdf"),
         ("there.ps", b"%!PS-Adobe-3.0\n", "but PostScript", "ps2pdf there.ps there-2.pdf"),
+        ("m.bin", b"x" * 5000 + b"%PDF-1.4", "after 5,000 other", "tail -c +5001 m.bin > m.pdf"),
         ("a.png", b"\x89PNG\r\n", "an image", "img2pdf -o a.pdf a.png"),
         ("a.pdf", b"\r\n<!DOCTYPE html>", "a web page", "fetch the document again"),
         ("https:/h/a.pdf?b", None, "an address", "curl -fLo a.pdf 'https://h/a.pdf?b'"),

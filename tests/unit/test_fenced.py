@@ -225,10 +225,9 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
             folder=folder,
             spec=SimpleNamespace(name="job"),
             attributes=None,
-            is_from_queue=False,
-            is_delivered_as_asked=False,
-            wished={},
-            changes={},
+            request=SimpleNamespace(
+                is_from_queue=False, is_delivered_as_asked=False, wished={}, changes={}
+            ),
             compare_document=lambda: None,
         )
         held = lease.take(folder.lease)

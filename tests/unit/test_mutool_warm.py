@@ -27,6 +27,7 @@ from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import rasterfolders
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering import warmrenderer
 from sshrender.runner.rendering.pageencoder import PageEncoder
@@ -144,10 +145,8 @@ class Warm:
             (folder / name).mkdir()
         setup = Setup("gs", "png16m", DPI, "odd.pdf", "work", "page.%d.1", (), "test")
         self.setup = setup._replace(raster=raster if has_rasters else None)
-        self.session = Session(
-            *(self.setup, str(folder), "sshrender-token", 1 << 30, dict(os.environ)),
-            dialogue=self.dialogue,
-        )
+        process = ProcessSetup(str(folder), dict(os.environ), 1 << 30)
+        self.session = Session(self.setup, process, self.dialogue)
         assert self.session.open(60).value == str(len(PAGES))
 
     def page(self, number: int) -> tuple[bytes | None, list[str]]:

@@ -18,7 +18,7 @@ from sshrender.core.fingerprint import HostFingerprint, combined, difference
 from sshrender.renderers import ghostscript
 from sshrender.renderers.encoders import png
 from sshrender.renderers.encoders.raster import Raster
-from sshrender.runner import readiness
+from sshrender.runner import handshake
 from sshrender.runner.host import fingerprint, hostfacts, processlimits
 from sshrender.runner.host.loadmeasurement import LoadMeter
 from sshrender.runner.wire import Wire
@@ -51,7 +51,7 @@ def test_the_blank_page_after_the_canary_is_that_of_a_renderer_of_its_own(
 
 def test_what_is_known_of_a_blank_page_is_used_for_the_same_renderer_alone() -> None:
     blank = png.beginning(Raster(9, 9, 3, 8, 0), png.chunk(b"pHYs", b"known")) + png.chunk(b"IDAT", b"")
-    host = readiness.Readiness(Wire(1, "m"), {}, LoadMeter())
+    host = handshake.HandshakeFacts(Wire(1, "m"), {}, LoadMeter())
     host._blank, host._blank_page = ("png16m", "150"), blank
     same = ghostscript.Setup("gs", "png16m", "150", "source.pdf", "work", "", (*SMOOTHED,), "tag")
     assert host.chunks(same) == png.chunk(b"pHYs", b"known")

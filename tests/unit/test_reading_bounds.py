@@ -139,7 +139,7 @@ def _plan(folder: Path) -> Any:
     pdfs.write(folder / "source.pdf", pdfs.numbered(4))
     return SimpleNamespace(
         pages=[1, 2, 3, 4],
-        password=None,
+        request=SimpleNamespace(password=None),
         history=SimpleNamespace(pages={}),
         folder=SimpleNamespace(path=folder, source=folder / "source.pdf"),
         spec=SimpleNamespace(

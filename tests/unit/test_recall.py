@@ -39,7 +39,7 @@ def test_a_late_recall_leaves_the_page_that_took_the_place_of_its_own(
         device=DEVICES["png16m"],
         spec=SimpleNamespace(settings=SimpleNamespace(dpi=72.0, recipes=())),
         reading=SimpleNamespace(box=lambda page: (100.0, 100.0)),
-        limits=SimpleNamespace(page_memory=1 << 30),
+        request=SimpleNamespace(limits=SimpleNamespace(page_memory=1 << 30)),
         claim=OutputClaim(),
         expected=lambda box, *, is_sized: Expected(
             device=DEVICES["png16m"], dpi=72.0, box=box, bytes=None, sha256=None, is_sized=is_sized

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import marshal
 import os
 import re
 import shutil
@@ -24,7 +25,8 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import loadmeasurement, memorylimits, processes, processlimits, scratch
 from sshrender.runner.host.loadmeasurement import LoadMeter
-from sshrender.runner.rendering.oneshot import OneShot, ProcessSetup
+from sshrender.runner.host.processlimits import ProcessSetup
+from sshrender.runner.rendering.oneshot import OneShot
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
@@ -79,18 +81,35 @@ def test_what_runs_on_hosts_imports_the_standard_library_alone() -> None:
 
 def test_hosts_that_are_connected_at_the_same_time_share_one_payload() -> None:
     built = list[bytes]()
-    payload._body.cache_clear()
+    payload._sources.cache_clear()
     threads = [threading.Thread(target=lambda: built.append(payload.build("m", 1.0))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert (len(built), len(set(built))) == (4, 1)
-    assert payload._body.cache_info().misses == 1
+    assert payload._sources.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("form", [payload.Form.COMPILED, payload.Form.COMPRESSED])
+def test_compiled_modules_are_the_same_and_name_their_lines(form: payload.Form) -> None:
+    sent = payload.modules("m", 1.0, form).partition(b"\0")[2]
+    found = marshal.loads(sent if form is payload.Form.COMPILED else zlib.decompress(sent))
+    sources = json.loads(zlib.decompress(payload._sources()))
+    assert {name: is_package for name, (is_package, _) in found.items()} == {
+        name: is_package for name, (is_package, _) in sources.items()
+    }
+    code = found["sshrender.runner.main"][1]
+    assert code.co_filename == str(SOURCE / "runner" / "main.py")
+    start = next(each for each in code.co_consts if getattr(each, "co_name", "") == "start")
+    assert (
+        "def start("
+        in (SOURCE / "runner" / "main.py").read_text().splitlines()[start.co_firstlineno - 1]
+    )
 
 
 def test_the_payload_holds_the_runner_and_little_else() -> None:
-    body = payload._body()
+    body = payload._sources()
     assert len(body) < 59_000
     sources = zlib.decompress(body).decode()
     assert "sshrender.runner.main" in sources
@@ -99,7 +118,7 @@ def test_the_payload_holds_the_runner_and_little_else() -> None:
 
 def test_a_module_means_on_a_host_what_it_means_here() -> None:
     """Comments and docstrings are left out on the way, and nothing else."""
-    sent = json.loads(zlib.decompress(payload._body()))
+    sent = json.loads(zlib.decompress(payload._sources()))
     for path in ON_HOSTS:
         stem = "" if path.stem == "__init__" else f".{path.stem}"
         package = ".".join(path.parent.relative_to(SOURCE).parts)
@@ -434,7 +453,7 @@ def test_a_renderer_that_cannot_be_started_leaves_no_folder(tmp_path: Path) -> N
     setup = ghostscript.Setup("gs", "png16m", "36", "a.pdf", "work", "p%d.png", (), "test")
     before = dict(scratch._open)
     with pytest.raises(FileNotFoundError):
-        Session(setup, str(tmp_path / "absent"), "token", 1 << 30, dict(os.environ))
+        Session(setup, ProcessSetup(str(tmp_path / "absent"), dict(os.environ), 1 << 30))
     assert scratch._open == before
 
 
@@ -447,8 +466,8 @@ def test_a_program_that_was_collected_is_not_killed(
     recipe = Recipe("true", [["true"]], "", "png", "x")
     fields = {"scratch": str(tmp_path)}
     guard = memorylimits.Guard()
-    setup = ProcessSetup(str(tmp_path), dict(os.environ), 1 << 40, 60, guard, is_sandboxed=False)
-    run = OneShot(recipe, fields, setup)
+    setup = ProcessSetup(str(tmp_path), dict(os.environ), 1 << 40)
+    run = OneShot(recipe, fields, setup, 60, guard)
     collect = os.wait4
 
     def wait4(pid: int, options: int) -> object:

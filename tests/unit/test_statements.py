@@ -552,8 +552,8 @@ def _answer(
     monkeypatch.setattr("os.umask", lambda _mask: 0)
     runner = runner_main.Runner(post, 8.0)  # type: ignore[arg-type]
     runner._folder = str(folder)
-    runner._readiness.facts.update(ghostscript=version, others=0.0, slots=1, free_memory=1 << 33)
-    runner._readiness._has_facts.set()
+    runner._handshake.facts.update(ghostscript=version, others=0.0, slots=1, free_memory=1 << 33)
+    runner._handshake._has_facts.set()
     told |= {"page_timeout": 1, "page_memory": 1 << 30, "recycle_pages": 9, "recycle_memory": 1 << 30}
     told |= {"folder": str(folder), "nonce_file": "nonce", "nonce": "x", "device": "png16m", "dpi": "72"}
     runner._answer_hello({**told, "file": "source.pdf"})

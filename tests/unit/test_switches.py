@@ -426,7 +426,7 @@ def test_no_page_is_published_after_a_profile_was_changed(tmp_path: Path) -> Non
     folder = JobFolder(tmp_path)
     iccprofiles.copy(folder, [profile])
     nothing: Any = None
-    plan = JobPlan(nothing, folder, tmp_path, [], nothing, nothing)
+    plan = JobPlan(nothing, nothing, folder, tmp_path, [], nothing, nothing)
     plan.profile_stamps = iccprofiles.require(folder, [f"-sProofProfile={profile.name}"])
     plan.require_document()
     (tmp_path / profile.name).write_bytes(PROFILE + b"\0")

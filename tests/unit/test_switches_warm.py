@@ -19,6 +19,7 @@ from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript, switches
 from sshrender.renderers.appearance import ghostscript_switches, page_box, resolution
 from sshrender.renderers.devices import DEVICES, thumbnail_device
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.rendering.warmsession import Session
 from tests import pdfs
 
@@ -89,7 +90,8 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
     opened.close()
     thumbnails: list[bytes] = []
     session = Session(
-        *(_setup(settings), str(tmp_path), "sshrender-token", 1 << 30, dict(os.environ)),
+        _setup(settings),
+        ProcessSetup(str(tmp_path), dict(os.environ), 1 << 30),
         on_thumbnail=lambda _page, data, _seconds: thumbnails.append(data),
     )
     try:

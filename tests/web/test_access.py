@@ -362,10 +362,10 @@ def test_slow_and_silent_clients_are_disconnected_and_others_served_meanwhile(sa
 
 
 def test_a_dead_shared_folder_is_503_at_once(san: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sshrender.web import sanpool, statusroutes
+    from sshrender.web import santhreads, statusroutes
 
     ended = threading.Event()
-    monkeypatch.setattr(sanpool.SanPool.__init__, "__defaults__", (stretched(2), 4))
+    monkeypatch.setattr(santhreads.SanThreads.__init__, "__defaults__", (stretched(2), 4))
     with serving(san) as client:
         assert client.call("GET", "/healthz").status == 200
         monkeypatch.setattr(statusroutes, "require_readable", lambda _san: ended.wait(600))

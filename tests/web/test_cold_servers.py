@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import pytest
 
-from sshrender.api.web.blocks import Block, gzipped
+from sshrender.api.web.compressedblocks import Block, gzipped
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.views.overview import as_data
-from sshrender.web import authentication, watchedjob
-from sshrender.web.sanpool import SanPool
+from sshrender.web import authentication, jobwatchers
+from sshrender.web.santhreads import SanThreads
 from sshrender.web.settings import Limits
 from tests.stretch import wait_until
 from tests.web.serving import Client, serving
@@ -90,9 +90,9 @@ def test_a_request_waits_for_a_journal_for_a_bounded_time(ended: threading.Event
     )
 
     async def run() -> None:
-        watched = watchedjob.Watched(cast(JobFeed, feed), SanPool(2, None), SanPool(2, None))
+        watched = jobwatchers.WatchedJob(cast(JobFeed, feed), SanThreads(2, None), SanThreads(2, None))
         for _ in range(3):
-            with pytest.raises(watchedjob.StillReading, match="25 %"):
+            with pytest.raises(jobwatchers.StillReading, match="25 %"):
                 await watched.refresh(timeout=0)
         ended.set()
         await watched.refresh()
@@ -101,7 +101,7 @@ def test_a_request_waits_for_a_journal_for_a_bounded_time(ended: threading.Event
     assert calls == [1]
 
 
-async def _hear(watched: watchedjob.Watched, since: int, told: list[str]) -> list[int]:
+async def _hear(watched: jobwatchers.WatchedJob, since: int, told: list[str]) -> list[int]:
     """Watch a job until its trouble is over; return up to which bytes its messages count."""
     found: list[int] = []
     async for each in watched.messages(since):
@@ -117,7 +117,7 @@ async def _hear(watched: watchedjob.Watched, since: int, told: list[str]) -> lis
 def test_watchers_are_told_of_trouble_and_of_its_end_and_a_claim_to_know_more_makes_no_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watchedjob, "REST_INTERVAL", 0.01)
+    monkeypatch.setattr(jobwatchers, "REST_INTERVAL", 0.01)
     made: list[int] = []
     told: list[str] = []
 
@@ -133,7 +133,7 @@ def test_watchers_are_told_of_trouble_and_of_its_end_and_a_claim_to_know_more_ma
 
     feed = SimpleNamespace(update=update, message=message, offset=7)
     feed.report = SimpleNamespace(state="done")
-    watched = watchedjob.Watched(cast(JobFeed, feed), SanPool(2, None), SanPool(2, None))
+    watched = jobwatchers.WatchedJob(cast(JobFeed, feed), SanThreads(2, None), SanThreads(2, None))
 
     async def run() -> list[int]:
         liar = asyncio.create_task(_hear(watched, 10**15 - 1, []))

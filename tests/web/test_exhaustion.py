@@ -26,12 +26,12 @@ from sshrender.api.web.pagearchive import Member, PageArchive
 from sshrender.api.web.pagefiles import read_part
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
-from sshrender.web import authentication, refusals, site, watchedjob
+from sshrender.web import authentication, jobwatchers, refusals, site
 from sshrender.web.authentication import SHARED_SECONDS, Authenticator
 from sshrender.web.refusals import Refused
 from sshrender.web.roles import Person, Role
 from sshrender.web.routing import Call, log_in
-from sshrender.web.sanpool import SanPool
+from sshrender.web.santhreads import SanThreads
 from sshrender.web.settings import Auth, Limits, ServeSettings
 from sshrender.web.site import Site, UserTurns
 from tests import pdfs
@@ -113,7 +113,7 @@ def test_a_login_that_trickles_ends_and_only_few_arrive_at_the_same_time(
         assert answers == [b"HTTP/1.1 408"] * 3 + [b"HTTP/1.1 503"]
 
 
-def _site(tmp_path: Path, pool: SanPool | None = None) -> Site:
+def _site(tmp_path: Path, pool: SanThreads | None = None) -> Site:
     settings = ServeSettings(san=tmp_path, auth=Auth.HTPASSWD)
     made = Site(settings, Authenticator(settings, b"key"))
     if pool is not None:
@@ -126,7 +126,7 @@ def test_while_the_folder_hangs_all_who_wait_are_refused_with_the_first(tmp_path
     ended, calls = threading.Event(), []
 
     async def run() -> list[Any]:
-        found = _site(tmp_path, SanPool(4, 0.3))
+        found = _site(tmp_path, SanThreads(4, 0.3))
 
         def read() -> None:
             calls.append(1)
@@ -161,12 +161,14 @@ def test_a_job_that_is_opened_while_the_folder_hangs_is_refused_and_read_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first reading of a journal may take longer than other work, if the folder answers."""
-    monkeypatch.setattr(watchedjob, "ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(jobwatchers, "ANSWER_TIMEOUT", 0.1)
     ended = threading.Event()
     feed = _Feed(ended)
 
     async def run() -> None:
-        watched = watchedjob.Watched(cast(JobFeed, feed), SanPool(4, stretched(0.4)), SanPool(4, None))
+        watched = jobwatchers.WatchedJob(
+            cast(JobFeed, feed), SanThreads(4, stretched(0.4)), SanThreads(4, None)
+        )
         for _ in range(3):
             with pytest.raises(Refused):
                 await watched.refresh()

@@ -173,8 +173,21 @@ def test_an_upload_is_paused_and_goes_on_after_a_reload(
     assert browser.run("document.querySelectorAll('.upload').length") == 1
     # What was there is not sent again.
     assert _stored(client) == before + -(-len(data) // (8 << 20))
-    browser.click(".upload .buttons button:last-child")
-    browser.wait_for("!document.querySelector('.upload')")
+    # Now that it is there as a whole, it needs no file; one that was refused does not come back.
+    page.open("login", "document.readyState === 'complete'")
+    page.open("")
+    browser.wait_for(TOLD.format("2 pages"))
+    _drop(browser, pdfs.build(pdfs.numbered(1)))
+    browser.wait_for("document.querySelectorAll('.upload button.main:not(.lock *)').length === 2")
+    _drop(browser, b"no document")
+    browser.wait_for("[...document.querySelectorAll('.upload .problem')].some((each) => !each.hidden)")
+    page.open("login", "document.readyState === 'complete'")
+    page.open("")
+    browser.wait_for("document.getElementById('render-all').textContent === 'Render all 2'")
+    assert browser.run("document.querySelectorAll('.upload').length") == 2
+    browser.click("#render-all")
+    browser.wait_for("!document.querySelector('.upload') && document.querySelectorAll('.job')[1]")
+    assert browser.run("document.activeElement.id") == "choose"
 
 
 def _stored(client: Client) -> int:

@@ -60,7 +60,7 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
         raise UserError(
             ExitCode.USAGE, f"{name} cannot wait for itself", "name another job with --after"
         )
-    # Only the new edges can close a circle, so nothing is read where there are none.
+    # Only the new edges can close a circle, so nothing is read if there are none.
     circle = queueorder.circle(name, after, on_san(san, known)) if after else ()
     if circle:
         raise UserError(

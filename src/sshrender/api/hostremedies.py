@@ -1,8 +1,8 @@
 """Finds the fix for a host that cannot be used: commands that work when typed, and settings.
 
 The cause is looked up in the identity files, the agent and the known_hosts files that the connection
-uses. The text of an error decides only between two commands to try: other words of it would lead to the
-more general one.
+uses. The text of an error decides only between two commands to try: if its words change, the more
+general command is shown.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ _BY_SSH = frozenset(
         Refusal.PROTOCOL,
     )
 )
-"""Refusals that only a host has that is reached by ssh."""
+"""Refusals that only a host reached by ssh can have."""
 
 _BY_CHECK: Mapping[str, _Find] = {"space": _space, "clock": _clock, "picture": _picture}
 """Checks that a usable host may fail: warnings."""

@@ -83,8 +83,8 @@ def hold(
 ) -> list[Changed]:
     """Pause jobs: no more of their pages are started. Raises UserError.
 
-    ``settings`` name the inventory, at whose pools pilots that wait are held where the job's coordinator
-    is gone. The next one releases them.
+    ``settings`` name the inventory. If the job's coordinator is gone, pilots that wait at its pools are
+    held; the next coordinator releases them.
     """
     return _change(san, jobs, Order(Operation.HOLD, note=note, settings=settings), on_changed)
 
@@ -102,8 +102,8 @@ def cancel(
 ) -> list[Changed]:
     """Stop jobs for good; their finished pages stay. Raises UserError.
 
-    ``settings`` name the inventory, at whose pools pilots that wait are cancelled where the job's
-    coordinator is gone.
+    ``settings`` name the inventory. If the job's coordinator is gone, pilots that wait at its pools are
+    cancelled.
     """
     return _change(san, jobs, Order(Operation.CANCEL, settings=settings), on_changed)
 
@@ -202,7 +202,7 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
             ) from None
         no_need = _no_need(op, before, now)
         left: Sequence[LeftPilots] = ()
-        # Its coordinator does this where there is one.
+        # If there is a coordinator, it does this.
         if now is not None and (op is Operation.CANCEL or (op is Operation.HOLD and not no_need)):
             left = _stop_pilots(folder, san, order)
         done.append(Changed(folder.name, no_need, left))
@@ -293,7 +293,7 @@ def _no_need(op: str, found: Attributes | None, now: Attributes | None) -> str:
 
     ``now``: the attributes after the change; None if the job's coordinator makes it.
     """
-    # Only where there is no coordinator: a job may be rendered again after it was done.
+    # Only if there is no coordinator: a job may be rendered again after it was done.
     if op is Operation.HOLD and now is not None and now.over == jobattributes.DONE:
         return "is done: all pages are delivered"
     # All pages were delivered already, so the change ended the job as done, not as cancelled.

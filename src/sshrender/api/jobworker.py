@@ -107,9 +107,10 @@ def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
     """Run the ordered job. Raises UserError."""
     from sshrender.api.resumption import find_unfinished, resumption_of
     from sshrender.api.runcontext import RunContext
+    from sshrender.api.runevents import stderr_reporter
 
     def listener_for(settings: Settings) -> Reporter:
-        reporters.append(_reporter(settings))
+        reporters.append(stderr_reporter(settings))
         return reporters[0]
 
     config = None if order.config is None else Path(order.config)
@@ -120,20 +121,6 @@ def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
     context.password = order.password
     resumption = resumption_of(context, found, is_from_queue=True, known_dead=order.known_dead)
     return context.resume(resumption)
-
-
-def _reporter(settings: Settings) -> Reporter:
-    from sshrender.api import errorlog
-    from sshrender.views.reporter import Reporter
-
-    return Reporter(
-        sys.stderr,
-        progress=settings.progress,
-        quiet=settings.quiet,
-        verbose=settings.verbose,
-        color=settings.color,
-        log=errorlog.record,
-    )
 
 
 def _failed(error: UserError, reporters: list[Reporter]) -> JobEnd:

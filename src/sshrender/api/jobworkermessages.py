@@ -25,7 +25,7 @@ class JobOrder:
 
     ``options``: by setting, as a user would type them. ``known_dead``: a lease that the dispatcher has
     seen unchanged for long enough (job/lease.py, take). ``parent``: the dispatcher's process id.
-    ``password``: the document's, where the dispatcher has it in its memory.
+    ``password``: the document's, if the dispatcher has it in its memory.
     """
 
     folder: str
@@ -82,7 +82,7 @@ class JobEnd:
         """Return the end in ``data``. Raises ValueError, as for a process that was killed."""
         fields = _object(data)
         end = cls(
-            # -1 is not an exit code: an end without one is that of a process that failed.
+            # -1 is not an exit code: a process that ends without one has failed.
             fields.get("exit_code", -1),
             fields.get("error", ""),
             fields.get("summary"),

@@ -84,7 +84,7 @@ def _shared_file(pool: PoolEntry, via: list[str]) -> Path | None:
 
 
 def known_pools(settings: Settings, san: Path) -> dict[str, PoolSetup]:
-    """Return the pools of the inventory by name; none where there is no inventory. Raises UserError."""
+    """Return the pools of the inventory by name; none if there is no inventory. Raises UserError."""
     file = find_inventory(settings.hosts)
     if file is None:
         return {}
@@ -119,7 +119,7 @@ def _via(
 def _ssh_words(host: inv.HostTable, config_file: str | None) -> list[str]:
     """Return the ssh command to the host of ``via`` that runs commands of the engine there."""
     # BatchMode: a command that asks for a password would block the run. The time-out bounds a dead host.
-    # A forwarding or an agent of the user's ssh_config is not for these commands.
+    # These commands use no forwarding and no agent of the user's ssh_config.
     options = ("BatchMode=yes", "ConnectTimeout=10", "ClearAllForwardings=yes")
     words = [word for option in options for word in ("-o", option)]
     if host.host_key is not None:

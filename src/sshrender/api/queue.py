@@ -36,7 +36,7 @@ from sshrender.job.queue.requests import MAX_CHARS, Request
 T = TypeVar("T")
 
 ENDING_SIGNALS = signals.ENDING
-"""Signals upon which a caller should call ``QueueRun.stop``."""
+"""Signals on which a caller should call ``QueueRun.stop``."""
 
 # All other settings are read by each job's own process.
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
@@ -110,7 +110,7 @@ class QueueRun:
 
 
 def _known(code: int) -> ExitCode:
-    """Return a job's exit code. One of a signal says nothing about the job: something killed it."""
+    """Return a job's exit code. That of a signal says nothing about the job: its process was killed."""
     return ExitCode(code) if code in set(ExitCode) else ExitCode.BUG
 
 
@@ -151,7 +151,7 @@ class JobStarter:
 
     def _order(self, job: Entry) -> JobOrder:
         settings = self._settings
-        # A line of narration for each page only where the user asked for it.
+        # A line of narration for each page only if the user asked for it.
         options: dict[str, Any] = {"progress": "plain" if settings.verbose else "none"}
         if settings.quiet:
             options["quiet"] = True
@@ -236,7 +236,7 @@ class JobStarter:
         return Request(op, f"coordinate ({current_user()})", note=reason[:MAX_CHARS])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
-        """Change something in a job; say so and return None if that fails."""
+        """Change something in a job. If that fails, say so and return None."""
         folder = JobFolder(self._san / name)
         try:
             return on_san(self._san, lambda: change(folder))

@@ -52,7 +52,7 @@ def rendering_of(settings: Settings) -> Rendering:
     # After the profiles were read: switches that name them cannot be tried before they are staged.
     if has_ghostscript:
         _require_start(settings, taken)
-    # 0 where no renderer of the job uses the bits, so that the setting does not make another job.
+    # 0 if no renderer of the job uses the bits, so that the setting does not make another job.
     bits = 0
     if has_ghostscript or settings.antialias != "auto" or any(_uses_bits(each) for each in chain):
         bits = antialias_bits(settings.antialias, device, dpi, taken.options)

@@ -94,7 +94,7 @@ class RunContext:
     on_pause: Callable[[JobFolder, Pause | None], None] | None = None
     """Called when a pause of a run begins, and with None when it ends."""
     password: str | None = field(default=None, repr=False)
-    """The document's password, where it is in no file."""
+    """The document's password, if it is in no file."""
 
     @property
     def settings(self) -> Settings:
@@ -115,7 +115,7 @@ class RunContext:
         ``typed``: the options that the user gave, by setting. ``job``: the settings of an existing job.
         ``listener_for`` makes the listener once the settings are known.
         """
-        # Before the first thread: threading.Thread.start() never returns where the new thread dies of
+        # Before the first thread: threading.Thread.start() never returns if the new thread dies of
         # MemoryError before it reports that it runs.
         startlimits.require_memory()
         resolved = resolve(dict(typed), config, job=job)
@@ -165,8 +165,8 @@ class RunContext:
     def require_key(self) -> None:
         """Load the key that signs this user's jobs, or make one. Raises UserError if it is unusable.
 
-        Where no file can be written the key stays in memory: a process that runs its jobs itself needs
-        no file, but no other process can use these jobs.
+        If no file can be written, the key stays in memory: a process that runs its jobs itself needs no
+        file, but no other process can use these jobs.
         """
         from sshrender.config import keyfile
 
@@ -273,7 +273,7 @@ class RunContext:
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
         # A job of the queue that has not ended is tried again: only its end is worth a mail.
-        if outcome.is_over or not plan.is_from_queue:
+        if outcome.is_over or not plan.request.is_from_queue:
             self._notify(summary)
         return RenderResult(code, summary, None if assembly is None else assembly.error)
 
@@ -408,6 +408,7 @@ class RunContext:
     ) -> tuple[Outcome, JobPlan, Assembly | None]:
         from sshrender.api.assembly import Assembly
         from sshrender.coordinator.jobrun import run_job
+        from sshrender.coordinator.runcomponents import RunResources
 
         # From here on the job exists: what fails later is found by resume.
         plan = on_san(self.san, open_, deadline_of(self.settings))
@@ -428,9 +429,10 @@ class RunContext:
             shown = (
                 view if self.on_pause is None else PauseView(view, partial(self.on_pause, plan.folder))
             )
-            outcome = run_job(
-                plan, self.hosts, shown, connections, inbox, finish, self.pools, self.unused_pools
+            resources = RunResources(
+                self.hosts, connections, inbox, shown, self.pools, self.unused_pools
             )
+            outcome = run_job(plan, resources, finish)
         return outcome, plan, assembly
 
     def _policy(self) -> Policy:

@@ -7,17 +7,41 @@ scripts pass nothing, or a ``DeliveryListener``.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.storagepause import Pause
 from sshrender.views.interface import View
+
+if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
+    from sshrender.views.reporter import Reporter
+
+
+def stderr_reporter(settings: Settings, complete: Callable[[str], str] = lambda hint: hint) -> Reporter:
+    """Return the listener of a command: it writes to stderr, as the settings say.
+
+    ``complete`` adds to a hint the options without which its command would do something else.
+    """
+    from sshrender.api import errorlog
+    from sshrender.views.reporter import Reporter
+
+    return Reporter(
+        sys.stderr,
+        progress=settings.progress,
+        quiet=settings.quiet,
+        verbose=settings.verbose,
+        color=settings.color,
+        log=errorlog.record,
+        complete=complete,
+    )
 
 
 class Listener(Protocol):

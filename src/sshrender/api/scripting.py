@@ -63,8 +63,8 @@ def render(
 ) -> RenderResult:
     """Render a document and wait until all pages are delivered. Raises UserError for wrong settings.
 
-    What goes wrong later is in the result. ``on_page`` is called for each page that this run delivers,
-    and must be short: the run waits for it.
+    Later errors are in the result. ``on_page`` is called for each page that this run delivers, and must
+    be short: the run waits for it.
     """
     listener: Listener = SilentListener()
     if on_page is not None:

@@ -1,8 +1,8 @@
 """Builds the ssh command that reaches a host as the program itself does, for every text that shows it.
 
-What the inventory says of a host replaces what ssh_config says (transports/sshconfig.py), so every such
-key has its option here. ``HostName`` rather than the address as target: ssh_config may have more to
-say of the host's name, as ProxyJump.
+The inventory's settings of a host replace those of ssh_config (transports/sshconfig.py), so each of its
+keys has an option here. ``HostName`` rather than the address as target: ssh_config may have more to say
+of the host's name, as ProxyJump.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def check_storage(san: Path) -> list[Condition]:
 
 
 def check_storage_if_there(san: Path) -> list[Condition] | None:
-    """Do the same without blocking; None where this machine has no such folder. Raises UserError."""
+    """Do the same without blocking; None if this machine has no such folder. Raises UserError."""
     # Another machine may have no such folder; that is not an error of the storage.
     return on_san(san, lambda: check_storage(san) if san.is_dir() else None)
 

@@ -129,7 +129,7 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
         _claim_output(context, plan, now)
     # The job is complete, but only if its pages are also where this command wants them.
     elif found.over == "done" and _is_as_requested(plan, found):
-        remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
+        remove_marker(plan.output, str(plan.request.changes.get("output_marker", "")))
         context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
@@ -145,7 +145,7 @@ def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
     Raises UserError.
     """
     try:
-        refuse_circle(context.san, plan.spec.name, plan.changes["after"])
+        refuse_circle(context.san, plan.spec.name, plan.request.changes["after"])
     except UserError:
         # Only the job that this submission has created: another one may have been faster.
         on_san(context.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
@@ -171,7 +171,7 @@ def _is_as_requested(plan: JobPlan, found: Attributes) -> bool:
     """
     # Settings that decide about pages are in the job's name; these three are not.
     compared = ("output", "output_host", "wishes")
-    if any(getattr(found, key) != plan.changes[key] for key in compared):
+    if any(getattr(found, key) != plan.request.changes[key] for key in compared):
         return False
     verified = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
     try:
@@ -189,7 +189,9 @@ def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) ->
     """Change an existing job to what was submitted now, and queue it. Raises UserError."""
     name = plan.spec.name
     # Only what may change in an existing job; the rest belongs to the document.
-    changes = {key: value for key, value in plan.changes.items() if key in jobattributes.ALTERABLE}
+    changes = {
+        key: value for key, value in plan.request.changes.items() if key in jobattributes.ALTERABLE
+    }
     refuse_circle(context.san, name, changes["after"])
     # A job that was never queued is put into the queue in the same way as one that has ended.
     is_again = bool(found.over) or not found.is_queued

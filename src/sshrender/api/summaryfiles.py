@@ -26,15 +26,15 @@ class SummaryFiles:
     def add(self, plan: JobPlan, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write what the settings ask for; return the keys that the summary gets.
 
-        ``overview`` and ``overview_embedded`` are paths; None where none was written. Nothing is written
-        where the storage has failed.
+        ``overview`` and ``overview_embedded`` are paths; None if none was written. Nothing is written if
+        the storage has failed.
         """
         added: dict[str, Any] = {"overview": None}
         # A storage that has just failed may hang, and these files would make the end of the run wait for
         # it.
         if summary["exit_code"] == ExitCode.STORAGE:
             return added
-        if plan.has_overview:
+        if plan.request.has_overview:
             added["overview"] = self._try("no overview", lambda: _write(plan))
         if self._settings.overview_embed:
             added["overview_embedded"] = self._try("no overview to mail", lambda: _embed(plan))

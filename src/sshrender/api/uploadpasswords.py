@@ -21,7 +21,7 @@ MAX_PASSWORDS = 1000
 """The one that was given first is dropped: its owner is asked for it again."""
 
 MAX_REMEMBERED = 10_000
-"""Most jobs of which it is remembered whether they need a password. Then the table is emptied."""
+"""Jobs whose need of a password is remembered, at most. Then the table is emptied."""
 
 WEB_OWNER = "web:"
 """Start of the owner of an uploaded job. Jobs of the command line name a file."""
@@ -87,7 +87,7 @@ class UploadPasswords:
 
 
 def _needs_password(folder: JobFolder) -> bool | None:
-    """Return whether an uploaded document needs one; None where the job's files cannot be read."""
+    """Return whether an uploaded document needs one; None if the job's files cannot be read."""
     try:
         found, spec = jobattributes.load_or_none(folder), load_spec(folder)
     except UserError:

@@ -46,7 +46,7 @@ _GROUPS = ("config", "key")
 def tree(word: str = "") -> typer.Typer:
     """Return the tree with this command alone: typer builds each command before it calls one.
 
-    Of any other word the whole tree, which says what commands there are.
+    For any other word it is the whole tree, which names all commands.
     """
     made = typer.Typer(
         name="sshrender",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def is_wanted(settings: Settings, reporter: Reporter) -> bool:
     """Return whether the user asked for a dashboard, or may expect one at this terminal."""
-    # ``tui`` outweighs --quiet, because it asks for a dashboard by name.
+    # ``tui`` overrides --quiet, because it asks for a dashboard by name.
     if settings.progress not in ("auto", "tui") or (settings.quiet and settings.progress == "auto"):
         return False
     why_not = why_no_dashboard()
@@ -51,7 +51,7 @@ def show(owner: Owner, title: str) -> str:
     survived are in the log, too.
     """
     dashboard: Dashboard | None = None
-    # The finally clause looks at it also where its construction has failed.
+    # The finally clause looks at it even if its construction has failed.
     try:
         from sshrender.views.dashboard.app import Dashboard
 

@@ -80,6 +80,9 @@ def _lay_out(params: Iterable[Any]) -> None:
     for param in params:
         if getattr(param, "is_flag", False) or getattr(param, "count", False):
             param.metavar = ""  # an empty name of the value; None would show the type
+        if param.param_type_name == "argument":
+            # Typer shows Python's type, as in <list[Path]>; the help says what to give.
+            param.display_type_rich = _no_type
         # Eager options, as --help and --version, have no value worth showing.
         if param.param_type_name == "option" and not param.is_eager:
             param.help = _with_default(param)
@@ -88,11 +91,15 @@ def _lay_out(params: Iterable[Any]) -> None:
             param.help = _MARKUP.sub(r"\\[", param.help)
 
 
+def _no_type(ctx: Any) -> None:
+    """Return no type to show."""
+
+
 def _with_default(option: Any) -> str:
-    """Return an option's help with its default, where neither the help nor typer says it."""
+    """Return an option's help with its default, if neither the help nor typer says it."""
     text: str = option.help or ""
     has_value = not (option.is_flag or option.count)
-    # Typer shows the default itself where there is one.
+    # If there is a default, Typer shows it itself.
     if "[default: " in text or (has_value and option.default not in (None, "")):
         return text
     return f"{text} [default: {'none' if has_value else 'off'}]"

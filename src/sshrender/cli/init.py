@@ -77,7 +77,7 @@ def init(
     found = sshhosts.find(ssh_config or sshhosts.users_file())
     may_ask = not yes and sys.stdin.isatty()
     folder = None if no_san else _folder(san, may_ask)
-    # Said only where the list comes from ssh_config.
+    # Said only if the list comes from ssh_config.
     if found.git and not host:
         safeprint.note(f"left out, as they are git servers: {', '.join(found.git)}")
     node_set = _node_set(host, found.names, may_ask, target)

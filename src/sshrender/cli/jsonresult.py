@@ -1,6 +1,6 @@
 """``--json``: prints exactly one object on standard output, also if the command fails.
 
-A command passes its result to ``put``. ``__main__`` passes every error to ``put_error``, which prints
+A command passes its result to ``put``. ``program`` passes every error to ``put_error``, which prints
 nothing if the option was not given, or if the object has been printed already.
 """
 
@@ -126,7 +126,7 @@ def put_error(what: str, hint: str, code: int) -> None:
 
 
 def narrate_cpu_limit(code: int) -> None:
-    """Say why, where a service ended with this code at its limit on CPU time."""
+    """Say why, if a service ended with this code at its limit on CPU time."""
     if code == 128 + signal.SIGXCPU:
         narrate(cpu_limit_reached())
 

@@ -55,12 +55,12 @@ def man(
         raise UserError(
             ExitCode.USAGE,
             "the program man is not installed",
-            f"install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+            f"install man-db, or read the source of the page: cat {shlex.quote(str(file))}",
         )
     # At a terminal man uses the user's pager.
     if sys.stdout.isatty():
         raise typer.Exit(subprocess.run(["man", str(file)], check=False).returncode)
-    # Not man itself: it ends with 0 where its output cannot be written.
+    # Not man itself: it ends with 0 even if its output cannot be written.
     environment = {**os.environ, "MANPAGER": "cat"}
     shown = subprocess.run(["man", str(file)], env=environment, stdout=subprocess.PIPE, check=False)
     safeprint.text(shown.stdout.decode("utf-8", "replace"))

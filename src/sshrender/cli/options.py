@@ -178,7 +178,7 @@ def _shared(command: str) -> Iterator[inspect.Parameter]:
             # Options come before --config and --json, which would otherwise lead their panels.
             is_flag = declared.is_flag or declared.is_counted
             annotation: Any = Annotated[_type(declared), _option(name, command, has_panel=True)]
-            # A flag has a default of its type; other options are None where they were not given.
+            # A flag has a default of its type; other options are None if they were not given.
             yield _keyword(name, annotation, declared.default if is_flag else None)
     yield _keyword("config", Annotated[Path | None, _config(Panel.FILES)], None)
     yield _keyword("json_", Annotated[bool, _json(Panel.OUTPUT)], False)

@@ -117,7 +117,7 @@ def _end(
 
 
 def _worst(codes: list[int]) -> int:
-    """Return the most severe code. A signal outweighs it, also if it ended one document's process."""
+    """Return the most severe code. A signal overrides it, also if it ended one document's process."""
     # The command's own signal is the last code (paralleldocuments.collected).
     if codes[-1] > 128:
         return codes[-1]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sshrender.api import errorlog
+from sshrender.api.runevents import stderr_reporter
 from sshrender.cli import hintcommands, jsonresult
 
 if TYPE_CHECKING:
@@ -18,19 +17,9 @@ if TYPE_CHECKING:
 
 def reporter_for(settings: Settings) -> Reporter:
     """Return what writes remarks, errors, progress and summaries to stderr."""
-    from sshrender.views.reporter import Reporter
-
     # Errors that come before the reporter have the same form.
     jsonresult.set_progress(settings.progress)
-    return Reporter(
-        sys.stderr,
-        progress=settings.progress,
-        quiet=settings.quiet,
-        verbose=settings.verbose,
-        color=settings.color,
-        log=errorlog.record,
-        complete=hintcommands.complete,
-    )
+    return stderr_reporter(settings, hintcommands.complete)
 
 
 def start(

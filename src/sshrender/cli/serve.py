@@ -174,13 +174,13 @@ def _note(line: str) -> None:
 
 
 def _require_extra() -> None:
-    """Raise UserError where the packages of the extra are not installed."""
+    """Raise UserError if the packages of the extra are not installed."""
     # find_spec does not import them.
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             ExitCode.USAGE,
             f"the web front end needs packages that are not installed: {', '.join(missing)}",
-            # The pip of this very installation: pipx has one of its own, the system's refuses.
+            # The pip of this installation: pipx has its own, and the pip of the system refuses.
             f"{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
         )

@@ -189,7 +189,7 @@ def why(
     if page is None and host is None:
         _show_problems(place, job, is_json=json_)
         return
-    # The page is 0 only where a host was given, so it is never used.
+    # The page is 0 only if a host was given, so it is never used.
     found = history_of_host(place, job, host) if host else history_of_page(place, job, page or 0)
     if json_:
         entries = pagehistory.as_json(found.entries)
@@ -210,7 +210,7 @@ def _show_problems(san: Path, job: str, *, is_json: bool) -> None:
 
 
 def _interval(text: str) -> float:
-    """Return the seconds between two tablewatch. Raises UserError."""
+    """Return the seconds between two tables. Raises UserError."""
     from sshrender.config.units import parse_duration
 
     try:

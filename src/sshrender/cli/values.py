@@ -5,7 +5,7 @@ Typer 0.29 builds a pydantic adapter for every option of a command, whether it i
 texts and paths, and most options are not given.
 
 This uses three names of typer that are not documented: ``type_descriptor``, ``_runtime_param`` and
-``get_runtime_param`` of a parameter (typer/core.py). Of a typer that has not all of them, nothing is
+``get_runtime_param`` of a parameter (typer/core.py). If a version of typer lacks one of them, nothing is
 changed.
 """
 
@@ -35,6 +35,7 @@ class _Plain:
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value that the command gets. Raises typer's BadParameter."""
         is_list = param.multiple or param.nargs == -1
+        _refuse_empty(value, param, ctx)
         if value is None:
             return () if is_list else None
         type_, info = self._descriptor.annotation, self._descriptor.parameter_info
@@ -55,6 +56,28 @@ class _Plain:
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
+_MAY_BE_EMPTY = ("note", "alter after", "alter not_before")
+"""Options, some of one command only, whose empty text means something: no note, no condition."""
+
+
+def _refuse_empty(value: Any, param: Any, ctx: Any) -> None:
+    """Fail for an empty text on the command line, as an unset variable of a shell leaves it.
+
+    It would be the current folder as a path. An empty variable of the environment counts as none.
+    """
+    texts = value if isinstance(value, list | tuple) else [value]
+    is_typed = getattr(ctx.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
+    # The api refuses an empty JOB with a hint of its own.
+    if "" not in texts or not is_typed:
+        return
+    if param.param_type_name == "option":
+        if not {param.name, f"{ctx.info_name} {param.name}"} & set(_MAY_BE_EMPTY):
+            ctx.fail(f"{max(param.opts, key=len)} is empty: give a value, or leave the option out")
+    # The api refuses an empty JOB with a hint of its own.
+    elif param.metavar != "JOB":
+        ctx.fail(f"the argument {param.metavar or param.name.upper()} is empty")
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str | Path)
 
@@ -62,7 +85,7 @@ def _is_text(value: object) -> bool:
 def _is_checked(info: Any) -> bool:
     """Return whether typer has to look at the file of a path.
 
-    It looks also where it checks nothing, which on a dead file server never ends.
+    It looks even if it checks nothing; on a dead file server that never ends.
     """
     is_any = info.file_okay and info.dir_okay
     return not is_any or info.exists or info.readable or info.writable or info.resolve_path

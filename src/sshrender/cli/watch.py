@@ -112,7 +112,7 @@ class _Viewer:
         return self._source
 
     def jobs(self) -> JobListSource | None:
-        """Return the list of all jobs, where the user named none."""
+        """Return the list of all jobs, if the user named none."""
         return self._table
 
     def doing(self) -> str:

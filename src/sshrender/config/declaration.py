@@ -153,7 +153,7 @@ class Settings:
         default_text="~/.ssh/config",
     )
 
-    # A number, or a text where both directions differ; settingvalues.resolution makes it one of them.
+    # A number, or a text if both directions differ; settingvalues.resolution makes it one of them.
     dpi: float | str = setting(
         150,
         "Resolution in dots per inch; two if they differ: 204x98.",

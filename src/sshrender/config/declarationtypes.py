@@ -51,7 +51,7 @@ class Declared:
     short: str = ""
     """A short option, as in ``-o``."""
     default_text: str = ""
-    """The default for ``--help``, where it is not a value but a rule."""
+    """The default for ``--help``, if it is not a value but a rule."""
     show: Callable[[Any], str] = str
     """Returns a default as the user would type it."""
     completion: str = ""

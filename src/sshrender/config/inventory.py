@@ -312,7 +312,7 @@ def _name_problems(inventory: Inventory) -> list[str]:
 
 
 def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
-    # A value of the host, even 0 or False, outweighs that of [defaults].
+    # A value of the host, even 0 or False, overrides that of [defaults].
     def pick(key: str, otherwise: Any = None) -> Any:
         """Return the value of the host, of ``[defaults]``, or ``otherwise``."""
         return _or(getattr(entry, key), getattr(defaults, key), otherwise)

@@ -92,7 +92,7 @@ def load_or_make() -> bytes:
             _write(place, secrets.token_bytes(KEY_BYTES), is_new=True)
     except OSError as error:
         raise NoPlace(place, str(error.strerror)) from None
-    # Read back: where another process was faster, its key is the one that counts.
+    # Read back: if another process was faster, its key counts.
     made = load()
     if made is None:
         raise _unusable(place, "it was removed right after it was made")

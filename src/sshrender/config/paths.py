@@ -17,7 +17,7 @@ APP = "sshrender"
 def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Return the paths of a file in the current, the user's and the site's folder.
 
-    Of inventories the first one found is used; of settings files all are, earlier ones first.
+    The first inventory that is found is used; all settings files are, earlier ones first.
     """
     return [Path(name), user_folder(environ) / name, Path("/etc") / APP / name]
 

@@ -60,7 +60,7 @@ class PoolEntry(Table):
     carrier: Literal["auto", "pipe", "files"] = Field(
         "auto",
         description="how to reach runners: pipe, with srun (Slurm) or condor_ssh_to_job (HTCondor),"
-        " or files on the shared folder; auto: pipe with Slurm, and files where that fails",
+        " or files on the shared folder; auto: pipe with Slurm, and files if that fails",
     )
     via: Word | None = Field(
         None,

@@ -25,7 +25,7 @@ FIELDS = {
     "page": "the page's number in that file",
     "number": "the page's number in the whole document",
     "dpi": "--dpi",
-    "dpi_x": "the horizontal resolution, where --dpi has two",
+    "dpi_x": "the horizontal resolution, if --dpi has two",
     "dpi_y": "the vertical one",
     "device": "--device",
     "antialias": "bits of smoothing: 0, 2 or 4",

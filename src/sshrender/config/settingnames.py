@@ -6,7 +6,8 @@ Imports nothing: every start of the program loads this module.
 from __future__ import annotations
 
 _ONE = {"gs_options": "gs_option"}
-"""Settings that hold a list, and have the name of one value where each value is given by itself."""
+"""Settings that hold a list. Options and variables that give one value at a time have its singular
+name."""
 
 
 def variable(key: str) -> str:

@@ -1,8 +1,7 @@
 """Resolve the settings: which source sets which value, and whether it is valid.
 
 The first source that sets a value wins: option, ``SSHRENDER_…`` variable, ``--config`` file,
-``./sshrender.toml``, the user's file, the site's file, the default. What settings there are,
-declaration.py says.
+``./sshrender.toml``, the user's file, the site's file, the default. declaration.py lists the settings.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from sshrender.config.pydanticmessages import in_words
 from sshrender.config.recipes import RecipeSettings
 from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable
-from sshrender.config.units import refuse_nul
+from sshrender.config.units import refuse_empty, refuse_nul
 from sshrender.config.validation import describe, dotted, invalid, read_toml
 
 __all__ = ["Resolved", "Settings", "as_json", "job_settings", "json_schema", "resolve", "validated"]
@@ -51,6 +50,8 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
         checks.append(BeforeValidator(declared.parse))
     if declared.check is not None:
         checks.append(AfterValidator(declared.check))
+    if not declared.is_list:  # an empty text is an empty list, which replaces that of another file
+        checks.append(BeforeValidator(refuse_empty))
     limits: dict[str, Any] = dict(declared.limits or {})
     about = Field(declared.default, description=declared.help, **limits)
     # Annotated unpacks a tuple in the brackets, and needs at least one check beside the type.
@@ -59,7 +60,7 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
 
 def _make_model() -> type[_Model]:
     """Return the pydantic model of ``Settings``, which checks what sources say."""
-    # Annotations are texts where a model is named in quotes; this turns them into types.
+    # Annotations are texts if a model is named in quotes; this turns them into types.
     types = get_type_hints(Settings, localns={"RecipeSettings": RecipeSettings})
     found: dict[str, Any] = {key: _field(each, types[key]) for key, each in SETTINGS.items()}
     return create_model("Settings", __base__=_Model, **found)
@@ -118,8 +119,8 @@ def resolve(
     """Return the value of each setting and its source. Raises UserError with all mistakes at once.
 
     ``options`` holds what the user typed, by the names in Settings. ``job`` holds the settings of a job
-    that exists already: only options take precedence over them, and the site's own value where it
-    protects the hosts better (_PROTECTION).
+    that exists already: only options take precedence over them, and the site's own value if it protects
+    the hosts better (_PROTECTION).
     """
     # The order of the list is the order of precedence: the first layer that sets a key wins.
     layers = [_checked(dict(options), "option")]
@@ -149,15 +150,15 @@ SCHEMA = "sshrender config schema settings"
 
 
 def _hint(layers: Iterable[_Layer]) -> str:
-    """Return what lists the values that would be right, or, where a key is wrong, the keys."""
+    """Return the command that lists the right values or, if a key is wrong, the keys."""
     wrong = [key for layer in layers for key in layer.wrong]
-    # The values are listed where each wrong key is known, else the keys.
+    # The values are listed if each wrong key is known, else the keys.
     return listing(wrong) if all(key in SETTINGS for key in wrong) else SCHEMA
 
 
 def _known_job_settings(job: Mapping[str, Any]) -> dict[str, Any]:
     # Only settings that jobs may have: another release may have recorded more.
-    found = {key: job[key] for key in JOB_SETTINGS if key in job}
+    found = {key: job[key] for key in JOB_SETTINGS if key in job and job[key] != ""}
     # A damaged address must not keep the job from running: mail is an extra.
     if not are_addresses(found.get("mail_to")):
         found.pop("mail_to", None)
@@ -253,7 +254,7 @@ def _wrong(key: str, problem: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as the user typed it, of a list each."""
+    """Return a value as the user typed it; of a list, each value."""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -17,7 +17,7 @@ MAX_DPI = 14400
 
 
 def resolution(value: Any) -> float | str:
-    """Return a resolution as a number, or as ``204x98`` where both directions differ."""
+    """Return a resolution as a number, or as ``204x98`` if both directions differ."""
     across, down = resolutions(value)
     return across if across == down else f"{across:g}x{down:g}"
 

@@ -39,7 +39,8 @@ def _next_time_of_day(text: str, now: datetime) -> datetime:
 
 def _both(local: datetime) -> tuple[datetime, datetime]:
     """Return what a local time stands for: two times in the hour that the end of summer time repeats."""
-    # PEP 495. In the hour that its begin leaves out the second is the earlier one, and is not used.
+    # PEP 495. In the hour that the begin of summer time leaves out, the second time is the earlier one,
+    # and is not used.
     first = _in_utc(local.replace(fold=0))
     return first, max(first, _in_utc(local.replace(fold=1)))
 

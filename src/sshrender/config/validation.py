@@ -51,7 +51,7 @@ def _near(path: Path, message: str) -> str:
 def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
     """Return one line for each mistake that pydantic found.
 
-    Of a value that may have several types pydantic reports each: they become one line.
+    If a value may have several types, pydantic reports a mistake for each: they become one line.
     """
     lines: dict[str, list[str]] = {}
     # setdefault keeps the order in which pydantic found the mistakes, and joins those of one key.
@@ -133,7 +133,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    """Return in words which known key is nearest, however far that is; empty where none is known."""
+    """Return in words which known key is nearest, however far that is; empty if none is known."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if near:
         return f" (did you mean {near[0]}?)"

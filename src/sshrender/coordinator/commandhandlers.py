@@ -39,7 +39,7 @@ def revoke_attempt(run: RunParts, command: do.RevokeAttempt) -> None:
 
 
 def kill_attempt(run: RunParts, command: do.KillAttempt) -> None:
-    """Have an attempt ended."""
+    """Tell a runner to end an attempt."""
     run.router.recall("kill", command)
 
 
@@ -57,7 +57,7 @@ def close_host(run: RunParts, command: do.CloseHost) -> None:
 
 
 def verify_page(run: RunParts, command: do.VerifyPage) -> None:
-    """Have a reported page verified, after it was copied here where its host has no SAN."""
+    """Have a reported page verified, after it was copied here, if its host has no SAN."""
     # It exists: HostMessages._on_rendered adds it before the scheduler can issue VerifyPage.
     record = run.attempts[command.attempt]
     report, name = record.report, run.plan.page_file(command.page)
@@ -129,7 +129,7 @@ def drop_attempt(run: RunParts, command: do.DropAttempt) -> None:
 
 
 def finish_page(run: RunParts, command: do.FinishPage) -> None:
-    """Record a page's final state. What was delivered of one that failed later is removed."""
+    """Record a page's final state. If a delivered page failed later, its file is removed."""
     run.recorder.settled(run.scheduler.page_queue[command.page], command.state)
     if command.state is PageState.FAILED:
         run.page_remover.remove_delivered(command.page)

@@ -24,7 +24,7 @@ class OpenDocument(Protocol):
     """The facts that are known of a document so far (document/reading.py). No method waits."""
 
     def boxes_from(self, first: int) -> list[tuple[int, Box | None]]:
-        """Return the pages that are known by now, with their boxes, but for the ``first`` of them."""
+        """Return the pages that are known by now, with their boxes, without the ``first`` of them."""
 
     def missing_fonts(self) -> Mapping[int, list[str]] | None:
         """Return the missing fonts of each page; None until all wanted pages were read."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from sshrender.coordinator.inputhandlers import on_verified
+from sshrender.coordinator.inboxhandlers import on_verified
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.runcomponents import RunParts

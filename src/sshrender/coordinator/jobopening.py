@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sshrender.coordinator import jobsigning, pagecount
+from sshrender.coordinator import pagecount, unsignedjobs
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.renderrequest import RenderRequest
 from sshrender.coordinator.storageerrors import output_error, storage_error
@@ -93,7 +93,7 @@ class _Source:
         user = user_in(request.san)
         earlier = _earlier_jobs(request, user)
         if earlier:
-            # Only its digest: where an earlier job has the document no copy is needed.
+            # Only its digest: if an earlier job has the document, no copy is needed.
             read = _Percent(request, "comparing the document with that of an earlier job")
             return cls(request, user, earlier, staging.digest(request.source, read))
         staged = _stage(request)
@@ -172,7 +172,7 @@ def _open(
         check_output(delivery)
         request.stage(f"creating the job of {total:,} pages")
         spec, document_stamp = _create_or_find(folder, spec, source)
-    # Also where the copy became the job's document: clear() leaves that alone.
+    # Also if the copy became the job's document: clear() leaves that alone.
     finally:
         source.clear()
     return _plan(request, reading, spec, folder, document_stamp)
@@ -253,7 +253,7 @@ def describe(
         device=request.device,
         dpi=request.dpi,
         pages=pagelist.canonical(selected),
-        # Where qpdf had to repair the document, its parts may hold other pages than Ghostscript sees.
+        # If qpdf had to repair the document, its parts may hold other pages than Ghostscript sees.
         split=_split(request, known, size, total) if may_split else 0,
         **request.appearance._asdict(),
         options=request.options,
@@ -295,8 +295,8 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
             " ask its owner, or use another shared folder (--san DIR)",
             f"ls -ld {shlex.quote(str(folder.path))}",
         )
-    if jobsigning.is_of_old_form(folder):
-        stamp = jobsigning.sign_again(folder, spec, source.request.attributes, source.get)
+    if unsignedjobs.is_of_old_form(folder):
+        stamp = unsignedjobs.sign_again(folder, spec, source.request.attributes, source.get)
         source.request.remark(
             f"{folder.name} was not signed; it is created again from {source.request.source}"
         )
@@ -356,6 +356,7 @@ def _plan(
     folder.complete()
     total = spec.document.pages
     return JobPlan(
+        request=request,
         spec=spec,
         folder=folder,
         output=folder.pages if request.stays_in_job else request.output,
@@ -363,20 +364,8 @@ def _plan(
         reading=reading,
         history=History(),
         stamp=stamp,
-        password=request.password,
         password_bytes=_password_bytes(request.password, reading),
-        limits=request.limits,
-        policy=request.policy,
-        strict=request.strict,
-        has_overview=request.has_overview,
         pins=_pinned(request, spec),
-        changes=request.changes,
-        wished=request.wished,
-        is_delivered_as_asked=request.is_delivered_as_asked,
-        is_from_queue=request.is_from_queue,
-        known_dead=request.known_dead,
-        may_replace=request.may_replace,
-        assemble=request.assemble,
         is_reopened=is_reopened,
     )
 
@@ -422,5 +411,5 @@ def claim_output(delivery: Delivery) -> OutputClaim:
 def require_time(plan: JobPlan) -> None:
     """Raise UserError if the deadline has passed."""
     # The monotonic clock, as the scheduler's: a change of the wall clock moves no deadline.
-    if plan.policy.deadline is not None and time.monotonic() >= plan.policy.deadline:
+    if plan.request.policy.deadline is not None and time.monotonic() >= plan.request.policy.deadline:
         raise deadline_passed()

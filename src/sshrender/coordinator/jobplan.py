@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sshrender.coordinator.renderrequest import RunLimits
-from sshrender.core.policy import Policy
+from sshrender.coordinator.renderrequest import RenderRequest
 from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
 from sshrender.job import documentidentity, iccprofiles
@@ -28,6 +26,8 @@ from sshrender.renderers.devices import DEVICES, Device
 class JobPlan:
     """An opened job: what to render, what earlier runs delivered, where to deliver."""
 
+    request: RenderRequest
+    """The request of this run; its settings of the document are in ``spec``, as the job keeps them."""
     spec: JobSpec
     folder: JobFolder
     output: Path
@@ -36,24 +36,14 @@ class JobPlan:
     history: History
     blocked: Mapping[int, str] = field(default_factory=dict)
     """Pages of earlier runs that cannot be delivered under their names, each with the reason."""
-    password: str | None = None
     password_bytes: str | None = None
     """The password as the document's encryption has it, in hexadecimal (document/facts.py)."""
-    limits: RunLimits = field(default_factory=RunLimits)
-    policy: Policy = field(default_factory=Policy)
-    strict: bool = False
-    has_overview: bool = True
     pins: dict[int, frozenset[str]] = field(default_factory=dict)
+    """The only hosts that may render a page, for each pinned page."""
     attributes: Attributes = field(default_factory=Attributes)
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    wished: Mapping[str, Any] = field(default_factory=dict)
-    is_delivered_as_asked: bool = False
-    is_from_queue: bool = False
-    known_dead: str = ""
-    may_replace: bool = False
+    """The attributes of the job, once the run has the lease."""
     is_reopened: bool = False
     """Whether the user named the job, not its document."""
-    assemble: str = ""
     claim: OutputClaim = field(default_factory=OutputClaim)
     """The claim of the output folder, once the run has one."""
     stamp: Stamp | None = None
@@ -65,9 +55,10 @@ class JobPlan:
     def delivery(self) -> Delivery:
         """The place where the job shall deliver, and whether it may replace pages there."""
         by: By = "job" if self.is_reopened else "document"
-        if self.is_from_queue:
+        request = self.request
+        if request.is_from_queue:
             by = "queue"
-        return Delivery(self.output, self.spec, self.folder, self.may_replace, by, self.assemble)
+        return Delivery(self.output, self.spec, self.folder, request.may_replace, by, request.assemble)
 
     def require_document(self) -> None:
         """Raise DocumentReplaced if the document or a profile is another file by now, or OSError."""

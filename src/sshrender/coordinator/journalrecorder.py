@@ -30,7 +30,7 @@ MAX_FONT_NAMES = 200
 class JournalRecorder:
     """Gives entries to the journal and to the view. ``plan.history`` is a replay of them, as on resume.
 
-    ``fence`` raises LeaseLost where the journal is another coordinator's by now.
+    ``fence`` raises LeaseLost if the journal belongs to another coordinator by now.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ The loop does no I/O that may block: hosts have connections, pages have the veri
 writer, the lease has its renewer. Each runs in its own threads and posts into one inbox. One turn:
 
 1. Take items from the inbox, at most MAX_ITEMS_PER_TURN. Each is translated into events
-   (inputhandlers.py), which are applied at once, and their commands are carried out
+   (inboxhandlers.py), which are applied at once, and their commands are carried out
    (commandhandlers.py).
 2. Let the scheduler do what follows from the new state and the time: assignments, timeouts, the end.
 3. Show a snapshot, and record the hosts' loads, both a few times a second at most.
@@ -18,7 +18,7 @@ from typing import Any
 
 from sshrender.coordinator.commandhandlers import COMMAND_HANDLERS
 from sshrender.coordinator.hosts.connection import HostSpoke
-from sshrender.coordinator.inputhandlers import INPUT_HANDLERS, on_storage_failed, take_deferred
+from sshrender.coordinator.inboxhandlers import INBOX_HANDLERS, on_storage_failed, take_deferred
 from sshrender.coordinator.jobcompletion import end_run, read_document_events
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.runcomponents import RunInputs, RunParts
@@ -120,7 +120,7 @@ class Coordinator:
         """
         run = self._run
         try:
-            events = INPUT_HANDLERS[type(item)](run, item)
+            events = INBOX_HANDLERS[type(item)](run, item)
             self._carry_out(run.scheduler.apply(*events, now=run.clock()))
         except Exception as error:
             # An error of another item is a defect of this program: it ends the run with a traceback.

@@ -97,7 +97,7 @@ class Outcome:
         pages = scheduler.page_queue.pages.values()
         suspect = {p.number: p.diagnostics for p in pages if p.state is PageState.SUSPECT}
         failed = [_failed(p) for p in pages if p.state is PageState.FAILED]
-        if plan.strict:
+        if plan.request.strict:
             failed += [_too_suspect(p) for p in pages if p.state is PageState.SUSPECT]
             # With --strict a suspect page is counted as failed everywhere, also by the exit code.
             shot = replace(shot, suspect=0, failed=len(failed))
@@ -200,7 +200,7 @@ def _complete_code(scheduler: Scheduler, shot: snapshot.Snapshot) -> ExitCode:
         return ExitCode.OK
     # All pages, delivered ones too: these have no failures, so any of them makes the result False.
     failures = [page.failures for page in scheduler.page_queue.pages.values()]
-    # Where the storage takes none of the pages, it and not the pages are at fault.
+    # If the storage takes none of the pages, it is at fault, not the pages.
     if all(each and each[-1].kind is FailureKind.UNWRITABLE for each in failures):
         return ExitCode.STORAGE
     return ExitCode.PARTIAL

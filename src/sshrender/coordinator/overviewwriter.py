@@ -70,7 +70,7 @@ def sheet_of(folder: JobFolder, report: JobReport, model: JobModel) -> dict[str,
     files, thumbs = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
     device = DEVICES.get(spec.settings.device)
-    # The recipe's format decides where there is one: JobPlan.device has the same rule.
+    # If there is a recipe, its format decides: JobPlan.device has the same rule.
     format_ = recipes[0] if recipes else device.format if device is not None else ""
     return {
         "schema": 1,
@@ -139,7 +139,7 @@ def counts_of(report: JobReport) -> dict[str, int]:
 
 
 def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[str, Any]:
-    """Return one page. The thumbnail's size is computed: to read thousands of thumbnails takes long."""
+    """Return one page. The thumbnail's size is computed: reading thousands of thumbnails takes long."""
     # A size that differs means that the file is not the one of the journal, or is being replaced.
     is_present = files.get(row.file) == row.bytes if row.file else False
     names = thumbnails.files_of(row.file) if row.file else ()

@@ -11,6 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
@@ -27,7 +28,7 @@ from sshrender.renderers.constants import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
 
 BLOCKED_TIMEOUT, BLOCKED_INTERVAL = 3.0, 0.5
-"""Seconds in which pages are tried again whose names in the output folder cannot be written."""
+"""Seconds for which pages are tried again if their names in the output folder cannot be written."""
 
 
 def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
@@ -58,6 +59,21 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
         sync_folder(plan.output)
 
 
+def complete_output(plan: JobPlan, fence: Callable[[], None]) -> None:
+    """If the output folder was made again during the run, deliver the pages that it lacks.
+
+    Any other folder is left alone: the user may take pages out of it while the job runs. Raises as
+    restore_pages.
+    """
+    if not plan.claim.is_made_again:
+        return
+    present = history.sizes(plan.output)
+    pages = {n: page for n, page in plan.history.pages.items() if page.file not in present}
+    for path in _deliver_all(plan, replace(plan.history, pages=pages), fence):
+        _secure(path)
+    sync_folder(plan.output)
+
+
 def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) -> list[Path]:
     """Deliver every page again; return the copies to flush. Raises OSError.
 
@@ -67,7 +83,7 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
     copies: list[Path] = []
     left, blocked = list(remembered.pages.items()), dict[int, str]()
     end = time.monotonic() + BLOCKED_TIMEOUT
-    # Invariant: ``left`` holds what is not delivered yet, ``blocked`` why of the last try.
+    # Invariant: ``left`` holds what is not delivered yet, ``blocked`` the reasons of the last try.
     while left:
         again, blocked = [], {}
         for number, record in left:
@@ -119,7 +135,7 @@ def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
 def _remove(path: Path, seen: publish.Identity | None, fence: Callable[[], None]) -> None:
     """Remove anything but the page that has its name. Raises OSError if the storage fails.
 
-    What alone cannot be removed stays: its page is rendered, waits for the name, and then fails.
+    A file that alone cannot be removed stays: its page is rendered, waits for the name, and then fails.
     """
     fence()
     try:
@@ -234,7 +250,7 @@ def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) 
 def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verifications) -> PageImage:
     # Pages of recipes have a size of their own: without recipes the page's size decides.
     expected = plan.expected(plan.reading.box(page), is_sized=not plan.spec.settings.recipes)
-    return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.limits.page_memory)
+    return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.request.limits.page_memory)
 
 
 def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:

@@ -159,7 +159,7 @@ class QueueDispatcher:
         while True:
             self._reap()
             if self._stopped_by is not None:
-                self._pass_on(self._stopped_by)  # one may have been just being started
+                self._pass_on(self._stopped_by)  # a job may have been starting
                 if not self._working:
                     return self._stopped_by
             elif self._look() and self._is_once and not self._working:

@@ -1,6 +1,6 @@
 """Creates the parts of one run of a job, in the order in which they depend on each other.
 
-The loop (loop.py) owns them; the handlers of inputs and commands (inputhandlers.py, commandhandlers.py)
+The loop (loop.py) owns them; the handlers of inputs and commands (inboxhandlers.py, commandhandlers.py)
 use them. Verifier, journal and thumbnail writer start their threads when they are made; ``start`` starts
 those that poll folders.
 """
@@ -57,43 +57,50 @@ _NO_PILOTS = ev.HostsExpected(0, NO_PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
-class RunInputs:
-    """Everything that a run is given.
+class RunResources:
+    """What the caller of a run brings beside the job.
 
-    ``inbox``: where ``connections`` post what they receive. ``drained``: the hosts that are out of use
-    for every job. ``unused_pools``: of the inventory, which may have pilots of earlier runs.
+    ``inbox``: where ``connections`` post what they receive. ``unused_pools``: others of the inventory,
+    which may have pilots of earlier runs.
     """
 
-    plan: JobPlan
     hosts: Sequence[HostSetup]
-    lease: Lease
-    nonce: Nonce
     connections: ConnectionPool
     inbox: queue.SimpleQueue[Any]
     view: View
-    drained: Mapping[str, Drain]
     pools: Sequence[PoolSetup] = ()
     unused_pools: Sequence[PoolSetup] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """Everything that a run is given. ``drained``: the hosts that are out of use for every job."""
+
+    plan: JobPlan
+    resources: RunResources
+    lease: Lease
+    nonce: Nonce
+    drained: Mapping[str, Drain]
     clock: Callable[[], float] = time.monotonic
 
     @property
     def usable_pools(self) -> Sequence[PoolSetup]:
         """Return the pools that may be used: none for a document with a password."""
-        return self.pools if self.plan.password is None else ()
+        return self.resources.pools if self.plan.request.password is None else ()
 
 
 class RunParts:
     """The scheduler, the hosts and the workers of a run, and the little state that handlers share."""
 
     def __init__(self, inputs: RunInputs) -> None:
-        plan, lease, post = inputs.plan, inputs.lease, inputs.inbox.put
+        plan, lease, post = inputs.plan, inputs.lease, inputs.resources.inbox.put
         self.plan = plan
         self.lease = lease
-        self.inbox = inputs.inbox
-        self.view = inputs.view
+        self.inbox = inputs.resources.inbox
+        self.view = inputs.resources.view
         self.clock = inputs.clock
-        # Pilots of pools are added as they start (inputhandlers.on_pilot_started).
-        self.setups = {setup.plan.name: setup for setup in inputs.hosts}
+        # Pilots of pools are added as they start (inboxhandlers.on_pilot_started).
+        self.setups = {setup.plan.name: setup for setup in inputs.resources.hosts}
         self.attempts = AttemptRecords()
         self.signal: int | None = None
         """The signal that asked the run to end."""
@@ -101,22 +108,22 @@ class RunParts:
         """The arrival of the newest handled message of any host; None: none waits in the inbox."""
         self.watches = [HangDetector(str(folder)) for folder in (plan.folder.work, plan.output)]
         # The scheduler needs the journal's reference and the size of parts; the messages need all three.
-        self.router = HostRouter(plan, self.setups, inputs.connections, inputs.nonce, post)
-        self.recorder = JournalRecorder(plan, inputs.view, lease.ensure, post, lease.epoch)
+        self.router = HostRouter(plan, self.setups, inputs.resources.connections, inputs.nonce, post)
+        self.recorder = JournalRecorder(plan, inputs.resources.view, lease.ensure, post, lease.epoch)
         self.scheduler = _make_scheduler(inputs, self.recorder, self.router)
         self.verifier = Verifier(
             plan.reading,
             self._require_authority,
             post,
-            FILE_TO_MEMORY * plan.limits.page_memory,
-            plan.policy.name_wait,
+            FILE_TO_MEMORY * plan.request.limits.page_memory,
+            plan.request.policy.name_wait,
         )
         # Pages that are there already need no size.
         plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
         self.document_events = DocumentEvents(plan.reading, plan.pages)
         self.pilots = _make_pilots(inputs)
         # Nodes of a pool are drained by names that no inventory has.
-        drainable = None if inputs.pools else self.setups
+        drainable = None if inputs.resources.pools else self.setups
         self.request_poller = RequestPoller(
             plan, post, lease.ensure, inputs.drained, lease.epoch, drainable
         )
@@ -180,14 +187,14 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
             folder,
             secret,
             inputs.lease.epoch,
-            inputs.inbox.put,
+            inputs.resources.inbox.put,
             [entry for entry in left if entry.pool == pool.name],
         )
         for pool in pools
     ]
     known = {pool.name for pool in pools}
     orphans = [entry for entry in left if entry.pool not in known]
-    every = {pool.name: pool for pool in (*inputs.pools, *inputs.unused_pools)}
+    every = {pool.name: pool for pool in (*inputs.resources.pools, *inputs.resources.unused_pools)}
     drained = {name: drained_event(drain) for name, drain in inputs.drained.items()}
     ending = Orphans(orphans, folder, every) if orphans else None
     return Pilots(managers, ending, drained)
@@ -195,13 +202,13 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:
     """Return the scheduler, with the pages of earlier runs and the drained hosts."""
-    plan, hosts, now = inputs.plan, inputs.hosts, inputs.clock()
+    plan, hosts, now = inputs.plan, inputs.resources.hosts, inputs.clock()
     connect_timeout = max((setup.connect_timeout for setup in hosts), default=0.0)
     policy = replace(
-        plan.policy,
+        plan.request.policy,
         renderers=max(1, len(plan.spec.settings.recipes)),
         limit=plan.attributes.limit,
-        ends_when_held=plan.is_from_queue,
+        ends_when_held=plan.request.is_from_queue,
         compare_timeout=HANDSHAKE_MARGIN + connect_timeout,
     )
     pages = set(plan.pages)
@@ -228,7 +235,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
     scheduler = Scheduler(policy, [setup.plan for setup in hosts], plan.pages, start)
     # A run without hosts would end at once.
     pilots = ev.HostsExpected(sum(pool.pilots for pool in inputs.usable_pools))
-    is_refused = bool(inputs.pools) and not inputs.usable_pools
+    is_refused = bool(inputs.resources.pools) and not inputs.usable_pools
     scheduler.apply(_NO_PILOTS if is_refused else pilots, now=now)
     # Before the first command: a drained host is connected, but gets no page. Not ``handle``: it could
     # end the run here, where its commands are lost.

@@ -18,7 +18,7 @@ from sshrender.job.journal.journal import OldJournal
 from sshrender.storage import files, filesystemcheck
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
-"""Errors of a name that a file has which cannot be replaced."""
+"""Errors of a name whose file cannot be replaced."""
 
 _OF_ANOTHER_KIND = frozenset(
     (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EINVAL)
@@ -37,7 +37,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
         return limit
     where, quoted = named_file(error) or san, shlex.quote(str(san))
     if error.filename2 and error.errno in _NOT_SUPPORTED and not _is_in_the_way(error, san):
-        # Only renames have a second name: what links would do is done otherwise where there are none.
+        # Only renames have a second name: if a file system has no links, other operations replace them.
         return UserError(
             ExitCode.STORAGE,
             f"the shared folder {san}: {filesystemcheck.REPLACE.format(why=error.strerror)}",
@@ -47,7 +47,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
         errno.EROFS: f"findmnt -T {quoted}",
-        # Without a name: what looks at a folder that hangs, hangs itself.
+        # Without a name: any call on a folder that hangs would hang, too.
         errno.ETIMEDOUT: "see whether its file server answers; what is mounted here: findmnt",
     }
     if isinstance(error, OldJournal):
@@ -70,8 +70,15 @@ def _file_above(folder: Path) -> Path | None:
     return next((each for each in (folder, *folder.parents) if each.is_file()), None)
 
 
+def _dangling(folder: Path) -> Path | None:
+    """Return the part of a path that is a link to a file or folder that is not there."""
+    return next(
+        (each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None
+    )
+
+
 def _permission(error: OSError, san: Path) -> str:
-    """Return a hint for a file that may not be written; of another user's job it names that user."""
+    """Return a hint for a file that may not be written; for another user's job it names that user."""
     path, folder = named_file(error), san
     if path is not None and path != san and path.is_relative_to(san):
         folder = san / path.relative_to(san).parts[0]
@@ -91,11 +98,15 @@ def output_error(error: OSError, output: Path) -> UserError:
         return limit
     named = named_file(error) or output
     if not _is_in_the_way(error, output):
-        return UserError(
-            ExitCode.STORAGE,
-            f"cannot write to the output folder {output}: {error.strerror}",
-            "choose another folder with -o DIR",
-        )
+        why = error.strerror
+        hint = "choose another folder with -o DIR"
+        if error.errno == errno.ENOTDIR and (file := _file_above(output)) is not None:
+            hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+        elif error.errno == errno.EEXIST and (link := _dangling(output)) is not None:
+            target = os.path.realpath(link)
+            why = f"{link} is a link to {target}, which is not there"
+            hint = f"mkdir -p {shlex.quote(target)}"
+        return UserError(ExitCode.STORAGE, f"cannot write to the output folder {output}: {why}", hint)
     return UserError(
         ExitCode.STORAGE,
         f"cannot write to the output folder {named}: {error.strerror}",
@@ -137,5 +148,5 @@ def _way_out(path: Path, error: OSError) -> str:
     """Return a hint for something that has a file's name and cannot be replaced."""
     here, aside = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.aside")))
     if error.errno != errno.ENOTDIR and path.is_file() and not path.is_symlink():
-        return f"it cannot be replaced, as where it is immutable or another user's: lsattr {here}"
+        return f"it cannot be replaced; perhaps it is immutable or another user's: lsattr {here}"
     return f"run the same command again after this: mv {here} {aside}"

@@ -1,7 +1,7 @@
-"""Tries the switches that a user adds once on this machine: some values end Ghostscript at its start.
+"""Tries the user's switches once on this machine: some values end Ghostscript at its start.
 
-Which values a device takes is known to that device alone. Without this trial every host would be lost,
-one after the other, because of a mistyped number.
+Only the device knows which values it takes. Without this trial every host would be lost, one after the
+other, because of a mistyped number.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Objection(NamedTuple):
 def objection(device: str, options: Sequence[str]) -> Objection | None:
     """Return the switch with which Ghostscript cannot render a page; None if it can with all.
 
-    None, too, where no Ghostscript is here, or none that renders a page without them. It takes a tenth
-    of a second, and with a broken Ghostscript at most canary.TIMEOUT for each try.
+    Also None if this machine has no Ghostscript, or one that fails without them as well. It takes a
+    tenth of a second, and with a broken Ghostscript at most canary.TIMEOUT for each try.
     """
     if shutil.which(PROGRAM) is None:
         return None

@@ -113,7 +113,7 @@ class Assignment:
         if run.storage.is_suspended() or not run.page_queue.has_waiting():
             return
         # Invariant of the loop below: ``totals`` is current whenever a taker is chosen. Both ways
-        # through its body see to that: park() changes the orders itself, and refresh() counts the host
+        # through its body ensure that: park() changes the orders itself, and refresh() counts the host
         # that send() touched.
         totals = run.totals.refresh()
         if totals.has_parked and run.now >= self._unpark_after:
@@ -232,7 +232,7 @@ class Assignment:
             return
         if run.now < self._hedge_after or not run.totals.refresh().free:
             return
-        # The search looks at every attempt, so it is made less often where there are many.
+        # The search looks at every attempt, so it is made less often if there are many.
         interval = max(_HEDGE_INTERVAL, pass_interval(len(run.attempts)))
         self._hedge_after = run.now + interval
         slowest = self._slowest()

@@ -1,8 +1,8 @@
 """Decides which hosts render the same page images: a host waits, is accepted, or is refused.
 
 fingerprint.py compares. The *reference* is the fingerprint of the majority of all hosts: those that have
-connected, in this run and in earlier ones, and those that may still connect. How long they may is
-bounded by the time that connecting takes. The first host alone decides nothing:
+connected, in this run and in earlier ones, and those that may still connect. The time for connecting
+limits how long they may. The first host alone decides nothing:
 
 - If the hosts agree, there is a majority at once, and they start.
 - Hosts that render the canary page as this machine does start at once.
@@ -79,7 +79,7 @@ class CompatibilityCheck:
         self._own: HostFingerprint | None = None
         self._canary_requested_at: float | None = None
         self._is_canary_known = False
-        # None until the document was read, which is requested only where fonts differ.
+        # None until the document was read, which is requested only if fonts differ.
         self._do_fonts_matter: bool | None = None
         self._are_fonts_requested = False
         self._first_connected_at = 0.0
@@ -164,7 +164,7 @@ class CompatibilityCheck:
             self._start_provisionally()
 
     def _recount(self) -> None:
-        """Count the newest fingerprints, where every host was upgraded during the run."""
+        """Count the newest fingerprints, if every host was upgraded during the run."""
         hosts = {name: self._run.hosts[name].fingerprint for name in self._present}
         fingerprints = {
             name: fingerprint for name, fingerprint in hosts.items() if fingerprint is not None

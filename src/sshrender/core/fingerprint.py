@@ -35,7 +35,8 @@ class HostFingerprint(NamedTuple):
 def combined(ghostscript: HostFingerprint | None, mutool: HostFingerprint | None) -> HostFingerprint:
     """Return the fingerprint of a host whose pages these programs render; None: it is not used.
 
-    Fonts are Ghostscript's affair: MuPDF brings its own. The canary is unknown if one of them is.
+    Fonts of the host concern only Ghostscript: MuPDF brings its own. The canary is unknown if one of
+    them is.
     """
     used = [each for each in (ghostscript, mutool) if each is not None]
     if not used:

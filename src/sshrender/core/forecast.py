@@ -66,7 +66,7 @@ def _overrun(elapsed: float) -> float:
 def is_finished_sooner(run: SchedulerState, host: Host, page: Page) -> bool:
     """Return whether this host would finish the page before the others finish all that is left.
 
-    True where that is not known.
+    True if that is not known.
     """
     own = seconds_for(host, page, None)
     totals = run.totals.refresh()

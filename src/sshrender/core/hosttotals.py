@@ -131,7 +131,7 @@ class HostTotals:
 
     def unpark(self) -> None:
         """Offer pages to the parked hosts again."""
-        # touch() has each host counted again, which puts it back where it still has capacity.
+        # touch() has each host counted again, which puts it back if it still has capacity.
         for host in self._parked.values():
             self.touch(host)
         self._parked.clear()
@@ -140,8 +140,7 @@ class HostTotals:
     # Counting
 
     def _count(self, name: str, host: Host) -> None:
-        # What the host contributed last time is taken away again: so no sum needs a pass over all
-        # hosts.
+        # The host's last contribution is subtracted again: so no sum needs a pass over all hosts.
         old, new = self._shares.get(name, _NOTHING), _share(host)
         if new != old:
             self._shares[name] = new

@@ -40,7 +40,7 @@ class NoHostTimeout:
         # Also without any host, as the empty set is a subset.
         if states <= {HostState.REFUSED}:
             return self.expected.reason or "every host was refused"
-        # The job has begun, and owners go home at night. The time in which they do not is no time
+        # The job has begun, and owners go home at night. The time until then does not count as time
         # without hosts: the wait begins when the last of these hosts is lost.
         if has_delivered and HostState.BUSY in states:
             self._since = None

@@ -71,8 +71,7 @@ class Policy:
     drain_grace: float = 1.0
     """The same for a drained host: all of its pages should be back within two seconds."""
     hedge: bool = True
-    """Whether free slots render pages a second time near the end, where that is expected to be
-    faster."""
+    """Whether free slots render pages a second time near the end, if that is expected to be faster."""
     hedge_gain: float = 0.3
     """Time that a second attempt must be expected to save: hosts report three times a second."""
     verification_timeout: float = 2.0
@@ -88,7 +87,7 @@ class Policy:
     """Failed writes of one host, while probes from here succeed, after which it is refused."""
     finish_wait: float = 3.0
     """Time for hosts to send late diagnostics at the end, since they were last heard. One that is alive
-    takes longer where its cores are busy or the document opens slowly."""
+    takes longer if its cores are busy or the document opens slowly."""
     max_finish_wait: float = 15.0
     """Longest time for them: a host whose renderer hangs in the kernel stays alive and never ends."""
 

@@ -44,7 +44,7 @@ class RankedHosts:
             heapq.heapify(self._heap)
 
     def discard(self, name: str) -> None:
-        """Rank the host no more."""
+        """Stop ranking the host."""
         self._current.pop(name, None)
 
     def first(self) -> tuple[float, int, str] | None:

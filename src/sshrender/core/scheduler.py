@@ -6,7 +6,7 @@ Pages
 - A page starts UNREADY while its part of the document is split off, else WAITING. PagesReady makes it
   WAITING.
 - RenderPage makes it SENT, and creates an attempt with a name that is never used again. PageRendered
-  makes it VERIFYING and issues VerifyPage. PageDelivered makes it DONE, or SUSPECT where the renderer
+  makes it VERIFYING and issues VerifyPage. PageDelivered makes it DONE, or SUSPECT if the renderer
   reported a problem; PageSuspected may make a DONE page SUSPECT later.
 - An attempt that ends without a page puts its page back to WAITING, unless another attempt at the same
   page is alive.
@@ -311,7 +311,7 @@ class Scheduler:
         self._run.limit = event.limit
 
     def _on_tick(self, event: ev.Ticked) -> None:
-        """Do nothing: what time brings is in ``_advance``."""
+        """Do nothing: ``_advance`` handles the passing of time."""
 
     # Time
 
@@ -375,14 +375,14 @@ class Scheduler:
     def _suitable_states(self) -> frozenset[HostState]:
         """Return the states of the hosts that could render any page that is left.
 
-        Pinned pages suit few hosts. Where one of these may take pages, the others do not count.
+        Pinned pages suit few hosts. If one of these may take pages, the others do not count.
         """
         # Pages in these states may return to the queue, where any host may suit them.
         host_counts, counts = self._run.host_counts, self.page_queue.counts
         does_any_suit = self.page_queue.has_unconstrained() or (
             counts[PageState.UNREADY] + counts[PageState.SENT] + counts[PageState.VERIFYING]
         )
-        # The other states do not matter to NoHostTimeout where one of these is present.
+        # The other states do not matter to NoHostTimeout if one of these is present.
         if does_any_suit and host_counts[HostState.IDLE]:
             return PROMISING  # the usual case, on every turn
         all_states = frozenset(state for state, count in host_counts.items() if count)
@@ -400,7 +400,7 @@ class Scheduler:
         return frozenset(states) or all_states
 
     def _finish(self) -> None:
-        """End the run, all pages of which are finished, once the hosts have sent late diagnostics."""
+        """End the run, whose pages are all finished, once the hosts have sent late diagnostics."""
         run = self._run
         if self._finish_by is None:
             self._finish_by = run.now + self.policy.max_finish_wait

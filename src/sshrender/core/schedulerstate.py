@@ -275,7 +275,7 @@ class SchedulerState:
             state = PageState.VERIFYING
         elif page.live:
             state = PageState.SENT
-        # _falls_back changes the page where it returns True, so it must come second.
+        # _falls_back changes the page if it returns True, so it must come second.
         elif self._is_given_up(page) and not self._falls_back(page):
             self.finish_page(page, PageState.FAILED)
             return

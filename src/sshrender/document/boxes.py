@@ -36,7 +36,7 @@ _KIDS_A_PAGE, _MORE_KIDS = 4, 1000
 def walk(
     document: OpenDocument, claimed: int, wanted: Sequence[range], box: str = "media"
 ) -> Iterator[Box | None]:
-    """Yield the (width, height) of each wanted page in order; None where the document does not say it.
+    """Yield the (width, height) of each wanted page in order; None if the document does not say it.
 
     ``box``: which of the page's boxes counts; empty: none does. Ends as ``leaves`` does.
     """
@@ -49,7 +49,7 @@ def leaves(
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each wanted page, with what it has or inherits of _INHERITED. ``wanted``: in order.
 
-    Ends early, with a complaint, where the page tree is broken, with whatever pikepdf raises.
+    Ends early, with a complaint, if the page tree is broken, whatever pikepdf raises then.
     """
     walker = _Walk(document, claimed)
     for numbers in wanted:
@@ -96,7 +96,7 @@ class _Walk:
         """The number of the next page that the walk meets."""
 
     def page(self, number: int) -> tuple[Any, dict[str, Any]] | None:
-        """Return a page behind the last one that was found; None where the tree does not have it."""
+        """Return a page behind the last one that was found; None if the tree does not have it."""
         if number > self._claimed:
             return None
         if self._path is None:
@@ -112,7 +112,7 @@ class _Walk:
         return None
 
     def _step(self, node: _Node, number: int) -> tuple[Any, dict[str, Any]] | None:
-        """Go one kid further; return the page where that is the one."""
+        """Go one kid further; return the page if that is the one."""
         if node.is_flat:
             # All kids are pages: the wanted one is found by its number.
             node.next = max(node.next, number - node.first)
@@ -161,7 +161,7 @@ class _Walk:
             self._document.warn()
 
     def _give_up(self) -> None:
-        """End the walk where what the tree claims is not so."""
+        """End the walk if the tree does not have what it claims."""
         self._path = []
 
 
@@ -195,7 +195,7 @@ def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, f
     """Return the corners of the wanted box: as Ghostscript does, clipped to the MediaBox.
 
     A page without that box has the MediaBox (pdf_main.ps, newpdf_get_any_box). Raises KeyError or
-    ValueError where a box is not sound, so that Ghostscript may understand another one.
+    ValueError if a box is not sound, so that Ghostscript may understand another one.
     """
     if not wanted:
         raise KeyError("no box gives pages their size")

@@ -20,6 +20,9 @@ from sshrender.errors import ExitCode, UserError
 HEADER_BYTES = 1024
 """``%PDF-`` must be within so many bytes at the start (PDF 1.7, implementation note 13)."""
 
+MAX_PREFIX = 1 << 20
+"""Bytes in which a later ``%PDF-`` is looked for, to say what is before it, as a mail's head."""
+
 MAX_PAGES = 250_000
 """Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which
 has to stay below 300 MB; and a file of two kilobytes can claim any number."""
@@ -79,6 +82,7 @@ def check_file(path: Path) -> Stamp:
         # The stamp of the open file: by its name it could be another one a moment later.
         with open_document(path) as file:
             head = file.read(HEADER_BYTES)
+            more = b"" if b"%PDF-" in head else file.read(MAX_PREFIX)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
         raise _error(f"{path}: {otherformats.absence(path)}", otherformats.way_to_find(path)) from None
@@ -87,12 +91,18 @@ def check_file(path: Path) -> Stamp:
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
+        start = (head + more).find(b"%PDF-")
+        if start > 0 and not otherformats.is_known(head):
+            what = (
+                f"the PDF begins only after {start:,} other bytes; Ghostscript looks at {HEADER_BYTES:,}"
+            )
+            raise _error(f"{path}: {what}", otherformats.way_without_head(path, start))
         raise _error(f"{path}: {otherformats.kind(head)}", otherformats.way_to_pdf(path, head))
     return stamp
 
 
 def require_unchanged(path: Path, before: Stamp) -> None:
-    """Raise UserError where a document is not the file that it was."""
+    """Raise UserError if a document is not the file that it was."""
     try:
         is_same = Stamp.of(path.stat()) == before
     except OSError:
@@ -139,7 +149,7 @@ def portfolio(path: Path) -> UserError:
 
 
 def needs_ghostscript(path: Path) -> UserError:
-    """Return the error of a dry run where qpdf cannot count the pages: it does not ask Ghostscript."""
+    """Return the error of a dry run if qpdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
         f"Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
@@ -147,7 +157,7 @@ def needs_ghostscript(path: Path) -> UserError:
 
 
 def no_pages(path: Path, diagnostics: Sequence[str], password: str | None) -> UserError:
-    """Return the error where neither qpdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
+    """Return the error if neither qpdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
 
     A document may be whole, and only protected: then it is not called damaged.
     """

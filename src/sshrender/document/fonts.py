@@ -58,7 +58,7 @@ class MissingFonts:
             found = self._search(resources, depth)
         except Exception:  # noqa: BLE001 - pikepdf raises anything on broken input; Ghostscript reports it
             found = frozenset()
-        # Remembered even where a deeper search was cut at _DEEPEST: each object is searched once.
+        # Remembered even if a deeper search was cut at _DEEPEST: each object is searched once.
         if identity != _NOT_INDIRECT:
             self._resources[identity] = found
         return found

@@ -63,7 +63,7 @@ class OpenDocument:
 
 
 def read_facts(path: Path, password: str | None) -> tuple[DocumentFacts, OpenDocument | None]:
-    """Return the facts, and the open document where qpdf can read it.
+    """Return the facts, and the open document if qpdf can read it.
 
     Raises UserError: no password, a wrong one, or a portfolio.
     """
@@ -96,7 +96,7 @@ def mapped_bytes(path: Path) -> int:
 
 
 def _open(file: BinaryIO, path: Path, password: str | None) -> tuple[pikepdf.Pdf | None, bool]:
-    """Return the document, None where qpdf cannot read it, and whether it needs a password."""
+    """Return the document, None if qpdf cannot read it, and whether it needs a password."""
     try:
         # First without a password: most documents have none, or one for the owner alone.
         return _open_with(file, b""), False
@@ -140,8 +140,8 @@ def _revision(pdf: pikepdf.Pdf) -> int:
 def _is_portfolio(pdf: pikepdf.Pdf) -> bool:
     """Return whether Ghostscript would render attached documents instead of the document's own pages.
 
-    It does where the catalog has a /Collection (ISO 32000-2, 12.3.5) and a PDF is attached. Measured
-    with Ghostscript 10.00.
+    It does if the catalog has a /Collection (ISO 32000-2, 12.3.5) and a PDF is attached. Measured with
+    Ghostscript 10.00.
     """
     try:
         root: Any = pdf.Root

@@ -40,10 +40,22 @@ def way_to_pdf(path: Path, head: bytes) -> str:
         return f"make a PDF of it, then render that: img2pdf -o {target} {quoted}"
     if found == WEB_PAGE:
         return (
-            "fetch the document again: servers send such a page where it is not,"
-            " or where one must log in"
+            "fetch the document again: servers send such a page if it is not there,"
+            " or if a login is needed"
         )
     return f"file {quoted}"
+
+
+def is_known(head: bytes) -> bool:
+    """Return whether the first bytes are those of another format."""
+    return bool(_format(head))
+
+
+def way_without_head(path: Path, start: int) -> str:
+    """Return the hint for a PDF that begins only at this byte, counted from 0."""
+    # Places of objects count from the header, so that the rest is a whole document.
+    source, target = _quoted(str(path)), _quoted(unused(f"{path.stem}.pdf"))
+    return f"cut them off, then render that: tail -c +{start + 1} {source} > {target}"
 
 
 def absence(path: Path) -> str:

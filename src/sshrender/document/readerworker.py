@@ -55,7 +55,7 @@ def main() -> None:
     readlimits.lower(resource.RLIMIT_AS, memory)
     seconds = request.get("cpu") or request["within"]
     if seconds is not None:
-        # One second more, as the parent stops it first where that can.
+        # One second more, as the parent stops it first if it can.
         readlimits.lower(resource.RLIMIT_CPU, math.ceil(seconds) + 1)
     threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers()

@@ -150,9 +150,9 @@ _LOOKS = {
     "/OutputIntents": None,
     "/AcroForm": ("/NeedAppearances", "/DR", "/DA", "/Q"),
 }
-"""What in a document's catalog changes how its pages look: which layers are shown, which colours are
-meant, how fields without an appearance are rendered. A form's list of fields leads to every page, and is
-left out."""
+"""Entries of a document's catalog that change how its pages look: which layers are shown, which colours
+are meant, how fields without an appearance are rendered. A form's list of fields leads to every page,
+and is left out."""
 
 
 def _keep_catalog(reader: PdfReader, writer: PdfWriter) -> None:

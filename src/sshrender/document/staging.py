@@ -1,4 +1,4 @@
-"""Put the document into the shared folder, once: cloned where the file system can, else copied.
+"""Put the document into the shared folder, once: cloned if the file system can, else copied.
 
 It is never a second name of the user's file: writing to that would change the pages of a job whose name
 is a digest of what the document was.
@@ -68,7 +68,7 @@ class Staged:
     """
 
     def __init__(self, source: Path, folder: Path, progress: Progress = None) -> None:
-        """Stage it. Raises UserError where it changes meanwhile, or OSError."""
+        """Stage it. Raises UserError if it changes meanwhile, or OSError."""
         self.path = folder / f"{PREFIX}{Owner.of_this_process()}-{uuid.uuid4().hex[:12]}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         # Unbuffered: it is written by its descriptor as well (``_read``).
@@ -96,7 +96,7 @@ class Staged:
         return stamp
 
     def _stamp_at(self, target: Path, size: int) -> Stamp:
-        """Return the stamp under the final name. Raises OSError; ESTALE where another file has it.
+        """Return the stamp under the final name. Raises OSError; ESTALE if another file has it.
 
         A file system in user space (FUSE) knows an open file by its path, and no longer finds it when
         the answer to the rename was lost. The file is then read again under its new name.
@@ -158,7 +158,7 @@ def _read(
 ) -> str:
     """Return the SHA-256 of what is read, and written to ``copy``: the document is read once.
 
-    Of a file that grows at most ``most`` bytes, and a block, are read.
+    At most ``most`` bytes and a block are read, even if the file grows.
     """
     hasher, read = hashlib.sha256(), 0
     with contextlib.ExitStack() as stack:
@@ -208,7 +208,7 @@ class _Writer:
         self._writing = self._threads.submit(write_all, self._descriptor, block)
 
     def _wait_for_storing(self) -> None:
-        # Its error is told here and nowhere else: the kernel reports one to the first who asks.
+        # Its error is told here and nowhere else: the kernel reports one to the first call that asks.
         if self._storing is not None:
             self._storing.result()
 

@@ -28,7 +28,7 @@ class Owner(NamedTuple):
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """Return this process. Raises OSError where /proc is not mounted."""
+        """Return this process. Raises OSError if /proc is not mounted."""
         boot, pid = processidentity.boot(), os.getpid()
         start = int(processidentity.started(pid) or 0)
         return cls(boot.replace("-", ""), _namespace(), pid, start)
@@ -45,7 +45,7 @@ class Owner(NamedTuple):
         return f"{self.boot}.{self.namespace}.{self.pid}.{self.start}"
 
     def is_dead(self, here: Owner) -> bool | None:
-        """Whether it has certainly ended; None where this process (``here``) cannot tell.
+        """Whether it has certainly ended; None if this process (``here``) cannot tell.
 
         One of this machine that cannot be inspected is taken to run (storage/processidentity.py).
         """

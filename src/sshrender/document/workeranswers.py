@@ -88,7 +88,7 @@ class Fonts:
         self._uses = 0
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Add further pages. Raises WorkerFailed, also where there is more than is kept."""
+        """Add further pages. Raises WorkerFailed, also if there is more than is kept."""
         value = answer.get("fonts")
         if not isinstance(value, list) or len(self.of_pages) + len(value) > self._pages:
             raise _odd("fonts")

@@ -25,7 +25,7 @@ class DocumentReplaced(Exception):
 
 
 def require(folder: JobFolder, spec: JobSpec) -> Stamp:
-    """Return the stamp of the document. Raises UserError where it is not job.json's, or OSError.
+    """Return the stamp of the document. Raises UserError if it is not job.json's, or OSError.
 
     The document is read once for that: 0.8 seconds of processor time for each GB (measured).
     """
@@ -43,7 +43,7 @@ def require(folder: JobFolder, spec: JobSpec) -> Stamp:
 
 
 def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
-    """Return the stamp of the job's document; None where it has yet to be staged.
+    """Return the stamp of the job's document; None if it still has to be staged.
 
     Another process may have staged it a moment ago, and may render it. Raises OSError.
     """
@@ -83,7 +83,8 @@ def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
     # Size or times differ: no digest is needed to know that it was written to.
     if now._replace(device=before.device, inode=before.inode) != before:
         raise DocumentReplaced
-    # No inode numbers that last, as on sshfs: no file of other times, which a host cannot set all.
+    # Only the inode differs, as on sshfs, whose inode numbers do not last. A host cannot set all times
+    # of a file; the digest decides.
     try:
         return require(folder, spec)
     except UserError:

@@ -77,7 +77,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 def write(path: Path, data: bytes, epoch: int) -> None:
     """Replace the file. ``data`` is JSON that begins with ``epoch``. Needs the lease of that epoch.
 
-    Raises LeaseLost where a higher epoch was claimed, or OSError.
+    Raises LeaseLost if a higher epoch was claimed, or OSError.
     """
     if epoch == 0:  # the job was never coordinated
         write_whole(path, data)
@@ -123,7 +123,7 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
 def _rename_over(path: Path, copy: Path) -> None:
     """Replace a file by another name of the copy: rename(2) does that in one step. Raises OSError.
 
-    Where there are no links, by a copy of the copy.
+    Without links, a copy of the copy replaces it.
     """
     second = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -137,7 +137,7 @@ def _rename_over(path: Path, copy: Path) -> None:
             write_whole(second, read_plain(copy, _MAX_COPIED))
         replace(second, path)
     finally:
-        second.unlink(missing_ok=True)  # where both were names of one file already, rename(2) leaves it
+        second.unlink(missing_ok=True)  # if both are names of one file already, rename(2) leaves it
 
 
 def _require_newest(path: Path, epoch: int) -> None:

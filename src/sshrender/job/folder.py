@@ -19,7 +19,7 @@ from sshrender.storage.newfiles import folder_mode, make_folder
 WORK = "work"
 
 BATCH = "batch"
-"""The folders of arrays of pilots, of which nothing is needed after the job."""
+"""The folders of arrays of pilots; nothing in them is needed after the job."""
 
 _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
 """The epoch in the name of each file in ``work/``: it identifies the coordinator that requested it."""
@@ -53,7 +53,7 @@ class JobFolder:
 
     @property
     def parts(self) -> Path:
-        """Its parts, where it was split."""
+        """Its parts, if it was split."""
         return self.path / PARTS
 
     @property
@@ -203,9 +203,11 @@ def _no_workspace(folder: Path, mode: int) -> UserError:
 def require_san(san: Path) -> None:
     """Raise UserError if the shared folder does not exist."""
     if not san.is_dir():
+        # mkdir makes no folder under the name of a link that leads nowhere.
+        target = os.path.realpath(san) if san.is_symlink() else str(san)
         raise UserError(
             ExitCode.STORAGE,
             f"the shared folder {san} does not exist",
             "mount it, or name another folder with --san DIR;"
-            f" if it is new: mkdir -p {shlex.quote(str(san))}",
+            f" if it is new: mkdir -p {shlex.quote(target)}",
         )

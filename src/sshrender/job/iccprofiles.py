@@ -85,7 +85,7 @@ def copy(folder: JobFolder, profiles: Iterable[Profile]) -> None:
 
 
 def require(folder: JobFolder, options: Sequence[str]) -> dict[str, Stamp]:
-    """Return the stamp of each profile. Raises UserError where one is missing or has another content."""
+    """Return the stamp of each profile. Raises UserError if one is missing or has another content."""
     stamps = {name: _stamp(folder, name) for name in names(options)}
     for name, stamp in stamps.items():
         if stamp is None:
@@ -109,13 +109,13 @@ def _is_same(folder: JobFolder, name: str, before: Stamp) -> bool:
             now = Stamp.of(os.fstat(file.fileno()))
     except OSError:
         return False
-    # A file system that is mounted again may have other numbers.
-    # The digest decides where the numbers changed: the name is made of it.
+    # A file system that is mounted again may have other numbers. The digest decides if the numbers
+    # changed: the name is made of it.
     return now == before or _stamp(folder, name) is not None
 
 
 def _stamp(folder: JobFolder, name: str) -> Stamp | None:
-    """Return the stamp of a profile; None where its file is missing or has another content."""
+    """Return the stamp of a profile; None if its file is missing or has another content."""
     path = folder.path / name
     try:
         # A stamp and a digest of one open file; the size only tells digest_plain what to expect.

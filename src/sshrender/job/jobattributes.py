@@ -109,7 +109,7 @@ class Attributes(BaseModel):
     def save(self, folder: JobFolder, epoch: int | None = None) -> None:
         """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is not a job yet.
 
-        Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
+        Raises LeaseLost if another coordinator has the job by now, UserError or OSError.
         """
         if epoch is None:
             epoch = fencedfiles.newest_epoch(folder.path)
@@ -141,8 +141,7 @@ def load(folder: JobFolder) -> Attributes:
 def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
     """Return a job's attributes, signed with this user's key.
 
-    Raises Unsigned where they are not, or there are none.
-    ``job``: the id of the job, where it is known.
+    Raises Unsigned if they are not, or there are none. ``job``: the id of the job, if it is known.
     """
     found = _load(folder, is_run=True)
     # An old signed file of an earlier job with this name would be valid otherwise.
@@ -175,7 +174,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
 
 
 def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON. Raises ValueError where two members have one name.
+    """Return an object of JSON. Raises ValueError if two members have one name.
 
     The signature would cover one of them, and the epoch might be read from the other (fencedfiles.py).
     """
@@ -186,7 +185,7 @@ def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def load_or_none(folder: JobFolder) -> Attributes | None:
-    """Return a job's attributes; None where they are damaged. Raises OSError."""
+    """Return a job's attributes; None if they are damaged. Raises OSError."""
     try:
         return load(folder)
     except UserError:

@@ -113,7 +113,7 @@ class Lease:
             self._files.write(replace(self._claim, pid=0, counter=0))
 
     def _check(self) -> None:
-        """Raise LeaseLost where the lease was lost or released before: that is final."""
+        """Raise LeaseLost if the lease was lost or released before: that is final."""
         # Final, whatever epochs are listed later.
         self._is_over = self._is_over or self._files.newest_epoch() > self._claim.epoch
         if self._is_over:
@@ -201,7 +201,7 @@ class _Sight(NamedTuple):
 def _look(files: LeaseStore) -> _Sight:
     beat, newest = files.read(), files.newest_epoch()
     # The newest epoch counts, though ``lease`` has an older one's content: that was written late.
-    if beat is None or beat.epoch < newest:  # its holder has not beaten yet, or a fenced one did, late
+    if beat is None or beat.epoch < newest:  # no heartbeat yet, or a late one of a fenced holder
         return _Sight(newest, files.claimant(newest) if newest else None, beat)
     return _Sight(beat.epoch, beat, beat)
 
@@ -227,7 +227,7 @@ def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: st
 
 
 def _outwait(files: LeaseStore, found: _Sight, pause: Pause) -> None:
-    """Wait until a silent holder that renewed just before the claim relies on that no longer."""
+    """Wait until a silent holder that renewed just before the claim no longer relies on that."""
     pause(BEAT_SECONDS)  # by then its last write is seen here, and it has seen our claim, if it is well
     if files.read() != found.beat:
         pause(TRUSTED_SECONDS)
@@ -240,9 +240,8 @@ def holders(
 ) -> dict[Path, Claim | None]:
     """Return the holder of each of these leases; None: it has none.
 
-    Takes 1.5 heartbeats where a lease has to be observed.
-    Leases that cannot be read are left out: they are put into ``unreadable``. Without it such a one
-    raises OSError.
+    Takes 1.5 heartbeats if a lease has to be observed. Leases that cannot be read are left out: they are
+    put into ``unreadable``. Without it such a lease raises OSError.
     """
     first = _looks(paths, unreadable)
     held = {path: sight for path, sight in first.items() if not sight.is_free}

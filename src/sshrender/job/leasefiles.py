@@ -2,7 +2,7 @@
 
 ``lease`` is replaced by its holder with every heartbeat. ``.epochs/00000007`` belongs to the process
 that linked it there: link(2) lets one of several have it, on every NFS if the link count is checked
-afterwards (open(2), O_EXCL). Where there are no links it belongs to the process that created it, with
+afterwards (open(2), O_EXCL). If there are no links, it belongs to the process that created it, with
 O_EXCL, which is as exclusive everywhere but on NFS version 2; for a moment it is empty then. As none is
 ever removed, no epoch is given twice.
 """
@@ -67,7 +67,7 @@ class LeaseStore(Protocol):
         """Return the highest epoch that was claimed, 0 before the first."""
 
     def claimant(self, epoch: int) -> Claim | None:
-        """Return the claim to an epoch; None where it cannot be read."""
+        """Return the claim to an epoch; None if it cannot be read."""
 
     def claim(self, claim: Claim) -> bool:
         """Claim the epoch that a claim names; return whether this process got it."""

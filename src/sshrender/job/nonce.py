@@ -44,6 +44,6 @@ class Nonce:
 
 
 def _epoch_of(name: str) -> int:
-    """Return the epoch in a file's name; -1 where it names none."""
+    """Return the epoch in a file's name; -1 if it names none."""
     found = re.match(r"\.nonce-e(\d{1,18})-", name)
     return int(found.group(1)) if found is not None else -1

@@ -28,7 +28,7 @@ IMPORT = "ssh MACHINE sshrender key show | sshrender key import"
 """The command with which the owner shares the key."""
 
 MACHINE = "MACHINE stands for the one where the job was made"
-"""It is not said which machine that is: any host could have written its name."""
+"""No machine is named: any host could have written its name."""
 
 
 class Purpose(Enum):
@@ -58,7 +58,7 @@ def signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> di
 
 
 def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path: Path) -> None:
-    """Raise Unsigned where the fields, read from ``path``, are not signed with this user's key."""
+    """Raise Unsigned if the fields, read from ``path``, are not signed with this user's key."""
     found = _judge(folder, purpose, fields)
     if found:
         raise Unsigned(f"{path} {found.why}", found.hint, is_key_missing=found.hint == IMPORT)
@@ -76,7 +76,7 @@ def of_another(folder: JobFolder, path: Path) -> Unsigned:
 
 
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
-    """Whether the fields are signed with this user's key. Raises UserError where that cannot be used."""
+    """Whether the fields are signed with this user's key. Raises UserError if that cannot be used."""
     return _judge(folder, purpose, fields) is None
 
 
@@ -96,7 +96,7 @@ class _Objection(NamedTuple):
 
 
 def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _Objection | None:
-    """Return why the fields are not accepted; None where they are."""
+    """Return why the fields are not accepted; None if they are."""
     mac = fields.get(FIELD)
     words = mac.split(":") if isinstance(mac, str) else []
     # Three parts: the scheme, the key's fingerprint, the MAC.

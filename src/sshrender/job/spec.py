@@ -222,8 +222,8 @@ class JobSpec(_Frozen):
     def save(self, folder: JobFolder) -> None:
         """Write ``job.json``, signed. Raises UserError or OSError.
 
-        It is not signed where the key ends with this process: then the next render of the document may
-        write it again (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for
+        It is not signed if the key ends with this process: then the next render of the document may
+        write it again (coordinator/unsignedjobs.py), while a MAC by an unknown key would be refused for
         ever.
         """
         fields = self.model_dump(mode="json")
@@ -279,8 +279,8 @@ def load_spec(folder: JobFolder) -> JobSpec | None:
 def load_signed_spec(folder: JobFolder) -> JobSpec | None:
     """Return the job of this folder, to be run; None when there is none.
 
-    Raises UserError where it is damaged, not signed with this user's key, or not the one that the folder
-    is named after.
+    Raises UserError if it is damaged, not signed with this user's key, or not the one that the folder is
+    named after.
     """
     return _load(folder, is_run=True)
 
@@ -291,7 +291,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
         # ``schema`` is a reserved name in pydantic: the field is schema_.
         bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
         text = json.dumps({**bare, "schema_": fields["schema"]})
-        spec = JobSpec.model_validate_json(text)  # where a list is a tuple, strictly
+        spec = JobSpec.model_validate_json(text)  # strict mode takes a list as a tuple only in JSON
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -308,8 +308,8 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
 def require_signed_spec(folder: JobFolder) -> str:
     """Return the job's id.
 
-    Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError. A
-    process whose key is in memory has written its job unsigned (JobSpec.save): there the id counts.
+    Raises UserError if ``job.json`` is damaged or not signed with this user's key, or OSError. A process
+    whose key is in memory has written its job unsigned (JobSpec.save): there the id counts.
     """
     try:
         fields = json.loads(read_plain(folder.spec))
@@ -321,7 +321,7 @@ def require_signed_spec(folder: JobFolder) -> str:
 
 
 def signed_id(folder: JobFolder) -> str:
-    """Return the job's id; empty where there is no ``job.json``. Raises UserError or OSError."""
+    """Return the job's id; empty if there is no ``job.json``. Raises UserError or OSError."""
     try:
         return require_signed_spec(folder)
     except FileNotFoundError:
@@ -329,7 +329,7 @@ def signed_id(folder: JobFolder) -> str:
 
 
 def check_name(folder: JobFolder, spec: JobSpec) -> None:
-    """Raise UserError where document and settings make another name than the folder's."""
+    """Raise UserError if document and settings make another name than the folder's."""
     # A name that is not UTF-8 stands in the document's as question marks, which no name of a job has.
     identity = job_name(Path(spec.document.name).stem, spec.document.sha256, spec.settings)
     if not folder.name == spec.name == identity:

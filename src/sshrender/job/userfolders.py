@@ -2,8 +2,8 @@
 
 Every user may make files in a shared folder, so that a fixed name may be taken by another user first,
 and a folder that all may write may be filled by one. So each user has an own folder: under the plain
-name where that is free, else with a random end that cannot be taken beforehand. The storage says which
-user owns one, never its name or its content.
+name if that is free, else with a random end that cannot be taken beforehand. The storage says which user
+owns one, never its name or its content.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def find(san: Path, name: str) -> list[UserFolder]:
 
 
 def own(san: Path, name: str) -> Path:
-    """Return this user's folder of this kind, made where it is missing. Raises OSError.
+    """Return this user's folder of this kind, made if it is missing. Raises OSError.
 
-    It is as open as the shared folder; where that is sticky, which keeps its users apart, others only
+    It is as open as the shared folder; if that is sticky, which keeps its users apart, others can only
     read.
     """
     user = user_in(san)

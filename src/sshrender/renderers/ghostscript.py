@@ -115,7 +115,7 @@ def _permit_large(setup: Setup) -> List[str]:
 def output_name(setup: Setup, shown: Optional[int], place: int = NEAR_BY) -> str:
     """Return the name of the file of the page after ``shown`` pages; None: for all pages, with ``%d``.
 
-    It is relative to the job's folder, or absolute where it is a raster.
+    It is relative to the job's folder, or absolute if it is a raster.
     """
     folder = setup.folder
     if setup.raster is not None:
@@ -159,7 +159,7 @@ def _place_raster(setup: Setup, raster: RasterOutput) -> List[str]:
         # Area in square points, times resolution and bits, over 8 * 72 * 72: bytes of the raster.
         "    dup /PageSize get aload pop mul",
         "    exch /HWResolution get aload pop mul mul %d mul %d div" % (raster.bits, 8 * 72**2),
-        # mul gives a real number where an integer would overflow (PLRM, 8.2).
+        # mul gives a real number if an integer would overflow (PLRM, 8.2).
         "    dup %d gt" % raster.large_limit,
         "    { pop pop userdict /SSHRENDERplace %d put false }" % TOO_LARGE,
         "    { %d gt { %s %d } { %s %d } ifelse" % (raster.limit, names[1], FAR_AWAY, names[0], NEAR_BY),
@@ -195,15 +195,15 @@ def page_lines(number: int, token: str) -> List[str]:
     The result of ``stopped`` is dropped, because it says nothing: it is false even for a page that does
     not exist.
 
-    Ghostscript sets on the device whether the page has transparency, and takes that back at its end.
-    Where that changes something, the device is opened again both times, and the transforms of CMYK
-    colours are computed again: an eighth of the time of a manual's rasters (measured, 10.00). So the
-    device is given before a page what the page before has set. Each page still sets its own.
+    Ghostscript sets on the device whether the page has transparency, and takes that back at its end. If
+    that changes something, the device is opened again both times, and the transforms of CMYK colours are
+    computed again: an eighth of the time of a manual's rasters (measured, 10.00). So the device is given
+    before a page what the page before has set. Each page still sets its own.
     """
     return [
         # clear: an error of the page before may have left operands.
         "clear userdict /SSHRENDERsize null put userdict /SSHRENDERplace %d put" % NEAR_BY,
-        # Read before the page, so that the number of the file is known also where the page fails.
+        # Read before the page, so that the number of the file is known even if the page fails.
         "currentpagedevice userdict /SSHRENDERcount 2 index /PageCount get put",
         "{ userdict /SSHRENDERblends known {",
         "  /PageUsesTransparency get SSHRENDERblends ne",
@@ -220,7 +220,7 @@ def profile_lines(name: str, folder: str, file: str) -> List[str]:
 
     PNG files contain the profile's name as it was given, a path of the user's machine. Ghostscript looks
     for the name below ICCProfilesDir first, so ``folder``, which ends in a slash, contains a link of
-    that whole name. Where that is not permitted, the profile has the name of its ``file``.
+    that whole name. If that is not permitted, the profile has the name of its ``file``.
     """
     return [
         # The folder is put back at the end: Ghostscript finds its own profiles there.

@@ -1,7 +1,7 @@
 """The dialogue with a warm MuPDF: ``mutool run`` with a script of ours (mutoolscript.py).
 
-A recipe that consists of just the words of ``mutool draw`` that the script can replace is rendered so,
-with the same pixels; any other word, and ``mutool draw`` is run for each page.
+If the script can replace all words of a recipe, which are those of ``mutool draw``, it renders the
+pages, with the same pixels. With any other word ``mutool draw`` is run for each page.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -187,7 +187,7 @@ def raster_recipe(recipe: Recipe) -> Recipe:
 
 
 def is_resolution(dpi: str) -> bool:
-    """Return whether this is one number: MuPDF has no two."""
+    """Return whether this is one number: MuPDF has no second resolution."""
     return re.fullmatch(r"[0-9]+(\.[0-9]+)?", dpi) is not None
 
 

@@ -7,7 +7,7 @@ and measured with it:
   rectangle of the scaled page rounded outwards with a tolerance of 0.001, in single precision. The
   DocumentWriter scales by itself, unless it gets a rectangle in pixels and 72 dpi. It alone writes
   rasters, under its name with a number: ``%d``, 1 in each new writer.
-- ``mutool draw`` simulates overprint where resources name a spot colour, or set OP. A script cannot do
+- ``mutool draw`` simulates overprint if resources name a spot colour, or set OP. A script cannot do
   that: it *declines* such a page, also if the file has an output intent of other than three colours.
 - A script can choose the smoothing of a page, not that of the glyphs of Type 3 fonts. Without smoothing
   ``mutool draw`` does not interpolate images either. Pages with those are then declined.

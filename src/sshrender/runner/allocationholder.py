@@ -238,8 +238,8 @@ class Holder:
         for name in os.listdir(self._folder):
             found = _PAIR.fullmatch(name)
             if found is not None and int(found.group(1)) == self._index:
-                # Tuples compare by epoch first: a new coordinator outweighs an old one that still makes
-                # pairs.
+                # Tuples compare by epoch first: a new coordinator comes before an old one that still
+                # makes pairs.
                 newest = max(newest, (int(found.group(2)), int(found.group(3))))
         if newest == self._pair:
             return

@@ -18,7 +18,8 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from sshrender.renderers.constants import BWRAP
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import inspection, wire
+from sshrender.runner import pagecounter, wire
+from sshrender.runner.handshake import HandshakeFacts
 from sshrender.runner.host import (
     earlierrunners,
     hostfacts,
@@ -30,7 +31,6 @@ from sshrender.runner.host import (
     scratch,
     threadwatch,
 )
-from sshrender.runner.readiness import Readiness
 from sshrender.runner.rendering import slot, slotsettings
 from sshrender.runner.slots import slotlocks
 from sshrender.runner.slots.taskqueue import Task, TaskQueue
@@ -50,7 +50,7 @@ def die() -> NoReturn:
     scratch.remove_all()
     # 0: this process group. sshd and the local transport make each runner the leader of one.
     os.killpg(0, signal.SIGKILL)
-    os._exit(1)  # only reached where this process may not kill the group
+    os._exit(1)  # only reached if this process may not kill the group
 
 
 class Runner:
@@ -64,7 +64,7 @@ class Runner:
         # Computed once: renderers of all slots start from the same variables.
         self._environ = processlimits.environment(dict(os.environ))
         self._meter = loadmeasurement.LoadMeter()
-        self._readiness = Readiness(post, self._environ, self._meter)
+        self._handshake = HandshakeFacts(post, self._environ, self._meter)
         self._folder = "."
         self._workspace: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
@@ -74,7 +74,7 @@ class Runner:
         # Replaced by ``prepare``, when the folder is known.
         self._hang_detector = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
-            "hello": self._readiness.begin,
+            "hello": self._handshake.begin,
             "prepare": self._prepare,
             "render": self._render,
             "revoke": self._revoke,
@@ -159,7 +159,7 @@ class Runner:
         san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
-        host = self._readiness
+        host = self._handshake
         no_sandbox = sandbox.check(host.ghostscript) if is_sandboxed else None
         # Facts are gathered since hello; a slow Ghostscript or canary delays the answer here.
         host.wait()
@@ -167,7 +167,7 @@ class Runner:
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         host.gather_mutool(self._recipes, is_checked=not is_wanted)
         missing = host.missing(self._recipes)
-        # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
+        # 0 is the first recipe, or Ghostscript if there is none. Without it no page could be rendered
         # here.
         is_able = san["writable"] and 0 not in missing and no_sandbox is None
         if is_wanted and is_able and not host.is_too_old(self._recipes):
@@ -231,16 +231,14 @@ class Runner:
         # Pages must be as readable as the job's folder, whatever the login's umask is. A process has one
         # (umask(2)); files are made by its threads, and by renderers, which inherit it.
         os.umask(jobfolder.umask_for(self._folder))
-        host = self._readiness
+        host = self._handshake
         self._slot_count = int(request.get("slots") or host.facts["slots"])
         settings = slotsettings.settings_of(
             request,
             host.ghostscript,
             self._folder,
             self._recipes,
-            self._slot_count,
-            self._share,
-            lambda: self._is_idle(request),
+            slotsettings.HostSlots(self._slot_count, self._share, lambda: self._is_idle(request)),
             host.chunks,
         )
         # A job of few pages needs few slots: each warms a renderer.
@@ -297,14 +295,14 @@ class Runner:
         threading.Thread(target=self._inspect_now, args=(request, folder, file), daemon=True).start()
 
     def _inspect_now(self, request: Dict[str, Any], folder: str, file: str) -> None:
-        reason = inspection.wait_for_document(folder, file)
+        reason = pagecounter.wait_for_document(folder, file)
         if reason:
             self._wire.post("trouble", reason=reason)
             return
-        host = self._readiness
+        host = self._handshake
         host.wait()
         setup = slotsettings.setup_of(request, host.ghostscript)
-        inspection.inspect(self._wire, request, setup, self._environ, host.facts["slots"])
+        pagecounter.report_count(self._wire, request, setup, self._environ, host.facts["slots"])
 
     def _finish(self, _request: Dict[str, Any]) -> None:
         self._tasks.finish()
@@ -334,18 +332,18 @@ def main(marker: str, silence: float) -> NoReturn:
     threadwatch.end_after_a_limit(post, die)
     try:
         Runner(post, silence).serve(0)
-    except (RuntimeError, MemoryError, OSError) as error:  # where a thread cannot be started
+    except (RuntimeError, MemoryError, OSError) as error:  # if a thread cannot be started
         if processlimits.reached(error) is not None:
             threadwatch.report(post, error)
         raise
 
 
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:
-    """Start the runner; the payload calls this. An error is printed where no thread could report it."""
+    """Start the runner; the payload calls this. An error is printed if no thread could report it."""
     try:
         signal.alarm(0)  # set by the command that read the payload
         main(marker, DEFAULT_SILENCE if silence is None else silence)
-    except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
+    except Exception as error:  # noqa: BLE001 - the last resort of a process on another machine
         reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
         sys.stderr.write("sshrender runner: %s\n" % reason)
         # sys.exit() would leave the threads and the renderers of other slots behind.

@@ -30,7 +30,7 @@ MAX_LOOK = 1 << 20
 MAX_LINE = 8 << 20
 """Bytes of a line. The longest holds the whole runner, or a burst of requests."""
 
-# O_NONBLOCK: a FIFO that was put in place of a file is an error; to open it would wait for ever.
+# O_NONBLOCK: a FIFO that was put in place of a file is an error; opening it would wait for ever.
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -153,7 +153,7 @@ class LineReader:
 
 
 class LookTimer:
-    """Says when to look at a file again. At rest a pilot costs its file server what it always did."""
+    """Says when to look at a file again. While no line comes, the pauses grow."""
 
     def __init__(self) -> None:
         self._interval = BUSY_INTERVAL

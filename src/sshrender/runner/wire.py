@@ -88,7 +88,7 @@ def parse(line: bytes) -> Dict[str, Any]:
 
 
 def password_bytes(request: Dict[str, Any]) -> Optional[bytes]:
-    """Return the password as the document's encryption has it; UTF-8 where that is not known."""
+    """Return the password as the document's encryption has it; UTF-8 if that is not known."""
     if request.get("password") is None:
         return None
     sent = request.get("password_bytes")

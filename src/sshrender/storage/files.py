@@ -139,7 +139,7 @@ def _is_folder(name: str, within: int) -> bool:
 
 
 def _open_to_empty(name: str, within: int) -> int:
-    """Open a folder, and give it the mode that its removal needs, where it is ours. Raises OSError."""
+    """Open a folder, and give it the mode that its removal needs, if it is ours. Raises OSError."""
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     place = os.open(name, os.O_PATH | flags, dir_fd=within)
     try:
@@ -264,7 +264,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Tries for a while where the name is in use (newfiles.py).
+        # Tries for a while if the name is in use (newfiles.py).
         replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -301,7 +301,7 @@ def sync_folder(folder: Path) -> str:
 
 
 def reserve(descriptor: int, offset: int, size: int) -> bool:
-    """Allocate space behind the end of a file, whose size stays; return whether that worked.
+    """Allocate space after the end of a file, whose size stays; return whether that worked.
 
     It does not on NFS before 4.2, and on a full disk.
     """

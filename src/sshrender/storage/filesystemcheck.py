@@ -140,7 +140,7 @@ def _group(folder: Path, place: Path) -> Condition:
 
 
 REPLACE = "a file cannot be replaced by renaming another: {why}"
-"""What a job says as well, where it is the first to try."""
+"""A job reports this as well, if it is the first to try."""
 
 _REQUIRED = frozenset(("write", "create", "replace", "append"))
 

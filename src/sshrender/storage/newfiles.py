@@ -1,7 +1,7 @@
 """Make files and folders on file systems that lack hard links, modes or groups of their own.
 
 CIFS, exFAT, many file systems in user space (FUSE) and some NFS servers refuse link(2), chmod(2) or
-both. What a job needs of them is done in another way where a safe one exists (docs/storage.md).
+both. What a job needs of them is done in another way if a safe one exists (docs/storage.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CANNOT_LINK = frozenset(
         *(errno.EMLINK, errno.ENOSYS, errno.EINVAL),
     )
 )
-"""Errors of link(2) upon which another way is taken: another file system, one without links, or a file
+"""Errors of link(2) after which another way is taken: another file system, one without links, or a file
 of another user (protected_hardlinks in proc_sys_fs(5))."""
 
 _BUSY = frozenset((errno.EBUSY, errno.ETXTBSY, errno.ESTALE))
@@ -92,7 +92,7 @@ def set_mode(descriptor: int, mode: int) -> str:
 
 
 def make_folder(folder: Path, mode: int) -> None:
-    """Make a folder of exactly this mode, and of its parent's group where that is set-group-ID.
+    """Make a folder of exactly this mode, and of its parent's group if that is set-group-ID.
 
     One that exists and is another user's keeps its own mode. A link is not followed. Raises OSError.
     """
@@ -111,7 +111,7 @@ def make_folder(folder: Path, mode: int) -> None:
 
 
 def _inherit_group(place: int, parent: Path) -> None:
-    """Give an open folder its parent's group, where the file system has not; or leave it."""
+    """Give an open folder its parent's group, if the file system has not; or leave it."""
     group = parent.stat().st_gid
     if os.fstat(place).st_gid != group:
         with contextlib.suppress(OSError):
@@ -120,7 +120,7 @@ def _inherit_group(place: int, parent: Path) -> None:
 
 
 def replace(source: Path, target: Path, wait: float = BUSY_TIMEOUT) -> None:
-    """Give ``source`` the name ``target``; where that is in use, try for a while. Raises OSError."""
+    """Give ``source`` the name ``target``; if that is in use, try for a while. Raises OSError."""
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -136,9 +136,9 @@ def replace(source: Path, target: Path, wait: float = BUSY_TIMEOUT) -> None:
 def link_new(own: Path, target: Path) -> bool:
     """Give a file that only this process knows the name ``target``, too; return whether it has it.
 
-    Of several processes one gets the name, on every NFS: where the answer to a link that worked was
-    lost, the number of names tells (open(2), O_EXCL). Raises OSError; one of CANNOT_LINK where there are
-    no links.
+    One of several processes gets the name, on every NFS: if the answer to a link that worked was lost,
+    the number of names tells (open(2), O_EXCL). Raises OSError; one of CANNOT_LINK if there are no
+    links.
     """
     try:
         os.link(own, target, follow_symlinks=False)
@@ -151,9 +151,9 @@ def link_new(own: Path, target: Path) -> bool:
 def give_name(own: Path, target: Path) -> bool:
     """Give a file that only this process knows the name ``target``; return whether it got it.
 
-    It keeps its own name only where there are links. Nothing is replaced where the file system can do
-    that (link(2), renameat2(2)); else a file that appears at the same moment is: the caller's lease
-    keeps other processes away. Raises OSError.
+    It keeps its own name only if there are links. Nothing is replaced if the file system can do that
+    (link(2), renameat2(2)); else a file that appears at the same moment is: the caller's lease keeps
+    other processes away. Raises OSError.
     """
     try:
         return link_new(own, target)

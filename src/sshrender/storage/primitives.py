@@ -88,15 +88,15 @@ def try_write(folder: str, name: str) -> Optional[str]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the system's words for an error, without its number and path where it has them."""
+    """Return the system's words for an error, without its number and path if it has them."""
     return getattr(error, "strerror", None) or str(error)
 
 
 class HangDetector(threading.Thread):
     """Calls statvfs(2) on a folder every few seconds, to notice when the folder hangs.
 
-    A call to a dead file server blocks in the kernel. This thread may block there as well; it is then
-    the age of its unanswered call that shows the hang.
+    A call to a dead file server blocks in the kernel. This thread may block there as well; then the age
+    of its unanswered call shows the hang.
     """
 
     def __init__(self, folder: str, pause: float = 2.0) -> None:
@@ -118,7 +118,7 @@ class HangDetector(threading.Thread):
             self._stop.wait(self._pause)
 
     def stop(self) -> None:
-        """Ask no more; return at once."""
+        """Stop asking; return at once."""
         self._stop.set()
 
     def is_hanging(self) -> bool:

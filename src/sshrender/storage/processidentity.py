@@ -24,7 +24,7 @@ class OwnerState(enum.Enum):
 
 
 def boot() -> str:
-    """Return the id of this boot of the kernel; empty where it cannot be read."""
+    """Return the id of this boot of the kernel; empty if it cannot be read."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read(64).strip()
@@ -33,7 +33,7 @@ def boot() -> str:
 
 
 def space() -> str:
-    """Return the scope in which our pids are valid, ``BOOT/PIDNAMESPACE``; empty where it is unknown."""
+    """Return the scope in which our pids are valid, ``BOOT/PIDNAMESPACE``; empty if it is unknown."""
     try:
         # A container may see the /proc of another pid namespace, whose numbers are not ours.
         if os.readlink("/proc/self") != str(os.getpid()):
@@ -45,7 +45,7 @@ def space() -> str:
 
 
 def started(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; empty where that is unknown.
+    """Return when a process began, in clock ticks since the boot; empty if that is unknown.
 
     proc(5), stat, field 22. The command's name in field 2 may contain spaces and parentheses, so the
     fields are counted from the last ``)``.

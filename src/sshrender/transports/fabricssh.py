@@ -59,7 +59,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # 
         # Lines of revoked keys are among the known ones, so this comes before the test of ``_known``: it
         # would report a changed key.
         check_revoked([*self._known, *self._without_port], key)
-        # paramiko asks only where it found no key of the host with this type. A host with another key is
+        # paramiko asks only if it found no key of the host with this type. A host with another key is
         # not new.
         if self._known:
             raise HostKeyRefused(
@@ -97,7 +97,7 @@ class FabricTransport:
         try:
             link = FabricLink(connection, timeout)
             link.start(payload.command(spec.python, spec.label))
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.loader(spec.marker), timeout)
         except LinkClosed as closed:
             # The exit code of the shell tells that python3 is missing; its text tells why.
             words = last_words(link)
@@ -238,7 +238,7 @@ def _network_reason(settings: SshSettings, error: Exception) -> str:
     words = str(error)
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
-    # paramiko says the second one where the time for the first line has passed before it looked.
+    # paramiko says the second one if the time for the first line has passed before it looked.
     if words.startswith(("Error reading SSH protocol banner", "No existing session")):
         rest = words.removeprefix("Error reading SSH protocol banner")
         if isinstance(error.__context__, EOFError | ConnectionError):
@@ -417,7 +417,7 @@ class FabricLink:
         # recv_exit_status() blocks without limit, so it is called only when the status is there.
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
         if status < 0 and self._connection.transport.is_active():
-            # The kernel ends a process so where memory runs out, and a broken interpreter itself.
+            # The kernel ends a process like this if memory runs out; a broken interpreter ends itself.
             return LinkClosed("the runner was ended by a signal on the host")
         if status < 0:
             return LinkClosed("the connection broke" + (f": {why}" if why else ""))

@@ -88,7 +88,7 @@ rssh."""
 class LinkClosed(Exception):
     """The connection to the runner has ended; ``reason``: why, as far as that is known.
 
-    ``status``: the exit status of the remote command, where it has one.
+    ``status``: the exit status of the remote command, if it has one.
     """
 
     def __init__(self, reason: str, status: int | None = None) -> None:
@@ -123,7 +123,7 @@ class LinkClosed(Exception):
 
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
-        # Only an administrator can change what another program is started by.
+        # Only an administrator can change that another program is started.
         if self._runs_another(words) or self._may_run_nothing(words):
             return Refusal.PROTOCOL
         lacks = self.lacks_program(words) or self._is_python_2(words)

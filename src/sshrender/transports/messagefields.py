@@ -104,7 +104,7 @@ def count(fields: Fields, name: str, most: int, default: int | None = None) -> i
 
 
 def capped(fields: Fields, name: str, most: int, default: int | None = None) -> int:
-    """Return a whole number, reduced to ``most`` where it is larger."""
+    """Return a whole number, reduced to ``most`` if it is larger."""
     return min(count(fields, name, MAX_BYTES, default), most)
 
 
@@ -129,7 +129,7 @@ def counts(fields: Fields, name: str, most: int) -> tuple[int, ...]:
 
 
 def points(fields: Fields, name: str) -> tuple[float, float] | None:
-    """Return width and height of a page; None where they are not known."""
+    """Return width and height of a page; None if they are not known."""
     value = fields.get(name)
     if value is None:
         return None

@@ -107,13 +107,13 @@ class Hello(NamedTuple):
     """The answer to the handshake: the properties of the host. Memory is in bytes.
 
     ``others`` and ``ours``: the load of other people's and of sshrender's processes, in threads.
-    ``slots``: how many renderers it has cores and memory for. ``folder``: its local workspace, where it
-    has no shared folder. ``canary``: SHA-256 of its rendering of the canary page.
-    ``mutool``, ``mutool_canary``: version and canary page of MuPDF, where a recipe keeps it warm.
-    ``missing_recipes``: the numbers of the recipes that it cannot run, ``missing``: for each of them the
-    first program that is not installed.
+    ``slots``: how many renderers it has cores and memory for. ``folder``: its local workspace, if it has
+    no shared folder. ``canary``: SHA-256 of its rendering of the canary page. ``mutool``,
+    ``mutool_canary``: version and canary page of MuPDF, if a recipe keeps it warm. ``missing_recipes``:
+    the numbers of the recipes that it cannot run, ``missing``: for each of them the first program that
+    is not installed.
 
-    ``no_ghostscript``: why a Ghostscript that is there cannot be used; empty where there is none.
+    ``no_ghostscript``: why a Ghostscript that is there cannot be used; empty if there is none.
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that the job asks for does not
     work there. ``encoder``: what compresses PNG files there, isal or zlib.
     """
@@ -243,8 +243,8 @@ class Inspected(NamedTuple):
 class Trouble(NamedTuple):
     """The runner met an error that concerns the host as a whole, or a request that it cannot read.
 
-    ``refusal``: the kind, where only an administrator of the host can change it, or where the shared
-    folder is the cause.
+    ``refusal``: the kind, if only an administrator of the host can change it, or if the shared folder is
+    the cause.
     """
 
     reason: str

@@ -40,7 +40,7 @@ _FIXED = (
 )
 
 _SINCE_8_7 = ("SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no")
-"""Keywords that earlier releases do not know. IgnoreUnknown would hide that, and outweigh the user's."""
+"""Keywords that earlier releases do not know. IgnoreUnknown would hide that, and override the user's."""
 
 # The texts are those of sshconnect.c and sshconnect2.c; LC_ALL=C keeps strerror(3) in English.
 _AUTHENTICATED = "Authenticated to "
@@ -94,7 +94,7 @@ def sftp_arguments(name: str, control: Path) -> list[str]:
 def second_session(name: str, control: Path, *flags: str) -> list[str]:
     """Return the command line, up to the command, of one more session of a connection.
 
-    Where that has ended, ssh would connect again and without our options; the ProxyCommand prevents it.
+    If that has ended, ssh would connect again and without our options; the ProxyCommand prevents it.
     """
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]

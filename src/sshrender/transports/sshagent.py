@@ -53,7 +53,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
 def public_keys(identity_files: Iterable[str]) -> frozenset[bytes]:
     """Return the public keys of these identities that files show. Private keys may be missing.
 
-    ssh(1), IdentitiesOnly: a public key may be named where the agent has the private one.
+    ssh(1), IdentitiesOnly: a public key may be named if the agent has the private one.
     """
     found = set()
     for name in identity_files:

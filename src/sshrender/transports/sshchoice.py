@@ -1,4 +1,4 @@
-"""Chooses the client for each host: Fabric, or OpenSSH's own where ssh_config or the host needs it."""
+"""Chooses the client for each host: Fabric, or OpenSSH's own if ssh_config or the host needs it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ChosenTransport:
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """See Transport.connect."""
-        return WatchedLink(self._connect(spec, timeout), spec.marker)
+        return WatchedLink(self._connect(spec, timeout), spec)
 
     def _connect(self, spec: RunnerSpec, timeout: float) -> TestedLink:
         settings = sshconfig.resolve(self._name, self._overrides)

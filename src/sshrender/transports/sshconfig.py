@@ -164,9 +164,8 @@ def _ask_ssh(name: str, overrides: Overrides, *words: str) -> str:
     if overrides.port is not None:
         command += ["-p", str(overrides.port)]
     if overrides.address is not None:
-        # The options of ssh(1) outweigh the file, so that ``Match user`` and ``%h`` see the inventory's
-        # values.
-        # ssh replaces tokens in it, and others contain it (%h).
+        # The options of ssh(1) override the file, so that ``Match user`` and ``%h`` see the inventory's
+        # values. ssh replaces tokens in it, and others contain it (%h).
         command += ["-o", f"HostName={overrides.address.replace('%', '%%')}"]
     try:
         answer = subprocess.run(
@@ -300,8 +299,8 @@ def _known_hosts(values: Mapping[str, list[str]], tokens: Mapping[str, str]) -> 
 def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
     """Yield the files that ``ssh -G`` names: a name with a space has lost its quotes.
 
-    The pieces that together name an existing file are one. Raises ValueError where a piece is left that
-    is no path: ssh would read a file that is not known here.
+    The pieces that together name an existing file are one. Raises ValueError if a piece is left that is
+    no path: ssh would read a file that is not known here.
     """
     at = 0
     while at < len(listed):

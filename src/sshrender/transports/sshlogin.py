@@ -92,7 +92,7 @@ class Login:
             yield key
 
     def _load(self, file: str) -> paramiko.PKey | None:
-        """Return the key in a file; None, with the reason noted, where it cannot be used."""
+        """Return the key in a file; None, with the reason noted, if it cannot be used."""
         key = _loaded(file)
         if isinstance(key, str):
             self._unusable.append(key)

@@ -14,7 +14,7 @@ Report = Mapping[str, Any]
 """A host as ``hosts --json`` has it."""
 
 _STATES = ("idle", "busy", "drained", "lost", "refused")
-"""States in the last line; *drained* is left out there where no host is."""
+"""States in the last line; *drained* is left out there if no host is."""
 
 MAX_FIX = 4096
 """Characters of a line that fixes a host. A command must not be cut."""
@@ -49,7 +49,7 @@ def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator
         if verbose:
             yield from _checks(report)
     states = [report["state"] for report in reports]
-    # Every state is counted, but drained hosts only where there are any.
+    # Every state is counted, but drained hosts only if there are any.
     shown = [state for state in _STATES if state in states or state != "drained"]
     words = [f"{states.count(state)} {state}" for state in shown]
     yield f"{count(len(reports), 'host')}: " + ", ".join(words)

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sshrender.core.snapshot import Snapshot
 
 # The order of rows in every table, so that a host is found at the same place everywhere.
 ORDER = (
@@ -46,7 +50,7 @@ def rank(state: str, *, is_working: bool = True) -> tuple[int, bool]:
 
 
 def troubled(states: Iterable[str]) -> str:
-    """Return ``2 refused, 1 lost``; empty where no host has a problem."""
+    """Return ``2 refused, 1 lost``; empty if no host has a problem."""
     counts = Counter(states)
     return ", ".join(f"{counts[state]} {state}" for state in TROUBLED if counts[state])
 
@@ -58,3 +62,10 @@ def none_usable(states: Iterable[str]) -> str:
         return ""
     words = (f"{counts[state]} {word(state, is_working=False)}" for state in ORDER if counts[state])
     return f"no host is usable: {', '.join(words)}"
+
+
+def none_usable_in(snapshot: Snapshot) -> str:
+    """Return ``none_usable`` of a run; empty also while it is held, or no page is missing."""
+    if snapshot.held or not snapshot.missing:
+        return ""
+    return none_usable(host.state for host in snapshot.hosts)

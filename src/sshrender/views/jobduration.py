@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sshrender.job.journal import journalentries as je
 
-# Entries of requests and states also come where there is nothing to do.
+# Entries of requests and states also come when there is nothing to do.
 _WORK = (je.PageSent, je.PageDelivered, je.AttemptFailed, je.PageFailed, je.PageSuspected)
 """Entries that show that a run had something to do."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge, HostState
 from sshrender.job.journal import journalentries as je
+from sshrender.views import queuewords
 from sshrender.views.joblist import again
 from sshrender.views.text import clean, count, duration, local_time, page_list
 
@@ -38,11 +39,11 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(slots=True)
 class Problem:
-    """One cause and all that it befell.
+    """One cause, and everything that it affected.
 
     ``kind``: failed, missing, suspect, retried, withdrawn, fallback (pages); host; pause; run; waiting;
     document; storage. ``pages`` are sorted. ``times``: how often it happened. ``since`` and ``until``
-    are as in the journal; ``until`` is empty while it lasts, and where it is one moment.
+    are as in the journal; ``until`` is empty while it lasts, and if it is one moment.
     """
 
     kind: str
@@ -236,6 +237,8 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
     causes = [row["reason"]] if row["reason"] else []
     causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
     causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
+    if row.get("waits"):
+        causes.append(": ".join(filter(None, (row["waits"], queuewords.remedy(row["waits"])))))
     # A job that waits without a reason waits for a coordinator.
     if not causes:
         causes = ["no coordinator has started it yet; sshrender coordinate --once does"]
@@ -326,7 +329,7 @@ def _when(problem: Problem) -> str:
     """Return when it happened: ``, 3 times, last at 2026-01-31 12:00:00``."""
     if problem.times < 2:
         return f" at {local_time(problem.since)}"
-    # ``until`` is empty where all of it happened at one moment.
+    # ``until`` is empty if all of it happened at one moment.
     return f", {problem.times} times, last at {local_time(problem.until or problem.since)}"
 
 

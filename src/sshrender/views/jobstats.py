@@ -40,7 +40,7 @@ class JobStats:
     def take(self, entry: je.JournalEntry) -> None:
         """See Replay.take. An entry of a page that is not the job's is ignored."""
         if isinstance(entry, je.RunStarted):
-            # A run without RunEnded has crashed; it ends where the next one begins.
+            # A run without RunEnded has crashed; it ends when the next one begins.
             self._end_run()
             self._began = self._last = entry.moment.timestamp()
         elif isinstance(entry, je.PageEntry) and entry.page in self._pages:
@@ -94,7 +94,7 @@ class JobStats:
 
         ``seconds``: from the start of each run to its last page event. ``retries``: how often a page was
         sent again after it had failed or come back. ``hedges``: how often a page was also sent to a
-        second host; ``hedges_won``: where that one was faster.
+        second host; ``hedges_won``: how often that one was faster.
         """
         self._end_run()
         found = self._delivered.values()

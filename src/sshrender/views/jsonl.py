@@ -9,9 +9,9 @@ from typing import Any, TextIO
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.journalformat import as_fields, timestamp
-from sshrender.views import hostwords, safeprint
+from sshrender.views import safeprint
 from sshrender.views.plain import progress_line
-from sshrender.views.rate import Rate
+from sshrender.views.rate import Rate, of_run
 
 STATUS_INTERVAL = 5.0
 """Seconds between two status lines, also while nothing is delivered: a program then knows that the run
@@ -65,9 +65,7 @@ class JsonLinesView:
 
 def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:
     """Return how far a run is. ``rate`` is in pages per second; None while it cannot be estimated."""
-    speed, left = rate.per_second(now), rate.left(now, snapshot.missing)
-    if hostwords.none_usable(host.state for host in snapshot.hosts):
-        speed = left = None
+    speed, left = of_run(rate, snapshot, now)
     delivered = snapshot.done + snapshot.suspect
     return {
         "percent": round(100 * delivered / snapshot.total, 1) if snapshot.total else 100.0,

@@ -39,7 +39,7 @@ def _is_in(page: int, pages: str) -> bool:
 def of_host(entries: Iterable[je.JournalEntry], host: str) -> list[je.JournalEntry]:
     """Return the entries that concern a host, with those that concern all hosts between them.
 
-    An empty list where no entry concerns this host in particular.
+    An empty list if no entry concerns this host in particular.
     """
     found = [
         entry for entry in entries if isinstance(entry, _OF_ALL_HOSTS) or host in je.hosts_of(entry)
@@ -49,7 +49,7 @@ def of_host(entries: Iterable[je.JournalEntry], host: str) -> list[je.JournalEnt
 
 
 def lines(entries: Iterable[je.JournalEntry]) -> Iterator[str]:
-    """Yield each entry with its time of day, and the date where that changes."""
+    """Yield each entry with its time of day, and the date when that changes."""
     date = ""
     for entry in entries:
         words = tell(entry)

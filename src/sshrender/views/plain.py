@@ -12,7 +12,7 @@ from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.storagepause import Pause
 from sshrender.views import hostwords, safeprint
 from sshrender.views.pooltable import queue_in_words
-from sshrender.views.rate import Rate
+from sshrender.views.rate import Rate, of_run
 from sshrender.views.text import clean, clock_time, count, duration, pause
 
 FIRST_INTERVAL = 5.0
@@ -47,11 +47,10 @@ class PlainView:
         if self._started is None:
             self._started = now
             self._next = now + self._interval
-        # What keeps a run waiting is told again and again: a log that just ends would look like a hang.
-        # Progress is measured in pages of a terminal state; the time alone makes no line.
-        if now >= self._next and (
-            snapshot.settled != self._last_settled or snapshot.paused or _none_usable(snapshot)
-        ):
+        # The reason why a run waits is repeated: a log that just ends would look like a hang. Progress
+        # is measured in pages of a terminal state; the time alone makes no line.
+        waits = snapshot.paused or hostwords.none_usable_in(snapshot)
+        if now >= self._next and (snapshot.settled != self._last_settled or waits):
             self._last_settled = snapshot.settled
             self._interval = min(2 * self._interval, MAX_INTERVAL)
             self._next = now + self._interval
@@ -73,25 +72,18 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
         parts.append(f"{snapshot.failed} failed")
     if snapshot.paused:
         return ", ".join([*parts, pause_now(snapshot)])
-    if none := _none_usable(snapshot):
+    if none := hostwords.none_usable_in(snapshot):
         return ", ".join([*parts, none])
-    # A hold ends when a user says so: the rate would promise a time.
-    speed = None if snapshot.held else rate.per_second(now)
+    speed, left = of_run(rate, snapshot, now)
     if snapshot.held:
         parts.append(clean(snapshot.held))
     if speed:
         parts.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
-        parts.append(f"{duration(snapshot.missing / speed)} left")
+    if left is not None:
+        parts.append(f"{duration(left)} left")
     working = sum(host.running > 0 for host in snapshot.hosts)
     parts.append(f"{count(working, 'host')} rendering")
     return ", ".join(parts)
-
-
-def _none_usable(snapshot: Snapshot) -> str:
-    """Return that no host can render now, in words; empty where none has to."""
-    if snapshot.held or not snapshot.missing:
-        return ""
-    return hostwords.none_usable(host.state for host in snapshot.hosts)
 
 
 def pause_now(snapshot: Snapshot) -> str:

@@ -20,7 +20,7 @@ from sshrender.views import hostwords
 from sshrender.views.backgroundprocess import is_in_background
 from sshrender.views.controlcharacters import Harmless
 from sshrender.views.plain import describe, pause_now
-from sshrender.views.rate import Rate
+from sshrender.views.rate import Rate, of_run
 from sshrender.views.text import clean, count, duration
 
 REDRAW = 0.5
@@ -96,8 +96,8 @@ def render(
     parts.append(_pace(snapshot, rate, now))
     if snapshot.paused:
         parts.append(Text(pause_now(snapshot), style="bold red", no_wrap=True))
-    # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on.
-    # At least three rows, even where they do not fit: a board without hosts says too little.
+    # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on. At
+    # least three rows, even if they do not fit: a board without hosts says too little.
     max_rows = max(3, height - len(parts) - 3)
     parts.append(_hosts(snapshot, width, max_rows))
     return Group(*parts)
@@ -129,13 +129,8 @@ def _progress(snapshot: Snapshot, width: int) -> RenderableType:
 
 
 def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
-    speed = rate.per_second(now)
-    left = rate.left(now, snapshot.missing)
+    speed, left = of_run(rate, snapshot, now)
     words = [f"{count(snapshot.running, 'page')} in work"]
-    # No page is delivered meanwhile, whatever the last half minute was like.
-    if snapshot.paused or hostwords.none_usable(host.state for host in snapshot.hosts):
-        # The rate of the last half minute would promise an end that does not come.
-        speed = left = None
     if speed is not None:
         words.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
     if left is not None:
@@ -186,7 +181,7 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
 def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
     """Return the hosts that are shown, those with a problem first.
 
-    Where not all fit, these take half of the rows at most: the others show that work continues.
+    If not all fit, these take half of the rows at most: the others show that work continues.
     """
     ordered = sorted(hosts, key=_rank)
     if len(ordered) <= max_rows:

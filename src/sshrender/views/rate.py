@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from sshrender.job.journal import journalentries as je
+from sshrender.views import hostwords
+
+if TYPE_CHECKING:
+    from sshrender.core.snapshot import Snapshot
 
 WINDOW = 30.0
 """Seconds that the average covers: long enough to be steady, short enough to show that a host left."""
@@ -42,6 +47,17 @@ class Rate:
         """Return the seconds that ``missing`` pages will take; None when this cannot be estimated."""
         rate = self.per_second(now)
         return missing / rate if rate else None
+
+
+def of_run(rate: Rate, snapshot: Snapshot, now: float) -> tuple[float | None, float | None]:
+    """Return pages per second and the seconds left of a run; None if they cannot be estimated.
+
+    While the run is paused or held, or no host is usable, the last half minute would promise an end that
+    does not come.
+    """
+    if snapshot.paused or snapshot.held or hostwords.none_usable_in(snapshot):
+        return None, None
+    return rate.per_second(now), rate.left(now, snapshot.missing)
 
 
 class JournalRate:

@@ -18,7 +18,7 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
 
 
 def resolution_in_words(settings: Mapping[str, Any]) -> str:
-    """Return ``150``, or ``204x98`` where the two directions differ."""
+    """Return ``150``, or ``204x98`` if the two directions differ."""
     vertical = settings.get("vertical_dpi") or 0
     return f"{settings['dpi']:g}x{vertical:g}" if vertical else f"{settings['dpi']:g}"
 

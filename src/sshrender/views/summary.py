@@ -192,7 +192,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
     used = sum(host["pages"] > 0 for host in summary["hosts"])
     if used:
-        # The time of rendering, where any host has rendered.
+        # The time of rendering, if any host has rendered.
         words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
     elif pages["total"] and delivered == pages["total"]:
         words.append("nothing to render, all pages were there")
@@ -223,7 +223,7 @@ def _reason(summary: Mapping[str, Any], step: str) -> Iterator[str]:
 
 
 def _is_worth_a_line(host: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
-    if host["state"] == "unknown":  # it had no time to answer: that matters where pages are missing
+    if host["state"] == "unknown":  # it had no time to answer: that matters if pages are missing
         return bool(host["reason"]) and summary["pages"]["missing"] > 0
     return host["state"] not in HEALTHY or bool(host["failures"])
 

@@ -10,7 +10,7 @@ from sshrender.views.interface import View
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:
-    """Return a view for ``--progress``, where no dashboard runs.
+    """Return a view for ``--progress``, if no dashboard runs.
 
     ``auto`` and ``tui`` mean a board on a terminal, plain lines elsewhere, and nothing with ``--quiet``.
     """

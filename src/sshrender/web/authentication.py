@@ -244,8 +244,8 @@ class Authenticator:
         """Return the network of the client for counting: what a trusted proxy says, else the peer."""
         peer = request.client.host if request.client else ""
         if self._settings.is_peer(peer):
-            # The last one of all lines is the proxy's: some proxies add a line, others a word. What is
-            # before it, the client may have made up.
+            # The last one of all lines is the proxy's: some proxies add a line, others a word. The
+            # client may have made up what is before it.
             named = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64]
             return _network(named or peer)
         return _network(peer)

@@ -21,7 +21,7 @@ from sshrender.api.web.pagearchive import Member, PageArchive
 from sshrender.api.web.pagefiles import read_part, read_plain, size_of
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints
-from sshrender.web.sanpool import SanPool
+from sshrender.web.santhreads import SanThreads
 
 FILES = Endpoints()
 _JOB = "/api/v1/jobs/{name}"
@@ -233,7 +233,7 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield block
 
 
-async def _sent(pool: SanPool, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _sent(pool: SanThreads, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield blocks that are read in threads, a MiB at a time."""
     while (data := await pool.run(_some, blocks)) is not None:
         if data:

@@ -68,7 +68,7 @@ class Guard:
             await (early or self._app)(scope, receive, with_headers)
         except Exception as error:
             refused = refusals.of(error)
-            # Errors of the api name files for those at a terminal.
+            # Errors of the api name files, for users at a terminal.
             refused.hide(str(self._settings.san))
             if refused.status == 500:
                 LOG.exception("%s %s failed", request.method, request.url.path)

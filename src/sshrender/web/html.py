@@ -18,7 +18,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from sshrender.api.web.blocks import Block, gzipped
+from sshrender.api.web.compressedblocks import Block, gzipped
 from sshrender.views import overview
 from sshrender.web.roles import Person, Role
 from sshrender.web.settings import Auth

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sshrender.api.web import webaccess
-from sshrender.api.web.blocks import Block
+from sshrender.api.web.compressedblocks import Block
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploads import DEFAULT_PART, MIN_PART
 from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
@@ -17,11 +17,11 @@ from sshrender.views import overview
 from sshrender.web import bodies, html
 from sshrender.web.authentication import LOCAL_USER, SESSION, SHARED, is_name
 from sshrender.web.html import Shell, escape
+from sshrender.web.jobwatchers import StillReading
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoints, log_in
 from sshrender.web.settings import Auth
-from sshrender.web.watchedjob import StillReading
 
 PAGES = Endpoints()
 
@@ -46,9 +46,9 @@ def _log_in_first(call: Call) -> Response | None:
 
 
 def _lead_on(request: Request) -> Response | None:
-    """Return a page that opens the same address again, where the browser has kept its cookies back.
+    """Return a page that opens the same address again, if the browser has kept its cookies back.
 
-    It keeps Strict ones back where another site's page leads here, as that of a mail.
+    It keeps Strict ones back when another site's page leads here, as that of a mail.
     """
     has_cookie = SESSION in request.cookies or SHARED in request.cookies
     if request.headers.get("sec-fetch-site") != "cross-site" or has_cookie:

@@ -19,11 +19,11 @@ from sshrender.views import pagehistory
 from sshrender.web import bodies
 from sshrender.web.authentication import SHARED_SECONDS
 from sshrender.web.html import large_response
+from sshrender.web.jobwatchers import COMMENT_INTERVAL, WatchedJob
 from sshrender.web.refusals import Refused, busy, no_passwords
 from sshrender.web.roles import Role
 from sshrender.web.routing import Call, Endpoints, number_of
 from sshrender.web.site import public
-from sshrender.web.watchedjob import COMMENT_INTERVAL, Watched
 
 JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
@@ -96,7 +96,7 @@ async def job(call: Call) -> Response:
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
 
-async def _watched(call: Call) -> Watched:
+async def _watched(call: Call) -> WatchedJob:
     return await call.site.watched(call.word("name"), call.person)
 
 
@@ -128,7 +128,7 @@ async def events(call: Call) -> Response:
     return StreamingResponse(_stream(call, watched, since), 200, headers, "text/event-stream")
 
 
-async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[bytes]:
+async def _stream(call: Call, watched: WatchedJob, since: int) -> AsyncIterator[bytes]:
     streams, user = call.site.streams, call.person.by
     streams[user] += 1
     try:
@@ -146,7 +146,7 @@ async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[byt
         streams[user] -= 1
 
 
-async def _next_event(watched: Watched, since: int) -> Response:
+async def _next_event(watched: WatchedJob, since: int) -> Response:
     """Answer a long poll: for proxies that collect an answer until it ends."""
     began = time.monotonic()
     async for message in watched.messages(since):

@@ -44,8 +44,8 @@ class Protocol(H11Protocol):
     """A connection whose headers have to be complete within ``headers_timeout`` seconds.
 
     A client that takes less than ``reading_rate`` bytes a second of an answer, over ``reading_timeout``
-    seconds, is disconnected: asyncio waits for it without end, even where the connection is closed.
-    The rest of a body whose request is answered already is read for ``rest_timeout`` seconds.
+    seconds, is disconnected: asyncio waits for it without end, even if the connection is closed. The
+    rest of a body whose request is answered already is read for ``rest_timeout`` seconds.
     """
 
     headers_timeout = 10.0
@@ -214,8 +214,8 @@ def serve(
 ) -> int:
     """Serve until a signal ends it; return the exit code. Raises UserError.
 
-    ``print_address`` gets the address, with the one-time link where that is the way in; ``say_line``
-    gets the lines about the queue, in any thread.
+    ``print_address`` gets the address, with the one-time link if that is the way in; ``say_line`` gets
+    the lines about the queue, in any thread.
     """
     require_safe(settings)
     _require_users(settings)

@@ -77,7 +77,7 @@ class ServeSettings:
     make_queue: Callable[[Callable[[str], None]], QueueRun] | None = None
     """Makes the run of the queue that continues beside the server; None: others run it."""
     passwords: UploadPasswords | None = None
-    """Those of uploaded documents; None where no queue runs beside the server, which could use them."""
+    """Those of uploaded documents; None if no queue that could use them runs beside the server."""
     typed: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
     hosts_file: Path | None = None

@@ -19,11 +19,11 @@ from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.authentication import Authenticator
+from sshrender.web.jobwatchers import READ_SECONDS, StillReading, WatchedJob
 from sshrender.web.refusals import Refused, busy, not_found
 from sshrender.web.roles import Person
-from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, T, Turns
+from sshrender.web.santhreads import ANSWER_TIMEOUT, OneThread, SanThreads, T, Turns
 from sshrender.web.settings import ServeSettings
-from sshrender.web.watchedjob import READ_SECONDS, StillReading, Watched
 
 LIST_SECONDS = 2.0
 """Seconds for which a list of jobs is shown again instead of being read again."""
@@ -36,7 +36,7 @@ MAX_FEEDS = 64
 
 
 MAX_FIRST_READINGS = 4
-"""Most jobs that are kept while they are read for the first time: as many as threads (sanpool.py)."""
+"""Most jobs that are kept while they are read for the first time: as many as threads (santhreads.py)."""
 
 MAX_FEED_PAGES = 300_000
 """Pages of all jobs in memory, or one job of any size: a page takes 1 KB, and more with its history."""
@@ -45,7 +45,7 @@ MAX_FEED_PAGES = 300_000
 class UserTurns:
     """Long work of one user, one piece after the other: another user's does not wait for all of it."""
 
-    def __init__(self, pool: SanPool) -> None:
+    def __init__(self, pool: SanThreads) -> None:
         self._pool = pool
         self._lock = asyncio.Lock()
         self.waiting = 0
@@ -53,21 +53,22 @@ class UserTurns:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits, and no work is being done for a client that has gone away."""
+        """Whether no request waits, and no work is being done for a client that has gone away."""
         return not self.waiting and not self._lock.locked()
 
     async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call ``work`` in a thread. It continues without the client: a proxy may give up earlier."""
         await self._lock.acquire()
         task = asyncio.create_task(self._pool.run(work, *arguments))
-        # Released with the work and not with the request: who hangs up gets no second turn beside it.
+        # Released with the work and not with the request: a client that hangs up gets no second turn
+        # beside it.
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._lock.release()
         if not task.cancelled():
-            task.exception()  # seen, also where the client has gone
+            task.exception()  # seen, even if the client has gone
 
 
 @dataclass(slots=True)
@@ -76,18 +77,18 @@ class Site:
 
     settings: ServeSettings
     authenticator: Authenticator
-    pool: SanPool = field(default_factory=lambda: SanPool(16))
-    long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
-    engines: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    pool: SanThreads = field(default_factory=lambda: SanThreads(16))
+    long: SanThreads = field(default_factory=lambda: SanThreads(4, None, 64))
+    engines: SanThreads = field(default_factory=lambda: SanThreads(4, None, 64))
     """Asks batch systems. One that does not answer takes a minute, for which no other work waits."""
-    documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
+    documents: SanThreads = field(default_factory=lambda: SanThreads(2, None, 64))
     """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
-    opening: SanPool = field(default_factory=lambda: SanPool(4, None))
+    opening: SanThreads = field(default_factory=lambda: SanThreads(4, None))
     """Begins to follow jobs. A request waits for five seconds; what took longer is not lost."""
-    downloads: SanPool = field(default_factory=lambda: SanPool(4, None, 2048))
+    downloads: SanThreads = field(default_factory=lambda: SanThreads(4, None, 2048))
     """Reads files, a block at a time. More may wait than there are connections: none is cut off."""
-    passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
-    users: SanPool = field(default_factory=lambda: SanPool(2))
+    passwords: SanThreads = field(default_factory=lambda: SanThreads(2, 30.0, 16))
+    users: SanThreads = field(default_factory=lambda: SanThreads(2))
     """Looks at the file of the users, which may be on a file server."""
     counts: Counter[str] = field(default_factory=Counter)
     """Answers and bytes, for the metrics."""
@@ -101,8 +102,8 @@ class Site:
     """Users for whom whole journals are being read."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
-    _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
-    _making: dict[str, asyncio.Task[Watched]] = field(default_factory=dict)
+    _feeds: OrderedDict[str, WatchedJob] = field(default_factory=OrderedDict)
+    _making: dict[str, asyncio.Task[WatchedJob]] = field(default_factory=dict)
     _listed: tuple[float, Listed] | None = None
     _table: joblistsource.JobListSource | None = None
     _list_turns: Turns = field(default_factory=Turns)
@@ -114,7 +115,7 @@ class Site:
         """The shared folder."""
         return self.settings.san
 
-    async def watched(self, name: str, person: Person, timeout: float = READ_SECONDS) -> Watched:
+    async def watched(self, name: str, person: Person, timeout: float = READ_SECONDS) -> WatchedJob:
         """Return a job that this user may see. Raises Refused (404), as if others' did not exist.
 
         ``timeout``: seconds after which a journal that is read for the first time raises StillReading.
@@ -145,7 +146,7 @@ class Site:
             raise _no_job(name)
         return found
 
-    async def _require_seen(self, found: Watched, person: Person) -> None:
+    async def _require_seen(self, found: WatchedJob, person: Person) -> None:
         """Raise Refused unless the user may see the job, before its journal is read: that is work."""
         name = found.feed.name
         if not person.may_see(name, found.feed.owner):
@@ -155,12 +156,12 @@ class Site:
                 raise _no_job(name)
 
     def _keep_few(self, name: str) -> None:
-        """Drop jobs that no client watches. Raises Refused (503) where all the others are watched."""
+        """Drop jobs that no client watches. Raises Refused (503) if all the others are watched."""
         while len(self._feeds) > 1 and (
             len(self._feeds) > MAX_FEEDS
             or sum(each.feed.pages for each in self._feeds.values()) > MAX_FEED_PAGES
         ):
-            # What has been read of a large job is not thrown away: its page asks again and again.
+            # The part of a large job that was read is kept: its page asks again and again.
             reading = [key for key, each in self._feeds.items() if each.is_reading][:MAX_FIRST_READINGS]
             in_use = {*reading, *(key for key, each in self._feeds.items() if each.watchers)}
             oldest = next((key for key in self._feeds if key not in in_use and key != name), None)
@@ -172,7 +173,7 @@ class Site:
             else:
                 break
 
-    async def _follow(self, name: str) -> Watched:
+    async def _follow(self, name: str) -> WatchedJob:
         """Begin to follow a job: once, however many ask for it at the same moment. Raises UserError."""
         making = self._making.get(name)
         if making is None:
@@ -183,15 +184,15 @@ class Site:
             raise busy()
         return making.result()
 
-    async def _make(self, name: str) -> Watched:
+    async def _make(self, name: str) -> WatchedJob:
         feed = await self.opening.run(JobFeed, self.san, name)
-        found = self._feeds[name] = Watched(feed, self.pool, self.long)
+        found = self._feeds[name] = WatchedJob(feed, self.pool, self.long)
         return found
 
-    def _made(self, name: str, task: asyncio.Task[Watched]) -> None:
+    def _made(self, name: str, task: asyncio.Task[WatchedJob]) -> None:
         del self._making[name]
         if not task.cancelled():
-            task.exception()  # seen, also where all who asked have gone
+            task.exception()  # seen, even if all who asked have gone
 
     def drop(self, name: str) -> None:
         """Forget a job that is gone."""
@@ -226,7 +227,7 @@ class Site:
 
     @contextlib.contextmanager
     def _turns_of(
-        self, all_turns: dict[str, UserTurns], user: str, pool: SanPool, what: str
+        self, all_turns: dict[str, UserTurns], user: str, pool: SanThreads, what: str
     ) -> Iterator[UserTurns]:
         # Those whose clients went away while they were busy: nothing else removes them.
         for name in [name for name, turns in all_turns.items() if turns.is_idle]:

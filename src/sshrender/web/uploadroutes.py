@@ -121,7 +121,7 @@ async def _find(call: Call) -> Upload:
 
 @contextlib.asynccontextmanager
 async def _found(call: Call) -> AsyncIterator[Upload]:
-    """Give the upload. Raises UploadError where files were missing because it was removed meanwhile."""
+    """Give the upload. Raises UploadError if files were missing because it was removed meanwhile."""
     upload = await _find(call)
     try:
         yield upload
@@ -209,7 +209,7 @@ async def _store_part(call: Call, upload: Upload) -> None:
                 await site.pool.run(writer.write, bytes(buffer))
                 buffer.clear()
         await site.pool.run(writer.write, bytes(buffer))
-        # Again: a part may take hours, and one that arrives afterwards would stay and count for nobody.
+        # Again: a part may take hours, and one that arrives afterwards would stay and count for no user.
         _require_open(await site.pool.run(uploads.job_of, site.san, upload))
         await site.pool.run(writer.finish, digest)
     except BaseException:

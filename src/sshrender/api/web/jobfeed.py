@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.api.jobs import job_names, on_san, read_or_record, require_readable
-from sshrender.api.web.blocks import Block
+from sshrender.api.web.compressedblocks import Block
 from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
@@ -38,7 +38,7 @@ MAX_RECORDS = 500
 """Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
 
 STALE_SECONDS = 30.0
-"""Seconds for which a sheet is kept that lacks a delivered page: NFS may show an old listing for 60."""
+"""Seconds for which a sheet without a delivered page is kept: NFS may show an old listing for 60."""
 
 _PAGE_FILE = re.compile(r"page-(\d{1,9})\.[a-z0-9]+")
 """The names of pages (job/output/publish.py)."""
@@ -134,7 +134,7 @@ class JobFeed:
                 self._follower.take(entry)
         # After the loop: the offset counts only what the model has taken.
         self.offset = self._tail.offset
-        # A page that was only sent is told as work in progress; its record would change nothing.
+        # A page that was only sent is reported as work in progress; its record would change nothing.
         for number in self._model.changed:
             if self._model.pages[number].state != SENT or number in self._changed_at:
                 self._changed_at[number] = self.offset
@@ -233,8 +233,8 @@ class JobFeed:
     def file(self, number: int) -> PageFile | None:
         """Return a delivered page; None if it is not delivered."""
         record = self._follower.record(number)
-        # The journal may name anything: what is unpacked on Windows, where a backslash begins a folder,
-        # or two pages alike.
+        # The journal may name anything: a name with a backslash, which begins a folder on Windows, or
+        # one name for two pages.
         if record is None or not _is_page(record.file, number):
             return None
         return PageFile(number, self.folder.pages / record.file, record.bytes, record.sha256)

@@ -65,7 +65,7 @@ class PageArchive:
     def read(self, start: int, end: int) -> Iterator[bytes]:
         """Yield the bytes from ``start`` to ``end``, exclusive. Raises PageChanged or OSError.
 
-        A block is empty where a page was read for its checksum alone.
+        A block is empty if a page was read for its checksum alone.
         """
         # strict=False: the last start is that of the directory and has no member.
         for member, at in zip(self.members, self._starts, strict=False):
@@ -79,7 +79,7 @@ class PageArchive:
             # sent.
             if start < at + head:
                 yield _local(member, self._sum(member))[max(0, start - at) : end - at]
-            # Both within the member's content; _content() yields nothing where they cross.
+            # Both within the member's content; _content() yields nothing if they cross.
             first, last = max(0, start - at - head), min(member.size, end - at - head)
             yield from _content(member, first, last)
         directory_at = self._starts[-1]
@@ -87,7 +87,8 @@ class PageArchive:
             # The directory has the checksums of all pages: those that are not known yet are read for it.
             sums = {}
             for member in self.members:
-                # Others have this thread after each page: the last byte alone needs all pages.
+                # Other requests get this thread after each page: even the last byte alone needs all
+                # pages.
                 if member.sha256 not in self.sums:
                     yield b""
                 sums[member.name] = self._sum(member)

@@ -139,7 +139,7 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
 
 
 def _require_room(san: Path, owner: str, size: int, quota: Quota, new: str = "") -> None:
-    """Raise UploadError unless an upload of this size fits, beside the others than ``new``."""
+    """Raise UploadError unless an upload of this size fits beside all others, except ``new``."""
     # A completed upload is a job by now and counts as one.
     others = [upload for upload in _open_uploads(san, owner) if upload.id != new]
     own = [upload for upload in others if job_of(san, upload) is None]
@@ -173,7 +173,7 @@ def require_space(san: Path, size: int, quota: Quota) -> None:
 
 
 def find(san: Path, id_: str, owner: str) -> Upload:
-    """Return an upload of this user. Raises UploadError: of another user's, too, it is not there."""
+    """Return an upload of this user. Raises UploadError if there is none; another user's is none."""
     # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     if _ID.fullmatch(id_) and id_.startswith(f"{_prefix(owner)}-"):
         # It is gone, or its record is damaged: both are answered below.
@@ -282,8 +282,8 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
         if target.stat().st_size == upload.size:
             return target
     lacking = upload.parts - len(parts_present(san, upload))
-    # Another machine may have written parts that this one does not list yet, but not many.
-    # With more than half of the parts missing they were never sent, and waiting would not help.
+    # Another machine may have written parts that this one does not list yet, but not many. If more than
+    # half of the parts are missing, they were never sent: waiting would not help.
     until = time.monotonic() + (timeout if lacking <= upload.parts // 2 else 0)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     temporary = target.with_name(f".{uuid.uuid4().hex}")
@@ -336,7 +336,7 @@ def _open_part(path: Path, until: float) -> BinaryIO:
 
 
 def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
-    """Copy a part; the file server does that itself where it can. Raises UploadError or OSError."""
+    """Copy a part; the file server does that itself if it can. Raises UploadError or OSError."""
     left, is_possible = size, True
     while left:
         copied = 0
@@ -444,7 +444,7 @@ def _open_uploads(san: Path, owner: str) -> list[Upload]:
 
 
 def _prefix(owner: str) -> str:
-    """Return what the ids of a user's uploads begin with, so that counting them opens no other's."""
+    """Return the beginning of the ids of a user's uploads, so that counting them opens no other's."""
     return hashlib.sha256(owner.encode()).hexdigest()[:12]
 
 

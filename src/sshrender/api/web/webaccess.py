@@ -1,7 +1,8 @@
 """Keys and one-time links of the web front end, the same on every machine that serves.
 
-The key of the sessions follows from the owner's key (config/keyfile.py), which every machine has that
-runs the owner's jobs. It is never on the shared folder: a host that can write there makes no session.
+The key of the sessions follows from the owner's key (config/keyfile.py). Every machine that runs the
+owner's jobs has that key. It is never on the shared folder, so that a host that can write there cannot
+make a session.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sshrender.config import keyfile
 from sshrender.storage import files
 
 LINK_SECONDS = 24 * 3600.0
-"""Seconds after which a one-time link is worth nothing."""
+"""Seconds after which a one-time link has expired."""
 
 MAX_LINKS = 10_000
 

@@ -1,4 +1,4 @@
-"""Jobs of web users: what an upload may become, a look at it before, and how long it may take.
+"""Jobs of web users: their settings, the check of an uploaded document, and an estimate of the time.
 
 A web user may choose from a short list of settings. Recipes, switches of Ghostscript, paths, passwords
 and commands are not on it, because uploaded documents and their users are not trusted.
@@ -55,10 +55,10 @@ MAX_PIXELS = 2_000_000_000_000
 """Most pixels of all pages: 20,000 pages A4 at 600 dpi have 0.7 of it."""
 
 MAX_PASSWORD = 127
-"""Bytes that count of a password (ISO 32000-2, 7.6.4.3.3); Acrobat takes no longer one."""
+"""Bytes of a password that count (ISO 32000-2, 7.6.4.3.3); Acrobat takes no longer ones."""
 
 MAX_COMPARED = 6
-"""Earlier jobs that an estimate is made of."""
+"""Earlier jobs that an estimate uses, at most."""
 
 MAX_COMPARED_BYTES = 8 << 20
 
@@ -130,7 +130,7 @@ def _number(fields: Mapping[str, Any], key: str, default: int, low: int, high: i
 
 @dataclass(frozen=True, slots=True)
 class DocumentCheck:
-    """A look at a document. ``pages``: those to render; None where a damaged document hides the number.
+    """The check of a document. ``pages``: those to render; None if damage hides their number.
 
     ``seconds``: how long the job may take once it starts; None if no earlier job can be compared.
     """
@@ -189,7 +189,7 @@ class LockedDocument(UserError):
 def inspect(context: RunContext, document: Path) -> DocumentCheck:
     """Count a document's pages and estimate the time.
 
-    Raises UserError, for too large pages, too; LockedDocument where the password is missing or wrong.
+    Raises UserError, for too large pages, too; LockedDocument if the password is missing or wrong.
     """
     reading = Reading()
     try:

@@ -56,7 +56,7 @@ HANDSHAKE_TIMEOUT = 60.0
 (runner/host/fingerprint.py), which also waits for a slot lock (runner/slots/slotlocks.py)."""
 
 START_TIMEOUT = 30.0
-"""Seconds until the loader of the runner has said that it runs, or the host's ``connect_timeout`` where
+"""Seconds until the loader of the runner has said that it runs, or the host's ``connect_timeout`` if
 that is longer: the test for another program in its place has ended then (transports/startwatch.py)."""
 
 # Shared by all runs of this process: what counts is how many connections the machine makes.

@@ -37,7 +37,7 @@ def per_part(plan: JobPlan) -> int:
         return plan.spec.settings.split
     if size <= WHOLE_BYTES or not plan.reading.is_sound():
         return 0
-    # One page is the least of a part.
+    # A part has at least one page.
     return max(1, pages * PART_BYTES // size)
 
 
@@ -104,7 +104,7 @@ class DocumentParts:
             self._worker.ask(
                 "cut",
                 path=str(self._plan.folder.source),
-                password=self._plan.password,
+                password=self._plan.request.password,
                 folder=str(self._plan.folder.path),
                 per_part=per_part,
                 total=self._plan.spec.document.pages,

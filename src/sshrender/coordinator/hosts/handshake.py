@@ -23,7 +23,7 @@ from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
 
 DEFAULT_GHOSTSCRIPT = "gs"
-"""The program where the inventory names none."""
+"""The program if the inventory names none."""
 
 MAX_PROGRAM = 200
 """Characters of a program's name in a reason."""
@@ -34,7 +34,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
 
     ``slots`` None: as many as it has room for.
     """
-    limits, settings = plan.limits, plan.spec.settings
+    limits, settings = plan.request.limits, plan.spec.settings
     return {
         # seen_folder: the path on the host, which may mount the SAN elsewhere.
         "folder": seen_folder(setup, plan.folder.name),
@@ -44,7 +44,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "epoch": nonce.epoch,
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
         "slots": setup.plan.slots,
-        # Never more pages are in work here than the run has, even with failures and repetitions.
+        # A host never has more pages in work than the run has, even with failures and repetitions.
         "at_once": len(plan.pages),
         "device": settings.device,
         "dpi": resolution(settings.dpi, settings.appearance),
@@ -57,7 +57,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "profile": settings.output_profile,
         "page_fields": page_fields(settings.dpi, settings.appearance),
         "recipes": [_recipe_fields(recipe) for recipe in settings.recipes],
-        "password": plan.password,
+        "password": plan.request.password,
         "password_bytes": plan.password_bytes,
         "tag": plan.spec.name,
         "priority": plan.attributes.priority,
@@ -118,7 +118,7 @@ def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:
 
 def _has_thumbnails(plan: JobPlan) -> bool:
     is_warm = plan.renders_with_ghostscript or uses_mutool(plan.spec.settings.recipes)
-    return plan.has_overview and is_warm
+    return plan.request.has_overview and is_warm
 
 
 def seen_folder(setup: HostSetup, job: str) -> str | None:

@@ -191,7 +191,7 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
     item.link.message_taken()
     if isinstance(item.message, Trouble):
         if item.message.refusal is None:
-            # It may pass, so the host is lost; but what speaks is its Python already.
+            # The trouble may pass, so the host is lost. Its Python works: it has sent this message.
             return _failed(name, Refusal.UNREACHABLE, item.message.reason, "python")
         return _failed(name, item.message.refusal, item.message.reason)
     if not isinstance(item.message, Hello):

@@ -32,7 +32,7 @@ class LoadSamples:
         self._due_at = now + SAMPLE_INTERVAL * max(1.0, len(hosts) / HOSTS_PER_INTERVAL)
         changed = {}
         for host in hosts:
-            # Rounded as they are recorded, so that the comparison is that of a reader of the journal.
+            # Rounded as they are recorded, so that a reader of the journal compares the same values.
             load = (round(host.others_per_core, 2), round(host.ours / max(host.cores, 1), 2))
             recorded = self._recorded.get(host.name, (0.0, 0.0))
             if max(abs(new - old) for new, old in zip(load, recorded, strict=True)) >= MIN_CHANGE:

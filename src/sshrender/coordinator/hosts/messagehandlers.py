@@ -62,7 +62,7 @@ class HostMessages:
         return MESSAGE_HANDLERS[type(message)](self, host, message)
 
     def attempt_failed(self, event: ev.AttemptFailed) -> list[ev.Event]:
-        """Record that an attempt failed, where that counts, and return the event."""
+        """Record that an attempt failed, if that counts, and return the event."""
         known = self._known(event.host, event.attempt)
         if (
             known is not None
@@ -111,7 +111,7 @@ class HostMessages:
         if kind is FailureKind.STORAGE and self._host_router.needs_transfer(host):
             kind = FailureKind.HOST  # its own disk, not the shared folder
         if kind is FailureKind.TIMEOUT:
-            allowed = duration(self._plan.limits.page_timeout)
+            allowed = duration(self._plan.request.limits.page_timeout)
             failed = failed._replace(reason=f"{failed.reason} of {allowed}")
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
@@ -123,7 +123,7 @@ class HostMessages:
         """Store diagnostics of a page of this host that are new."""
         known = self._known(host, suspected.attempt)
         number = suspected.page if known is None else known.page
-        # Where two hosts have reported the page, either may be delivered, whichever came last.
+        # If two hosts have reported the page, either may be delivered, whichever came last.
         if known is None and not self._scheduler.is_rendered_by(number, host):
             return []
         before = self._scheduler.page_queue[number].diagnostics if known is None else known.diagnostics
@@ -155,7 +155,7 @@ class HostMessages:
 
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
         reason = self._texts.reason(host, trouble.reason)
-        # Where a limit let it render pages, it may do so again when other processes of its user end.
+        # If a limit let it render pages before, it may do so again when other processes of its user end.
         refusal = trouble.refusal
         has_rendered = self._scheduler.hosts[host].pages_done > 0
         if refusal is not None and refusal in msg.NEEDS_ADMINISTRATOR and not has_rendered:

@@ -1,4 +1,4 @@
-"""Routes requests to hosts: over their connection, or through a file transfer where there is no SAN."""
+"""Routes requests to hosts: over their connection, or through a file transfer if there is no SAN."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class HostRouter:
         setup = self._setups[host]
         link = self._current[host] = self._connections.take(setup)
         if self.needs_transfer(host):
-            largest = FILE_TO_MEMORY * self._plan.limits.page_memory
+            largest = FILE_TO_MEMORY * self._plan.request.limits.page_memory
             self._transfers[host] = FileTransfer(link, self.document_parts, largest, self._post)
         # Sent before the host has answered anything: so its preparation costs no round trip.
         link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))

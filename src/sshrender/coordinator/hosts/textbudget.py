@@ -1,6 +1,6 @@
 """Limits how much text of a host is stored: in memory, the journal, the manifest and the overview.
 
-The limit of one page (transports/messagefields.py) is none for a host: twenty thousand pages would be
+The limit of one page (transports/messagefields.py) does not limit a host: twenty thousand pages would be
 gigabytes. Beyond a host's budget its diagnostics are replaced by one line, so that a suspect page stays
 suspect.
 """

@@ -85,7 +85,7 @@ class Pinger:
         threading.Thread(target=self._work, name="pings", daemon=True).start()
 
     def remove(self, connection: Pinged) -> None:
-        """Remind this connection no more."""
+        """Stop reminding this connection."""
         with self._lock:
             self._connections.pop(id(connection), None)
 

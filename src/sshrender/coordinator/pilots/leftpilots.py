@@ -1,4 +1,4 @@
-"""Cancels or holds at the engine the pilots that a coordinator which is gone has left in the queue.
+"""Cancels or holds the pilots in the queue of an engine whose coordinator is gone.
 
 Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. Without this, it
 would keep its place in the queue until it starts. A pilot that is held keeps its place, and the job's
@@ -61,7 +61,7 @@ def cancel_left(
 def hold_left(
     arrays: Iterable[je.PilotsRequested], pools: Mapping[str, PoolSetup], lacking: str = ""
 ) -> list[LeftPilots]:
-    """Hold arrays, or cancel those that their engine does not hold; return those that it did neither to.
+    """Hold arrays, or cancel those that their engine does not hold; return those for which both failed.
 
     ``pools`` and ``lacking`` as for ``cancel_left``.
     """
@@ -160,7 +160,7 @@ def _cancel(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilo
 
 
 def _hold(pool: PoolSetup, entries: list[je.PilotsRequested]) -> list[LeftPilots]:
-    # Where a site forbids users to hold, what is cancelled is submitted again after ``release``.
+    # If a site forbids users to hold jobs, cancelled arrays are submitted again after ``release``.
     return _give(pool, entries, [pool.engine.hold, pool.engine.cancel])
 
 

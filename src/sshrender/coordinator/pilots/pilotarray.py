@@ -119,8 +119,8 @@ class PilotArray:
 
     def unneeded(self) -> list[int]:
         """Return the indexes of those to cancel at the end: they wait, or may be queued again."""
-        # An engine queues a pilot again that it has preempted, or whose node has failed. One that runs
-        # ends by itself when it finds the tombstone.
+        # An engine queues a pilot again if it has preempted the pilot, or if the node has failed. One
+        # that runs ends by itself when it finds the tombstone.
         return [index for index, pilot in self.pilots.items() if not pilot.is_live]
 
     def identify(self, elements: Iterable[Element]) -> list[Element]:
@@ -152,7 +152,7 @@ class PilotArray:
             if pilot.is_waiting and (reason := pilot.fault()):
                 pilot.has_ended = True
                 is_listed = pilot.element is not None
-                # Pilots are absent that an earlier coordinator cancelled, or that the engine never got.
+                # Pilots that an earlier coordinator cancelled, or that the engine never got, are absent.
                 may_be_absent = self.is_inherited or not (self.handle.array or self.was_listed)
                 silent.append(SilentPilot(index, reason, is_listed, is_listed or not may_be_absent))
         # Only when the engine lists none of it either: an element that it lists may still start.

@@ -131,7 +131,7 @@ class Pilots:
         return events
 
     def _pages(self, scheduler: Scheduler) -> tuple[int, int, bool]:
-        """Return how many pages wait that a pilot may render, and for how many pilots are needed.
+        """Return how many waiting pages a pilot may render, and for how many of them pilots are needed.
 
         Pages on other hosts need no pilot: one that left for lack of work would be replaced again and
         again. The last value: whether such a page may come back.
@@ -153,7 +153,7 @@ class Pilots:
         return waiting, pages, may_grow
 
     def _gave_back_useless(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> bool:
-        """Give an allocation back whose host was refused, and return whether it was.
+        """Give back the allocation of a host that was refused; return whether it was refused.
 
         The host stays refused and is not removed: it is the reason why a run without others ends.
         """
@@ -241,7 +241,7 @@ class Pilots:
         return host_setup, events
 
     def on_retiring(self, item: PilotRetiring) -> list[ev.Event]:
-        """Take a pilot out of use whose allocation ends soon."""
+        """Take a pilot out of use, because its allocation ends soon."""
         pilot = self._hosts.get(item.host)
         if pilot is None:
             return []
@@ -316,7 +316,7 @@ class Pilots:
 
 
 def _note_use(pilot: _PilotHost, reason: str) -> None:
-    """Have a pilot counted that has left before it could be used: the next ones may do the same."""
+    """Count a pilot that left before it could be used: the next ones may do the same."""
     if not pilot.was_usable:
         pilot.manager.note_useless(f"{pilot.node}: {reason}")
 

@@ -44,7 +44,7 @@ class PoolSetup:
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     carrier: str = "files"
-    """*pipe*, *files*, or *auto*: pipe where the engine has it, and files if that fails."""
+    """*pipe*, *files*, or *auto*: pipe if the engine has it, and files if that fails."""
     via: tuple[str, ...] = ()
     """The ssh command to the machine that has the engine's commands; empty: this one."""
     shared: Path | None = None

@@ -63,8 +63,8 @@ def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
 def _check(pool: PoolSetup) -> PoolCheck:
     engine = pool.engine
     try:
-        # The version first: an engine that is another one is told from one that does not answer, and a
-        # word of one that only asks makes another one submit (-w of qsub).
+        # The version first: a wrong engine is told from one that does not answer, and a word of one that
+        # only asks makes another one submit (-w of qsub).
         version = engine.version(pool.call(engine.version_command()))
     except SubmissionRefused as refused:
         return _failed(pool, REFUSED, refused.reason)
@@ -128,7 +128,7 @@ def _why(waiting: Sequence[Element]) -> str:
 
 
 def _refusal(pool: PoolSetup) -> str:
-    """Return why the engine would refuse a pilot; empty where it would not, or cannot say."""
+    """Return why the engine would refuse a pilot; empty if it would not, or cannot say."""
     request = ArrayRequest(
         name=f"{NAME_PREFIX}check",
         count=1,

@@ -93,8 +93,8 @@ class PoolEngine:
         """Return what the engine has of these arrays. Raises EngineUnavailable or NotYet."""
         return self._queries.listing([array.handle for array in arrays])
 
-    def hold(self, array: PilotArray, is_held: bool) -> bool:
-        """Have waiting pilots of an array held, or released; ``array.is_held`` says what worked.
+    def set_held(self, array: PilotArray, is_held: bool) -> bool:
+        """Hold or release the waiting pilots of an array; ``array.is_held`` says what worked.
 
         Return whether the engine refused it. One that does not answer may do it later.
         """

@@ -1,8 +1,8 @@
 """Keeps one pool: decides when arrays of pilots are submitted, queried and cancelled; reads their notes.
 
-Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display
-and for pilots that ended before they spoke. An element that it does not list may still run. Commands of
-the engine may take half a minute, so another thread reads what pilots report.
+Only the heartbeat of its runner shows whether a pilot lives. The engine is asked once a minute, for
+display and for pilots that ended before they spoke. An element that it does not list may still run.
+Commands of the engine may take half a minute, so another thread reads what pilots report.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class PoolManager:
             silent = array.match(listing.elements, listing.asked_at)
         for each in silent:
             if each.is_charged:
-                # One that finds no folder takes that for a tombstone, and says nothing.
+                # A pilot that finds no folder takes that for a tombstone, and says nothing.
                 lacks = f": its node may lack {self.setup.san} or {self.setup.python}"
                 self._note_silent(each.reason + ("" if each.is_listed else lacks), now)
         # Its answer was lost, and the engine has never listed it: it was not submitted.
@@ -324,14 +324,14 @@ class PoolManager:
     def _hold_waiting(self) -> None:
         """Keep waiting pilots from being started while the job is held: they keep their place.
 
-        Where the engine holds none, as a site may forbid it, they are cancelled. Repeated after each
-        query: then an id may have become known, or the engine answers again.
+        If the engine holds none, as a site may forbid it, they are cancelled. Repeated after each query:
+        then an id may have become known, or the engine answers again.
         """
         for array in self._arrays:
             waiting = array.waiting()
             if array.is_held == self._is_held or not waiting or not array.handle.array:
                 continue
-            if self._engine.hold(array, self._is_held) and self._is_held:
+            if self._engine.set_held(array, self._is_held) and self._is_held:
                 self._cancel(array, waiting)
 
     def _cancel_some(self, count: int, now: float) -> None:

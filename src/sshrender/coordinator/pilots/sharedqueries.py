@@ -1,8 +1,8 @@
 """Shares an engine's answers among all runs of a user on this machine: one query a minute for all.
 
 The run whose turn it is asks for the arrays of all runs, and leaves the answer in a file of the user.
-Runs that find it locked, or a fresh answer without their arrays, wait for the next minute. Where the
-file cannot be used, a run asks for itself.
+Runs that find it locked, or a fresh answer without their arrays, wait for the next minute. If the file
+cannot be used, a run asks for itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
 """Seconds between two queries of the engine, and most while it does not answer."""
 
 FORGET_AFTER = MAX_QUERY_INTERVAL + QUERY_INTERVAL
-"""Seconds after which an array is asked for no more, whose run has not looked since."""
+"""Seconds without a look of its run after which an array is not asked for any more."""
 
 LOCKED_PAUSE, MAX_LOCKED = 2.0, 120.0
 """Seconds until a run looks again while another one asks, and after which that one counts as frozen."""
@@ -115,7 +115,7 @@ class SharedQueries:
         return self.ask(handles)
 
     def ask(self, handles: Sequence[ArrayHandle]) -> Listing:
-        """Ask the engine, whenever it was asked before. Raises EngineUnavailable."""
+        """Ask the engine, no matter when it was asked before. Raises EngineUnavailable."""
         asked_at = self._clock()
         try:
             return Listing(asked_at, self._engine.elements(self._call(self._engine.query(handles))))
@@ -141,7 +141,7 @@ class SharedQueries:
         if self._path is None:
             raise FileNotFoundError
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Users may share a cache (XDG_CACHE_HOME, or HOME after sudo). An answer of another user's could
+        # Users may share a cache (XDG_CACHE_HOME, or HOME after sudo). An answer of another user could
         # name any job of this one as a pilot to cancel.
         found = self._path.parent.lstat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
@@ -157,7 +157,7 @@ class SharedQueries:
 
 
 def _load(path: Path) -> _Record:
-    """Read the record; an empty one where there is none, or none that can be read. Raises OSError."""
+    """Read the record; an empty one if there is none, or none that can be read. Raises OSError."""
     try:
         fields: Any = json.loads(path.read_text(encoding="utf-8"))
         return _Record(

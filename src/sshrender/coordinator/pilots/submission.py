@@ -58,7 +58,7 @@ class ArrayMaker:
 
 
 def array_request(setup: PoolSetup, array: PilotArray, avoid: tuple[str, ...]) -> ArrayRequest:
-    """Return the request for an array. Raises OSError where its script has to be a file."""
+    """Return the request for an array; write its script if that has to be a file. Raises OSError."""
     folder = array.folder
     # <job>/batch/<array>, as nodes see it.
     seen = "/".join((setup.san.rstrip("/"), *folder.path.parts[-3:]))

@@ -91,7 +91,7 @@ class LocalCanary:
 
     def _work(self) -> None:
         result = None
-        # CanaryRendered is posted in any case: the scheduler waits for it where the hosts are tied.
+        # CanaryRendered is posted in any case: the scheduler waits for it if the hosts are tied.
         with contextlib.suppress(Exception):  # whatever failed, there is no canary of ours
             result = self.fingerprint()
         self._post(ev.CanaryRendered(result))
@@ -117,5 +117,5 @@ class LocalCanary:
         # Also after a timeout, and harmless after its end.
         finally:
             processreaper.end(self._process, 1.0)
-        # Raises OSError where the program wrote nothing: _of_program() ignores that.
+        # Raises OSError if the program wrote nothing: _of_program() ignores that.
         return hashlib.sha256((folder / "canary.ppm").read_bytes()).hexdigest()

@@ -86,7 +86,7 @@ class PageRemover:
             if sha256:
                 self._remove_delivered({file: sha256})
                 continue
-            trouble = NameTrouble(self._plan.policy.name_wait)
+            trouble = NameTrouble(self._plan.request.policy.name_wait)
             while not self._stop.is_set():
                 try:
                     # Before the fence: what is removed is what was seen while the job was ours.

@@ -41,7 +41,7 @@ class PartSplitter(threading.Thread):
                 "split",
                 within=SPLIT_TIMEOUT,
                 path=str(plan.folder.source),
-                password=plan.password,
+                password=plan.request.password,
                 folder=str(plan.folder.path),
                 per_part=plan.spec.settings.split,
                 pages=missing,

@@ -26,7 +26,7 @@ SHUTDOWN_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A user's request was recorded where it changes the job, and is to be carried out."""
+    """A user's request was recorded if it changes the job, and is to be carried out."""
 
     request: Request
 

@@ -60,7 +60,7 @@ class StorageProbe:
 
     def _probe(self, space: int) -> None:
         for folder in self._folders:
-            # Space is tested last, as it says nothing where writing fails.
+            # Space is tested last, as it says nothing if writing fails.
             reason = primitives.try_write(str(folder), self._name) or _lack_of_space(folder, space)
             if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))

@@ -211,7 +211,7 @@ class _Worker:
         return Rejected(task, f"{type(error).__name__}: {error}")
 
     def _try_later(self, task: VerificationTask) -> Result | None:
-        """Queue the page again, later the more files of this host are invisible."""
+        """Queue the page again: the more files of this host are invisible, the later."""
         now = time.monotonic()
         last = task.since + VISIBLE_TIMEOUT
         if now > last:
@@ -228,7 +228,7 @@ class _Worker:
         return None
 
     def _not_written(self, task: VerificationTask, error: OSError) -> Result | None:
-        """Queue a page again whose name alone cannot be written, for a while. None: it was queued."""
+        """Queue a page again for a while if its name alone cannot be written. None: it was queued."""
         failure = classify(error, task.final, task.target, "page")
         if not failure.is_one_name:
             return StorageTrouble(task, failure.reason)
@@ -281,7 +281,7 @@ class _Worker:
             try:
                 publish.secure(path)
             except OSError as error:
-                # Where pages stay in the job's folder, target and final are the same file.
+                # If pages stay in the job's folder, target and final are the same file.
                 is_output = path == task.target != task.final
                 return self._not_written(task, OutputFailed.at(path, error) if is_output else error)
         return result

@@ -1,9 +1,9 @@
 """Classify an error of the storage: whether it belongs to one file's name, or to the folder.
 
-A folder or an immutable file in place of one page, or a file of another user in a sticky folder,
-keeps that page from being written and no other. The error number does not tell: EPERM is also what a
-file system says that refuses everything. So what a page needs is tried in the folder, under another
-name. Where that works, the name is at fault.
+A folder or an immutable file in place of one page, or a file of another user in a sticky folder, keeps
+that page from being written and no other. The error number does not tell: a file system that refuses
+everything reports EPERM, too. So the operations that a page needs are tried in the folder, under another
+name. If they work, the name is at fault.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def is_of_one_name(error: OSError, folder: Path, name: str) -> bool:
 class NameTrouble:
     """Notices that one file cannot be written for a while although others in its folder can.
 
-    Each failure is looked at: a storage that fails, and works again just before the last look, is none.
+    Each failure is examined: a storage that failed, and works again at the last one, is no such file.
     """
 
     def __init__(self, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -108,7 +108,7 @@ def why_unusable(folder: Path, name: str) -> str:
     second = first.with_name(f"{first.name}.2")
     try:
         first.touch(0o600, exist_ok=False)
-        # As a page is published: by a link where the file system has links, else by renaming.
+        # As a page is published: by a link if the file system has links, else by renaming.
         try:
             os.link(first, second)
         except OSError as error:

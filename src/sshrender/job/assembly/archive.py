@@ -21,7 +21,7 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
             entry = zipfile.ZipInfo(sheet.path.name, _LONG_AGO)
             # Permissions of the member, in the upper half (APPNOTE.TXT, 4.4.15).
             entry.external_attr = 0o644 << 16
-            # Known beforehand, so that zipfile reserves room for 64-bit sizes where they are needed.
+            # Known beforehand, so that zipfile reserves room for 64-bit sizes if they are needed.
             entry.file_size = sheet.bytes
             with sheet.file() as page, archive.open(entry, "w") as copy:
                 shutil.copyfileobj(page, copy, 1 << 20)

@@ -47,7 +47,7 @@ def assemble(
 ) -> Path:
     """Write ``target``, unless it is there and of these pages.
 
-    ``dpi``: horizontal and vertical. ``fence`` raises LeaseLost where another coordinator has the job by
+    ``dpi``: horizontal and vertical. ``fence`` raises LeaseLost if another coordinator has the job by
     now. Raises AssemblyFailed or OSError.
     """
     ordered = sorted(records, key=lambda record: record.page)
@@ -94,8 +94,8 @@ def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
 
 
 def _require_room(file: IO[bytes]) -> None:
-    """Raise OSError where the storage is full: libtiff says of a page that it cannot be written."""
-    # Behind what was written: a megabyte shows whether there was room for more.
+    """Raise OSError if the storage is full: libtiff says of a page that it cannot be written."""
+    # After what was written: a megabyte shows whether there was room for more.
     file.seek(0, os.SEEK_END)
     file.write(b"\0" * _ROOM)
     file.flush()

@@ -1,7 +1,7 @@
 """Write a PDF whose pages are images.
 
-What a page's file holds compressed is copied as it is, where a PDF can hold it so: JPEG, and the pixels
-of a PNG without transparency (ISO 32000-1, 7.4.4, predictors).
+What a page's file holds compressed is copied as it is, if a PDF can hold it so: JPEG, and the pixels of
+a PNG without transparency (ISO 32000-1, 7.4.4, predictors).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
     page, content, image = objects.reserve(), objects.reserve(), objects.reserve()
     # 72 points are an inch.
     width, height = sheet.width * 72 / sheet.dpi[0], sheet.height * 72 / sheet.dpi[1]
-    # The image first: its length is known only afterwards where it is recoded.
+    # The image first: its length is known only afterwards if it is recoded.
     _image(file, objects, sheet, image)
     # The unit square of an image is scaled to the page (8.9.5).
     drawing = f"q {width:.4f} 0 0 {height:.4f} 0 0 cm /P Do Q"
@@ -157,7 +157,7 @@ def _copy(source: IO[bytes], target: IO[bytes], length: int) -> None:
 
 
 def _png(page: IO[bytes]) -> _Picture | None:
-    """Return its pixels as they are; None where transparency or interlacing would be lost in a PDF."""
+    """Return its pixels as they are; None if transparency or interlacing would be lost in a PDF."""
     header, palette, pieces = b"", b"", []
     for kind, offset, length in _chunks(page):
         if kind in (b"IHDR", b"PLTE"):

@@ -3,8 +3,8 @@
 The journal is the truth: status, history, accounts, dashboard and overview are replays of it.
 
 A line that is not whole does not count: the last one may be cut off by a crash, and one in the middle
-may be damaged. Nor does a line that a coordinator wrote late, after another one of a higher epoch had
-written: what it did is verified again, or had no effect.
+may be damaged. A line that a coordinator wrote late, after another one of a higher epoch had written,
+does not count either: what that coordinator did is verified again, or had no effect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ BLOCK = 1 << 20
 
 
 RESERVE = 16 << 10
-"""Bytes: some minutes of a paused run. A pause is of no use to readers that cannot read of it."""
+"""Bytes: some minutes of a paused run. Without them, readers would not learn of a pause for a full
+disk."""
 
 
 class OldJournal(OSError):
@@ -88,7 +89,7 @@ class JournalWriter:
         self._reserve()
 
     def _reserve(self) -> None:
-        """Keep space behind the end of the file, where the file system can do that."""
+        """Keep space after the end of the file, if the file system can do that."""
         if not self._has_reserve:
             return
         size = os.fstat(self._descriptor).st_size
@@ -156,7 +157,7 @@ class _Reader:
         return self._split(block)
 
     def _split(self, block: bytes) -> list[bytes]:
-        # The last piece has no line end yet; it is empty where the block ends with one.
+        # The last piece has no line end yet; it is empty if the block ends with one.
         *ended, rest = block.split(b"\n")
         if ended:
             ended[0] = self._rest + ended[0]
@@ -235,7 +236,7 @@ class _Filter:
         ]
 
     def refuse_old(self) -> None:
-        """Raise OldJournal where all lines so far are of an earlier schema, or damaged.
+        """Raise OldJournal if all lines so far are of an earlier schema, or damaged.
 
         Beside a sound entry, a line of an earlier schema is damage like any other.
         """
@@ -272,7 +273,7 @@ def require_current(path: Path) -> None:
 def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntry]:
     """Yield every sound entry, in order; nothing when there is no journal.
 
-    Raises OSError; EFBIG where there are more than ``max_bytes``, holes of a sparse file not counted;
+    Raises OSError; EFBIG if there are more than ``max_bytes``, holes of a sparse file not counted;
     OldJournal, which is one, for a journal of an earlier version.
     """
     try:

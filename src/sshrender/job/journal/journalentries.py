@@ -31,8 +31,8 @@ from sshrender.job.journal.journalchecks import (
 class JournalEntry:
     """The fields of every entry. ``time``: UTC, as ``2026-01-31T12:00:00.123Z``.
 
-    ``epoch``: of the coordinator that wrote it; None where a request was handled without a coordinator.
-    A writer leaves both out: JournalRecorder sets them with ``stamped``.
+    ``epoch``: of the coordinator that wrote it; None if a request was handled without a coordinator. A
+    writer leaves both out: JournalRecorder sets them with ``stamped``.
     """
 
     # ClassVars: fields of the class, not of the dataclass, so that no entry stores them.
@@ -167,7 +167,7 @@ class AttemptFailed(AttemptEntry):
 class PageDelivered(PageEntry):
     """A page was verified, published and delivered. ``seconds`` and ``cpu`` (seconds) of its renderer.
 
-    ``host`` and ``attempt`` are empty where a coordinator adopted a page that another one had published
+    ``host`` and ``attempt`` are empty if a coordinator adopted a page that another one had published
     just before it died.
     """
 
@@ -448,7 +448,7 @@ TYPES: Mapping[str, type[JournalEntry]] = {
 
 
 def page_of(entry: JournalEntry) -> int | None:
-    """Return the page that an entry concerns; None where it concerns none. A request for none has 0."""
+    """Return the page that an entry concerns; None if it concerns none. A request for none has 0."""
     match entry:
         case PageEntry() | RequestHandled():
             return entry.page

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Pause:
     """The pause of a run or a page: its reason, start and end. Times are as in the journal.
 
-    ``until`` is empty where it is not known.
+    ``until`` is empty if it is not known.
     """
 
     reason: str

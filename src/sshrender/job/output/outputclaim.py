@@ -2,13 +2,13 @@
 
 A folder belongs to a document and the settings that decide how its pages look, not to one job: another
 job with other pages of the same may add them. A folder that holds pages of something else is refused, or
-replaced where the user said so (``--overwrite``). Replacing takes two steps, each of which is one new
+replaced if the user said so (``--overwrite``). Replacing takes two steps, each of which is one new
 record (outputrecord.py): the claim, which removes nothing; and, once the first new page is about to be
 delivered, the removal of all old pages. A process that is killed in between is continued by any later
 run of the job, and until then the folder holds old pages alone.
 
-A job that is queued, held or running keeps its folder. Where that cannot be seen, because its shared
-folder is another one, it loses the folder, notices that with its next page, and stops.
+A job that is queued, held or running keeps its folder. If that cannot be seen, because its shared folder
+is another one, it loses the folder, notices that with its next page, and stops.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def take(delivery: Delivery) -> OutputClaim:
                 continue
             found = outputrecord.inspect(output)
         in_force = found.record
-        # False also where another process has claimed it after create(): then the loop continues.
+        # False also if another process has claimed it after create(): then the loop continues.
         if found.newest and in_force and in_force.owner.is_same(delivery.contents):
             outputrecordfiles.remove(output, found.older)
             return OutputClaim(output, found.newest, in_force, delivery)
@@ -87,6 +87,8 @@ class OutputClaim:
         self._record = record
         self._delivery = delivery
         self._lock = threading.Lock()
+        self.is_made_again = False
+        """Whether the folder is another one than at the start: it lacks the pages from before."""
 
     def deliver(self, page: int, target: Path, sha256: str) -> bool:
         """Deliver a page as publish.deliver does. Before the first one old pages are removed.
@@ -150,7 +152,7 @@ class OutputClaim:
             self._follow(found)
             return
         # A user has made the folder again. One that is gone is an OSError.
-        self._stored = None
+        self._stored, self.is_made_again = None, True
         self._advance(self._record)
 
     def _follow(self, found: Found) -> None:
@@ -182,7 +184,7 @@ class OutputClaim:
         self._advance(Record(owner=self._record.owner))
 
     def _advance(self, record: Record) -> None:
-        """Replace the record; the newest is another one where another process was faster."""
+        """Replace the record; the newest is another one if another process was faster."""
         assert self._folder is not None
         # The number after the own: if another process has taken it, its record decides.
         number = self._stored.number if self._stored is not None else 0

@@ -1,7 +1,7 @@
 """Find a job's output folder when another machine continues the job than the one that it was created on.
 
-A path means something only on the machine that it was given on. It is used elsewhere where it is in
-the shared folder, or where the job's output marker is in it, which the creating machine put there.
+A path means something only on the machine that it was given on. Another machine uses it if it is in the
+shared folder, or if the job's output marker is in it, which the creating machine put there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def remove_marker(output: Path, token: str) -> None:
 
 
 def place(wanted: Attributes, folder: JobFolder) -> Path | None:
-    """Return where to deliver, as this machine sees it; None where it does not."""
+    """Return where to deliver, as this machine sees it; None if it does not."""
     if not wanted.output:
         return None
     if wanted.output_host == ON_SAN:

@@ -179,7 +179,7 @@ def _decoded(data: bytes) -> Record | None:
     try:
         fields = json.loads(data)
         text = json.dumps({**fields, "schema_": fields["schema"]})
-        return Record.model_validate_json(text)  # where a list is a tuple, strictly
+        return Record.model_validate_json(text)  # strict mode takes a list as a tuple only in JSON
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -1,7 +1,7 @@
 """Store numbered records with a folder of the user, in which nothing but pages should be seen.
 
 A record is an extended attribute of the folder, ``user.sshrender.00000001`` (xattr(7)): it is not a
-file, and moves with the folder. XATTR_CREATE gives a number to one of several processes. Where the file
+file, and moves with the folder. XATTR_CREATE gives a number to one of several processes. If the file
 system has no such attributes (NFS before 4.2) or no room for one (ext4 has 4 KiB), the record is a
 hidden file, ``.sshrender-job.00000001``, put there whole by link(2), which does the same on every NFS if
 the link count is checked afterwards (open(2), O_EXCL).
@@ -34,7 +34,7 @@ MAX_BYTES = 1 << 16
 """The kernel's limit of an attribute (XATTR_SIZE_MAX in limits.h); recipes are the largest part."""
 
 _NO_ATTRIBUTE = frozenset((errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOSPC, errno.E2BIG))
-"""Errors upon which the record becomes a file: no such attributes here, another user's folder with the
+"""Errors after which the record becomes a file: no such attributes here, another user's folder with the
 sticky bit, too little room in the inode's block (setxattr(2))."""
 
 _GONE = frozenset((errno.ENODATA, errno.ENOENT, errno.ENOTSUP))
@@ -112,7 +112,7 @@ def create(folder: Path, number: int, data: bytes) -> Stored | None:
         raise OSError(errno.EOVERFLOW, "too many records", str(folder))
     stored: Stored | None = Stored(number, False)
     try:
-        # XATTR_CREATE fails where the name exists, in one step in the kernel (setxattr(2)).
+        # XATTR_CREATE fails if the name exists, in one step in the kernel (setxattr(2)).
         os.setxattr(folder, f"{ATTRIBUTE}{number:08d}", data, os.XATTR_CREATE)
     except FileExistsError:
         stored = None

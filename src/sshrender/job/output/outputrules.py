@@ -1,7 +1,7 @@
 """Decide whether a job may have an output folder: what its next record is, or why it is refused.
 
-A folder that holds pages of another document, or with other settings, is refused, or replaced where
-the user said so (``--overwrite``). One into which a queued, held or running job is going to deliver is
+A folder that holds pages of another document, or with other settings, is refused, or replaced if the
+user said so (``--overwrite``). One into which a queued, held or running job is going to deliver is
 refused in any case. In a folder that has no record, because it is new or an earlier version filled it,
 page files have to be the job's own.
 """
@@ -93,7 +93,7 @@ def next_record(delivery: Delivery, found: Found) -> Record | None:
     """
     record = _next_record(delivery, found)
     in_force = record or found.record
-    # Also where the record stays: the name may have been taken since.
+    # Also if the record stays: the name may have been taken since.
     if delivery.assembled and in_force is not None:
         require_free(delivery, delivery.assembled, in_force)
     return record

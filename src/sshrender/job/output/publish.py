@@ -42,9 +42,8 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
     """Give a verified, open file its final name, and remove the attempt's. Never replaces a page.
 
     Returns a descriptor of the published file, and whether it is a copy, which ``secure`` makes durable:
-    a file of another user, who could write to it later, is copied. Raises PageTaken;
-    VerificationFailed where it has changed; OSError where it has not got the name, or the folder is a
-    symbolic link.
+    a file of another user, who could write to it later, is copied. Raises PageTaken; VerificationFailed
+    if it has changed; OSError if it has not got the name, or if the folder is a symbolic link.
     """
     # Refuses a symbolic link in place of ``pages/``: what is published below it would be
     # elsewhere.
@@ -88,7 +87,7 @@ def is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def other_in_place(page: int, final: Path, sha256: str) -> int | None:
-    """Return a descriptor of the other content that has a page's name by now; None where there is none.
+    """Return a descriptor of the other content that has a page's name by now; None if there is none.
 
     To be called after the delivery: a coordinator that was stopped between publishing and delivering
     may have delivered over the page of the one that has the job now. Raises OSError.
@@ -111,10 +110,10 @@ def other_in_place(page: int, final: Path, sha256: str) -> int | None:
 
 
 def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
-    """Give an open file a further name: by its descriptor, where there is a /proc (open(2), O_TMPFILE).
+    """Give an open file a further name: by its descriptor, if there is a /proc (open(2), O_TMPFILE).
 
     Without /proc by its ``name``, if that is still this file's. Raises FileExistsError;
-    VerificationFailed where the file has no name any more, or another file has it; OSError.
+    VerificationFailed if the file has no name any more, or another file has it; OSError.
     """
     folder = os.open(new.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -154,7 +153,7 @@ def _link_into(folder: int, descriptor: int, new: Path, name: Path | None) -> No
 
 
 def _is_gone(descriptor: int) -> bool:
-    """Whether an open file has no name any more; NFS knows such a file no longer."""
+    """Whether an open file has no name any more; NFS no longer knows such a file."""
     try:
         return os.fstat(descriptor).st_nlink == 0
     except OSError as error:
@@ -181,7 +180,7 @@ def _publish_copy(verified: int, final: Path, sha256: str) -> int:
 def own(descriptor: int, final: Path, sha256: str) -> int:
     """Return a descriptor of a published file that is this user's; another user's is replaced by a copy.
 
-    Raises VerificationFailed where its content is another one, or OSError.
+    Raises VerificationFailed if its content is another one, or OSError.
     """
     if is_ours(descriptor, final.parent):
         return os.dup(descriptor)
@@ -221,11 +220,10 @@ def identity_of(status: os.stat_result) -> Identity:
 def remove(path: Path, seen: Identity | None) -> None:
     """Remove anything but the page that has its name: a link, a FIFO, a folder, another content.
 
-    Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had
-    looked, and continues when another one has the job, must not remove that one's page. So the file is
-    moved aside before it is compared, and gets its name back where it is another. What cannot be
-    removed stays aside: the name is free. A link in place of the folder is not followed. Raises
-    OSError.
+    Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had looked,
+    and continues when another one has the job, must not remove that one's page. So the file is moved
+    aside before it is compared, and gets its name back if it is another one. What cannot be removed
+    stays aside: the name is free. A link in place of the folder is not followed. Raises OSError.
     """
     if seen is None:
         return
@@ -284,8 +282,8 @@ def deliver(page: int, target: Path, sha256: str) -> bool:
     """Make ``target`` the page with this descriptor: a second name for it, or a copy.
 
     A target that is this page already is left alone, so that delivering twice costs little. Return True
-    when it was copied, and ``secure`` is still to be called. Raises VerificationFailed where the page
-    has changed, or OSError.
+    when it was copied, and ``secure`` is still to be called. Raises VerificationFailed if the page has
+    changed, or OSError.
     """
     # A link first: it is the usual case, costs no copy, and cannot replace anything.
     with contextlib.suppress(FileExistsError):
@@ -385,9 +383,10 @@ def _copy(source: int, temporary: Path, sha256: str) -> int:
 
 
 def _move_aside(name: str, aside: str, place: int) -> os.stat_result | None:
-    """Rename a file in the open folder ``place``; None where there is none. Raises OSError.
+    """Rename a file in the open folder ``place``; None if there is none. Raises OSError.
 
-    On NFS an error may be reported for a rename that worked (storage/primitives.py), so one looks again.
+    On NFS an error may be reported for a rename that worked (storage/primitives.py), so the file is
+    looked for again.
     """
     failure: OSError | None = None
     try:

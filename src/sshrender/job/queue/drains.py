@@ -75,8 +75,8 @@ def undrain(san: Path, host: str) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError:
-            # Only where it is listed: a folder that this user cannot look into raises PermissionError
-            # as well.
+            # Only if it is listed: a folder that this user cannot look into raises PermissionError as
+            # well.
             if _file_of(host) in userfolders.files_in(folder.path, MAX_DRAINS):
                 raise StillDrained(_name_of(folder.user)) from None
         else:
@@ -85,7 +85,7 @@ def undrain(san: Path, host: str) -> bool:
 
 
 def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
-    """Return which of these hosts are drained, by name; of all hosts where none are named.
+    """Return which of these hosts are drained, by name; of all hosts if none are named.
 
     Raises OSError. A file that cannot be parsed still drains its host: its user wanted that.
     """
@@ -154,7 +154,7 @@ def _understand(folder: UserFolder, name: str, host: str) -> Drain:
 
 
 def _as_owner(by: str, user: int) -> str:
-    """Return a drain with the user whom the file belongs to, where it names another one."""
+    """Return the user of a drain; with the owner of the file, if that is another one."""
     name = _name_of(user)
     return by if user == os.geteuid() or by.partition("@")[0] == name else f"{by} (as {name})"
 

@@ -1,7 +1,7 @@
 """Change how a job is queued: hold, release, cancel, alter, resubmit.
 
-These requests change ``attributes.json``. The job's coordinator makes the change; where there is none,
-the command that asks makes it itself, under the job's lease. So there is one writer at a time.
+These requests change ``attributes.json``. The job's coordinator makes the change. If there is none, the
+command that asks makes it itself, under the job's lease. So there is one writer at a time.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
 
 
 def admit(found: Attributes, request: Request) -> Attributes | None:
-    """Return the attributes with this request among those handled; None where it was handled before."""
+    """Return the attributes with this request among those handled; None if it was handled before."""
     if not request.id:
         return found  # it was never a file, so that no copy of it exists
     return None if found.has_handled(request.id) else found.handling(request.id)
@@ -79,7 +79,7 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     """Handle and record the requests that came while there was no coordinator; return the attributes.
 
     Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
-    UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
+    UserError, Unsigned if the attributes are not this user's, LeaseLost or OSError.
     """
     # Before anything is changed: after an entry was appended, an old journal could not be told from a
     # current one.
@@ -110,13 +110,13 @@ def change(
     *,
     is_complete: Callable[[], bool] = lambda: False,
 ) -> Attributes | None:
-    """Have the job's coordinator make a change, or make it here where there is none.
+    """Have the job's coordinator make a change, or make it here if there is none.
 
     ``is_complete``: whether every page is delivered. Such a job is done, and cancelling leaves it so.
     A job that has ended as done is not held.
 
-    Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
-    Unsigned for a job that is not this user's, UserError or OSError.
+    Return the attributes afterwards; None if the coordinator made the change. Raises NotHeard, Unsigned
+    for a job that is not this user's, UserError or OSError.
     """
     # Also without the right to sign, as on a machine without the key, taking the lease would delay its
     # coordinator.
@@ -125,7 +125,7 @@ def change(
     while clock() < end:
         try:
             held = lease.take(folder.lease)
-        # The holder is asked instead; where it does not take the request either, both are tried again.
+        # The holder is asked instead; if it does not take the request either, both are tried again.
         except lease.LeaseHeld:
             if _is_taken(requests.ask(folder, request)):
                 return None
@@ -138,7 +138,7 @@ def change(
             # After all pages were delivered a cancellation has nothing left to end.
             if request.op is Operation.CANCEL and found.over == CANCELLED and is_complete():
                 found = found.changed(over=DONE, why="")
-            # Saved also where nothing changes: from then on a late write of a predecessor is refused.
+            # Saved even if nothing changes: from then on a late write of a predecessor is refused.
             found.save(folder, held.epoch)
             if not is_needless:
                 record(folder, handled(request, is_late=False))

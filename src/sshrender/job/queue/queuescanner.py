@@ -31,9 +31,9 @@ class QueueSnapshot(NamedTuple):
     """The jobs at one moment.
 
     ``entries``: this user's jobs, by name; others' could not be written. ``unfinished``: the names of
-    all jobs that are not known to be finished; another user's only where one of this user's comes after
-    it. ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not
-    signed with this user's key, and why: they may contain anything, so they are not run.
+    all jobs that are not known to be finished; another user's only if one of this user's comes after it.
+    ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not signed
+    with this user's key, and why: they may contain anything, so they are not run.
     """
 
     entries: list[Entry]
@@ -72,8 +72,7 @@ class QueueScanner:
     def look(self) -> QueueSnapshot:
         """Return a snapshot.
 
-        Raises OSError where the shared folder itself cannot be read, UserError where the key cannot be
-        used.
+        Raises OSError if the shared folder itself cannot be read, UserError if the key cannot be used.
         """
         keyfile.load()  # what is wrong with it is wrong with every job
         # Once: a probe file is made for it.
@@ -108,7 +107,7 @@ class QueueScanner:
         now, known = self._clock(), self._over.get(folder.name)
         # Before the attributes are read: what is written meanwhile is read with the next scan.
         status = folder.path.lstat()
-        # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. Where a
+        # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. If a
         # user submits such a job again, another file replaces them, which shows in the folder.
         if known is not None and now - known.seen_at < OVER_AGAIN and _is_same(known.folder, status):
             return known.entry
@@ -184,7 +183,7 @@ class QueueScanner:
 
 
 def _judge(folder: JobFolder) -> Unsigned | str:
-    """Verify a job.json. Raises UserError where it is damaged, or OSError."""
+    """Verify a job.json. Raises UserError if it is damaged, or OSError."""
     try:
         return require_signed_spec(folder)
     except Unsigned as error:

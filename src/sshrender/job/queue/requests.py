@@ -45,7 +45,7 @@ MAX_SCANNED = 100_000
 """Names that one poll lists, whatever they are."""
 
 MAX_BEGUN = 1000
-"""Temporary files of requests that are being written. Where there are more, they are removed."""
+"""Temporary files of requests that are being written. If there are more, they are removed."""
 
 _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG, errno.EACCES, errno.EPERM))
 """Errors of opening anything but a small file that this user may read (open(2), files.py)."""
@@ -62,10 +62,10 @@ _BEGUN = re.compile(rf"\.{_ID.pattern}\.json\.[0-9a-f]{{32}}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``by``: the user and machine that ask. A host, a page or a note, where the operation has one.
+    """``by``: the user and machine that ask. A host, a page or a note, if the operation has one.
 
-    ``changes``: attributes, where the operation changes them. ``id``: empty until it is a file.
-    Texts are made UTF-8: those of a command line or a file need not be, and attributes hold no others.
+    ``changes``: attributes, if the operation changes them. ``id``: empty until it is a file. Texts are
+    made UTF-8: those of a command line or a file need not be, and attributes hold no others.
     """
 
     op: Operation
@@ -130,7 +130,7 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
 
     Return how many files were removed that are no requests of the owner. A coordinator that ends between
     the two leaves the request for the next one, which sees by its id that it was handled. Raises
-    UserError, where the key cannot be used, or OSError.
+    UserError, if the key cannot be used, or OSError.
     """
     refused = 0
     # Files are removed relative to this descriptor: a symbolic link that takes the place of the folder
@@ -223,6 +223,6 @@ def _changes(asked: dict[str, Any]) -> dict[str, Any]:
     """Return changes of attributes. Raises TypeError, AttributeError or ValueError for others."""
     # Only names that ``alter`` may change; what else a request has is left out.
     changes = {key: _plain(value) for key, value in asked.items() if key in ALTERABLE}
-    # Raises ValueError where a value does not fit: its result is not needed.
+    # Raises ValueError if a value does not fit: its result is not needed.
     Attributes().changed(**changes)
     return changes

@@ -128,7 +128,7 @@ def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
 def kept(san: Path) -> list[Account]:
     """Return the accounts of all removed jobs; unreadable ones count nothing. Raises OSError.
 
-    Where others may create jobs, they may put anything into these folders: of each at most MAX_FILES and
+    If others may create jobs, they may put anything into these folders: of each at most MAX_FILES and
     MAX_BYTES are read.
     """
     try:

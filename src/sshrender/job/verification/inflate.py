@@ -1,4 +1,4 @@
-"""Inflate a whole zlib stream by libdeflate, where the machine has it: on Debian Ghostscript brings it.
+"""Inflate a whole zlib stream by libdeflate, if the machine has it: on Debian Ghostscript brings it.
 
 zlib takes 15 to 20 ms for the 6.5 MB of a page of A4 at 150 dpi, libdeflate 0.7 ms (measured): most of
 what a verification costs. It needs all input and output in memory, so large pages are left to ISA-L

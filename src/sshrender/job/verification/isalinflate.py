@@ -6,7 +6,7 @@ what precedes it as its dictionary, and zlib reads the header of the block first
 counts. What is refused here is not damaged yet: the caller asks zlib, whose decision is final.
 
 The library is bound by the first fields of its structure ``inflate_state`` and one further field
-(igzip_lib.h, the same in 2.30 and 2.31). Where they lie is checked before the first page.
+(igzip_lib.h, the same in 2.30 and 2.31). Their offsets are checked before the first page.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TRAILER = 4
 _ANY_HISTORY = bytes(_HISTORY)
 
 _FREE_BLOCKS, _BYTES_A_BLOCK = 4096, 8 << 10
-"""A block costs 20 µs here, in which zlib inflates 8 kB: where blocks are smaller, zlib is faster."""
+"""A block costs 20 µs here, in which zlib inflates 8 kB: if blocks are smaller, zlib is faster."""
 
 
 class Refused(Exception):
@@ -69,7 +69,7 @@ class Inflater:
     """Inflates one stream. Its methods raise Refused. What they yield is valid until the next piece."""
 
     def __init__(self, library: Any) -> None:
-        """Bind the library. Raises AttributeError or ValueError where it is not as expected."""
+        """Bind the library. Raises AttributeError or ValueError if it is not as expected."""
         self._start, self._dictionary = library.isal_inflate_init, library.isal_inflate_set_dict
         self._start.argtypes, self._start.restype = [ctypes.c_void_p], None
         self._dictionary.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32]
@@ -202,7 +202,7 @@ class Inflater:
 
 
 def _check_header(bits: int) -> None:
-    """Raise Refused where zlib refuses the header of a block, which begins at the lowest bit."""
+    """Raise Refused if zlib refuses the header of a block, which begins at the lowest bit."""
     data = bits.to_bytes(_HEADER + 8, "little")
     # With a whole dictionary no match is too far back; one byte of output: zlib stops behind the header.
     inflater = zlib.decompressobj(-15, zdict=_ANY_HISTORY)
@@ -213,14 +213,14 @@ def _check_header(bits: int) -> None:
 
 
 def load() -> Inflater | None:
-    """Return an inflater for one stream; None where the library is missing or fails its test."""
+    """Return an inflater for one stream; None if the library is missing or fails its test."""
     library = _library()
     return None if library is None else Inflater(library)
 
 
 @functools.cache
 def _library() -> Any | None:
-    """Return the library, tested once per process; None where it cannot be used."""
+    """Return the library, tested once per process; None if it cannot be used."""
     # Only on these was the layout of the structure compared.
     if os.uname().machine not in ("x86_64", "aarch64"):
         return None

@@ -27,7 +27,7 @@ page's, so that no more of such a file is read."""
 class PageFile:
     """An open file of a known size.
 
-    Its methods raise VerificationFailed where it shrank or a piece is outside.
+    Its methods raise VerificationFailed if it shrank or a piece is outside.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -53,11 +53,11 @@ class PageFile:
         return self._pread(at, count)
 
     def head(self, count: int) -> bytes:
-        """Return the first ``count`` bytes, or all where there are fewer."""
+        """Return the first ``count`` bytes, or all if there are fewer."""
         return self.read(0, min(count, self.size))
 
     def tail(self, count: int) -> bytes:
-        """Return the last ``count`` bytes, or all where there are fewer."""
+        """Return the last ``count`` bytes, or all if there are fewer."""
         count = min(count, self.size)
         return self.read(self.size - count, count)
 

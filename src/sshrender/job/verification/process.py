@@ -149,7 +149,7 @@ def _request(size: int, expected: Expected) -> dict[str, Any]:
 def seconds(size: int, expected: Expected) -> float:
     """Return the CPU time that verifying a file of this size may take."""
     allowed = CPU_SECONDS + size / BYTES_A_SECOND
-    # Only where so large a file may be this page: the claim of a host must not buy it time.
+    # Only if so large a file may be this page: the claim of a host must not give it more time.
     if (page := pixels(expected)) is not None and max_bytes(expected) >= size:
         width, height = (min(side, MAX_SIDE) for side in page)
         allowed += min(width * height, 1e10) / PIXELS_A_SECOND

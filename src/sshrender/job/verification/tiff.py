@@ -1,6 +1,6 @@
 """Verify TIFF 6.0 and BigTIFF: one directory, the tags that matter, and every strip or tile whole.
 
-Of tags that do not concern the pixels not even the values are read. What is compressed without loss by
+The values of tags that do not concern the pixels are not even read. What is compressed without loss by
 run lengths, LZW or deflate is decoded and counted; of fax codes only their presence is checked.
 """
 

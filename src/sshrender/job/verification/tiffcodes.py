@@ -22,7 +22,7 @@ _LZW_CLEAR, _LZW_END, _LZW_LONGEST = 256, 257, 4096
 
 
 def check(file: PageFile, compression: int, offset: int, count: int, expected: int) -> None:
-    """Raise VerificationFailed where a strip holds another number of bytes than it should."""
+    """Raise VerificationFailed if a strip holds another number of bytes than it should."""
     if compression == NONE:
         require(count >= expected, "the TIFF has too few pixels")
     elif compression == PACKBITS:

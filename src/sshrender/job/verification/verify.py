@@ -17,7 +17,7 @@ from sshrender.renderers.devices import Device
 
 TOLERANCE = 1.0
 """Most pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and
-rounds down where the device makes the image smaller."""
+rounds down if the device makes the image smaller."""
 
 MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
@@ -53,12 +53,12 @@ _FAX_WIDTHS = ((1680, 1736, 1728), (2000, 2056, 2048))
 class Expected(NamedTuple):
     """The expected properties of the file.
 
-    ``box`` is the page's (width, height) in points, None where unknown.
-    ``bytes`` and ``sha256`` are the host's report; None for a file found after a crash. ``is_sized``:
-    whether the image's size follows from the page's, as with Ghostscript. ``vertical_dpi`` 0: as
-    ``dpi``. ``fixed_size``: pixels into which every page is fitted, whatever its box; without
-    ``is_sized`` an upper bound. ``downscale``: the factor by which the device makes the image smaller.
-    ``adjust_width``: the parameter AdjustWidth of fax devices; 0 for all others.
+    ``box`` is the page's (width, height) in points, None if unknown. ``bytes`` and ``sha256`` are the
+    host's report; None for a file found after a crash. ``is_sized``: whether the image's size follows
+    from the page's, as with Ghostscript. ``vertical_dpi`` 0: as ``dpi``. ``fixed_size``: pixels into
+    which every page is fitted, whatever its box; without ``is_sized`` an upper bound. ``downscale``: the
+    factor by which the device makes the image smaller. ``adjust_width``: the parameter AdjustWidth of
+    fax devices; 0 for all others.
     """
 
     device: Device
@@ -183,7 +183,7 @@ def _measure(file: PageFile, expected: Expected) -> Size:
 
 
 def _accept(size: Size, expected: Expected) -> None:
-    """Raise VerificationFailed where these cannot be the page's dimensions."""
+    """Raise VerificationFailed if these cannot be the page's dimensions."""
     require(min(size) > 0, "a page image without pixels")
     require(max(size) <= MAX_SIDE, "a page image of too many pixels")
     wanted = pixels(expected)

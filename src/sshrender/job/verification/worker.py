@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _limit(kind: int, value: int, *, is_soft: bool = False) -> None:
-    """Lower a limit; where the user's own is lower, that one holds."""
+    """Lower a limit; if the user's own is lower, that one stays."""
     _, hard = resource.getrlimit(kind)
     allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (allowed, hard if is_soft else allowed))

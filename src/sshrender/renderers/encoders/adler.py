@@ -36,7 +36,7 @@ def with_zlib(data: "memoryview", value: int) -> int:
 
 
 def of_library(library: str, name: str) -> Optional[Adler]:
-    """Return the function of a library; None where it is missing or does not do what it should."""
+    """Return the function of a library; None if it is missing or does not do what it should."""
     try:
         function = getattr(ctypes.CDLL(library), name)
     # AttributeError: a build without the function.

@@ -33,8 +33,8 @@ _RUNS, _FAST, _SMALL = (1, zlib.Z_RLE), (3, zlib.Z_DEFAULT_STRATEGY), (4, zlib.Z
 to 1.9, _FAST 1.0 to 1.5, and takes as long; _SMALL gives 1.0 to 1.1 and takes twice as long."""
 
 _PLAIN: Mode = (2, zlib.Z_DEFAULT_STRATEGY)
-"""Where rows are not filtered. Smoothed pages become as small as with _FAST (1.1), in three quarters of
-its time; others, and images, become larger (1.8)."""
+"""For rows that are not filtered. Smoothed pages become as small as with _FAST (1.1), in three quarters
+of its time; others, and images, become larger (1.8)."""
 
 _SLOWER = 1.1
 """How much larger _FAST counts when it is decided whether rows are filtered: it makes smoothed pages
@@ -45,8 +45,8 @@ _MAX_EXCESS = 1.3
 1.5 times Ghostscript's."""
 
 _PREFER_FILTERED = 1.05
-"""How much larger the sample may become where rows are filtered: of 56 pages without smoothing it became
-at most 1.05 times as large, and of 71 smoothed ones larger than that, but for 2 (two manuals)."""
+"""How much larger the sample may become if rows are filtered: of 56 pages without smoothing it became at
+most 1.05 times as large, and of 71 smoothed ones larger than that, but for 2 (two manuals)."""
 
 _MAX_REPEATED = 1 << 20
 """Bytes of rows that one prepared block stands for."""
@@ -80,7 +80,7 @@ class Checksum:
 
 
 def combined(first: int, second: int, length: int) -> int:
-    """Return the Adler-32 of two byte strings of which the second, alone, has ``length`` and its own.
+    """Return the Adler-32 of two byte strings in a row, from that of each; ``length``: of the second.
 
     The sums of the second began at 1 and 0; here they begin at those of the first.
     """

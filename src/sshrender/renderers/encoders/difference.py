@@ -64,7 +64,7 @@ class _Limbs:
 
 
 def with_libgmp() -> Optional[Difference]:
-    """Return the difference by libgmp; None where it is missing or does not do what it should."""
+    """Return the difference by libgmp; None if it is missing or does not do what it should."""
     try:
         # The bands begin at any byte, so the operands are not aligned.
         if os.uname().machine not in _UNALIGNED:

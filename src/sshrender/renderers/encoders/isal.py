@@ -62,7 +62,7 @@ class Isal:
     """One stream of the library. Not for two threads at once."""
 
     def __init__(self, library: Any) -> None:
-        """Bind the library. Raises AttributeError or ValueError where it is not as expected."""
+        """Bind the library. Raises AttributeError or ValueError if it is not as expected."""
         # "Stateless": each call makes whole blocks and remembers nothing of those before.
         self._start, self._deflate = library.isal_deflate_stateless_init, library.isal_deflate_stateless
         self._start.argtypes, self._start.restype = [ctypes.c_void_p], None
@@ -84,7 +84,7 @@ class Isal:
             raise ValueError("its structure is larger")
 
     def deflate(self, data: "memoryview", history: int = FAR) -> Optional[bytes]:
-        """Return ``data``, which is writable, as whole blocks of deflate; None where that fails.
+        """Return ``data``, which is writable, as whole blocks of deflate; None if that fails.
 
         They end at a byte, and refer to nothing outside: further blocks may follow.
         """
@@ -101,7 +101,7 @@ class Isal:
         source = (ctypes.c_char * size).from_buffer(data)
         target = (ctypes.c_char * len(self._output)).from_buffer(self._output)
         stream = self._stream
-        # Anew for each block, so nothing of an earlier one is left.
+        # Set again for each block, so nothing of an earlier one is left.
         self._start(ctypes.addressof(self._memory))
         stream.next_in, stream.avail_in, stream.total_in = ctypes.addressof(source), size, 0
         stream.next_out, stream.avail_out, stream.total_out = ctypes.addressof(target), room, 0
@@ -119,14 +119,14 @@ class Isal:
 
 
 def load() -> Optional[Isal]:
-    """Return a stream of the library; None where it is missing or fails its test."""
+    """Return a stream of the library; None if it is missing or fails its test."""
     library = _library()
     return None if library is None else Isal(library)
 
 
 @functools.lru_cache(maxsize=None)
 def _library() -> Optional[Any]:
-    """Return the library, tested once per process; None where it cannot be used."""
+    """Return the library, tested once per process; None if it cannot be used."""
     # Only on these was the layout of the structure compared.
     if os.uname().machine not in ("x86_64", "aarch64"):
         return None

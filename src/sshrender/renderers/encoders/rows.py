@@ -1,8 +1,8 @@
 """Turns rows of a raster into compressed rows of a PNG file, band by band.
 
-Rows that equal the row above, of which white paper consists, are filtered by Up and become zeros: their
-blocks are prepared once (deflate.py), and their pixels are only compared. A sample of the others decides
-whether they are filtered by Up or not at all.
+Rows that equal the row above, as on white paper, are filtered by Up and become zeros: their blocks are
+prepared once (deflate.py), and their pixels are only compared. A sample of the others decides whether
+they are filtered by Up or not at all.
 
 Rows are read to where their lines will be, behind a byte of zero, where the difference of a run of lines
 gets the types of filter. So several lines are compared at once with those above them.
@@ -40,7 +40,7 @@ PLACES = (4, 2, 6, 1, 5, 3, 7, 0)
 the row above. A third of them in each; with less text, two manuals had pages chosen wrongly."""
 
 ReadInto = Callable[["memoryview", int], None]
-"""``read(target, offset)`` fills the target from the file. Raises where the file ends before."""
+"""``read(target, offset)`` fills the target from the file. Raises if the file ends before."""
 
 ReadRows = Callable[[Sequence["memoryview"], int], None]
 """The same for targets that lie one behind the other in the file; at most IOV_MAX."""

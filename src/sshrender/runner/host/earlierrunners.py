@@ -1,6 +1,6 @@
 """Ends earlier runners of an allocation of a batch system: one allocation has one runner.
 
-A step of Slurm outlives its srun where that is killed with its machine. The runner there would use the
+A step of Slurm outlives its srun if that is killed with its machine. The runner there would use the
 cores until it takes its coordinator for gone; if the allocation ended before that, Slurm would kill it
 with the guardians of its folders, which would stay on the node.
 

@@ -72,7 +72,7 @@ class CanaryRun(NamedTuple):
     """What one run of a program shows of it.
 
     ``canary``: SHA-256 of the canary page as it renders it; empty when that fails. ``blank``: the file
-    of a blank page; empty where it wrote none.
+    of a blank page; empty if it wrote none.
     """
 
     canary: str = ""

@@ -84,7 +84,7 @@ def ask_ghostscript(program: str) -> Tuple[Optional[str], str]:
     except OSError as error:
         if processlimits.reached(error) is not None:
             raise
-        # ENOENT, too, where a script's interpreter is missing: then the program itself is there.
+        # ENOENT, too, if a script's interpreter is missing: then the program itself is there.
         is_there = error.errno != errno.ENOENT or processlimits.find(program) is not None
         return None, primitives.reason_of(error) if is_there else ""
     output = answer.stdout.decode("ascii", "replace").strip()

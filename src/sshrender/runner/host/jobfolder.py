@@ -19,9 +19,9 @@ def check(
 ) -> Dict[str, Any]:
     """Check that ``folder`` is the job's folder, and that this host can read and write what it must.
 
-    The path alone proves nothing: a host may have another folder, or an empty mount point, under the
-    same name. The coordinator therefore leaves a file with a random ``nonce`` in the folder, and the
-    host reads it. Those of ``files`` that exist must be readable, and ``work/`` must be writable. Return
+    The path alone shows nothing: a host may have another folder, or an empty mount point, under the same
+    name. The coordinator therefore leaves a file with a random ``nonce`` in the folder, and the host
+    reads it. Those of ``files`` that exist must be readable, and ``work/`` must be writable. Return
     ``{"seen": bool, "writable": bool, "reason": str}``.
     """
     try:
@@ -33,7 +33,7 @@ def check(
         return {"seen": False, "writable": False, "reason": _why_unseen(folder, error)}
     if found != nonce:
         return {"seen": False, "writable": False, "reason": "another folder of the same name"}
-    # readable is tested by opening: access(2) is wrong where a file server maps users (root_squash).
+    # readable is tested by opening: access(2) is wrong if a file server maps users (root_squash).
     for name in files:  # the parts of a document that is still being split do not exist yet
         unread = becomes_readable(os.path.join(folder, name), 0)
         if unread is not None and not isinstance(unread, FileNotFoundError):

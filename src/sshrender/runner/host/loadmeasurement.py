@@ -3,10 +3,9 @@
 There are two measures, and the higher one counts:
 
 - The kernel's load average, reduced to the threads that were active in each interval. ``/proc/loadavg``
-decays with a time constant of 60 s and
-  is updated every 5 s (kernel/sched/loadavg.c), so two readings give the number of active threads
-  in between: ``n = (L2 - L1*e) / (1 - e)`` with ``e = exp(-dt/60)``. A job of ours that has ended does
-  not count any more, while the plain figure contains it for minutes.
+  decays with a time constant of 60 s and is updated every 5 s (kernel/sched/loadavg.c), so two readings
+  give the number of active threads in between: ``n = (L2 - L1*e) / (1 - e)`` with ``e = exp(-dt/60)``.
+  A job of ours that has ended does not count any more, while the plain figure contains it for minutes.
 - The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``. A change shows within a
   second. In a container this counts only its own processes; the load average is the whole machine's.
 

@@ -22,7 +22,7 @@ _GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$@"'
 
 
 class LocalWorkspace:
-    """The folder of a runner without a shared folder. Where it could not be made, ``path`` is empty."""
+    """The folder of a runner without a shared folder. If it could not be made, ``path`` is empty."""
 
     def __init__(self, base: Optional[str]) -> None:
         self.path = self.reason = ""
@@ -60,7 +60,7 @@ class LocalWorkspace:
 
 
 def largest_folder() -> str:
-    """Return the folder for large files: TMPDIR where it is set, else the one with most space."""
+    """Return the folder for large files: TMPDIR if it is set, else the one with most space."""
     if os.environ.get("TMPDIR"):
         return os.environ["TMPDIR"]
     # max() takes the first of equal ones, so /var/tmp, which is a disk on most hosts.

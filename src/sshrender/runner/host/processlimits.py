@@ -13,7 +13,7 @@ import errno
 import os
 import resource
 import subprocess
-from typing import Callable, Dict, List, Optional, Set
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from sshrender.renderers import constants
 
@@ -34,6 +34,22 @@ MINIMUM_LIMITS = (
 """The limits that a renderer needs: Ghostscript 10.00 maps 120 MiB at its start and opens ten files."""
 
 
+class ProcessSetup(NamedTuple):
+    """How a renderer's process runs: working folder, variables, limits, sandbox.
+
+    ``folder``: the job's. ``memory``: resident bytes that it and its children may use. ``inherited``:
+    descriptors that it inherits, its slot's lock (slotlocks.py). ``writable``: further folders that a
+    sandbox lets it write to.
+    """
+
+    folder: str
+    environ: Dict[str, str]
+    memory: int
+    is_sandboxed: bool = False
+    inherited: Tuple[int, ...] = ()
+    writable: Tuple[str, ...] = ()
+
+
 def at_most(kind: int, wanted: int) -> int:
     """Return ``wanted``, or the hard limit of this process if that is lower: only root may exceed it."""
     hard = resource.getrlimit(kind)[1]
@@ -47,7 +63,7 @@ def lower_own_priority() -> None:
 
     On Linux each thread has its own, and 0 is the one that calls (setpriority(2), notes).
     """
-    # Where a limit forbids it, the work is done at the priority that it has.
+    # If a limit forbids it, the work is done at the priority that it has.
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
 
@@ -66,14 +82,14 @@ def too_low() -> Optional[str]:
 
 
 def processor_time() -> float:
-    """Return the seconds of CPU that one process may use here; infinity where nothing limits them."""
+    """Return the seconds of CPU that one process may use here; infinity if nothing limits them."""
     soft = resource.getrlimit(resource.RLIMIT_CPU)[0]
     return float("inf") if soft == resource.RLIM_INFINITY else float(soft)
 
 
 def reached(error: BaseException) -> Optional[str]:
     """Return in words which limit an error of fork(2), open(2) or a thread's start shows, else None."""
-    # Python raises RuntimeError with this text and no errno where pthread_create(3) fails.
+    # Python raises RuntimeError with this text and no errno if pthread_create(3) fails.
     if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:
         # It fails for want of address space, too.
         return too_low() or (
@@ -117,7 +133,7 @@ _TEST_TIMEOUT = 10.0
 
 
 def begin_test() -> Optional[subprocess.Popen[bytes]]:
-    """Start to find out whether the wrappers work here. Raises OSError where no process can start."""
+    """Start to find out whether the wrappers work here. Raises OSError if no process can start."""
     return _start(wrap(_TEST, _TEST_MEMORY)) if find(_TEST[0]) is not None else None
 
 

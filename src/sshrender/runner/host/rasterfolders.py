@@ -1,6 +1,6 @@
 """Folders for rasters until they are encoded: in memory (/dev/shm), or on the largest local disk.
 
-Where there is no /dev/shm for this user, all of them are on that disk.
+If there is no /dev/shm for this user, all of them are on that disk.
 
 A guardian process removes both folders when the runner has ended (localworkspace.py), so that no raster
 stays in memory.
@@ -69,7 +69,7 @@ class RasterFolders:
         self._is_unusable = False
 
     def output(self) -> Optional[RasterOutput]:
-        """Return where rasters go; None where there is no room for them."""
+        """Return where rasters go; None if there is no room for them."""
         # Called by the threads of all slots: the first one makes the folders, and the others wait for
         # it.
         with self._lock:
@@ -88,7 +88,7 @@ class RasterFolders:
     def chunks(self, make: Callable[[RasterOutput], Optional[bytes]]) -> Optional[bytes]:
         """Return what PNG files contain between header and pixels; ``make`` finds it out once.
 
-        None where that failed: then there are no rasters any more.
+        None if that failed: then there are no rasters any more.
         """
         with self._lock:
             # Under the lock: one slot runs the Ghostscript that finds it out, the others wait for the

@@ -1,8 +1,8 @@
 """Runs renderers inside bubblewrap, for documents from unknown sources: ``sandbox = "bwrap"``.
 
 A renderer then sees the system's programs and fonts, the document, ``work/`` and its own temporary
-files; no network, no other process, no home. bwrap(1) works for an ordinary user where user name spaces
-are allowed, which is Debian's default.
+files; no network, no other process, no home. bwrap(1) works for an ordinary user if user name spaces are
+allowed, which is Debian's default.
 
 Standard library only, Python 3.7 and later.
 """

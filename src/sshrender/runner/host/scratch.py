@@ -39,7 +39,7 @@ def base() -> str:
 
 
 def make() -> Optional[str]:
-    """Make a folder that only this user can enter; return None where that fails."""
+    """Make a folder that only this user can enter; return None if that fails."""
     try:
         return make_in(base())
     except OSError:
@@ -142,7 +142,7 @@ def remove(path: Optional[str]) -> None:
         os.rmdir(path)
     except OSError:
         pass  # the next runner of this user tries again
-    # Also where files are left: without the lock the next runner of this user may try.
+    # Even if files are left: without the lock the next runner of this user may try.
     lock = _open.pop(path, None)
     if lock is not None:
         os.close(lock)
@@ -191,7 +191,7 @@ def _is_left_behind(path: str, name: str) -> bool:
     if here and "%s.%s" % match.group(1, 2) == _as_word(here):
         state = processidentity.state(here, int(match.group(3)), match.group(4))
         return state is processidentity.OwnerState.GONE
-    # Another container on this machine: only the lock tells, and only where one kernel sees all locks.
+    # Another container on this machine: only the lock tells, and only if one kernel sees all locks.
     return _is_of_one_kernel(path) and _is_unlocked(os.path.join(path, _LOCK))
 
 

@@ -1,4 +1,4 @@
-"""Reports errors of the runner's threads, and ends the runner where a limit has ended one.
+"""Reports errors of the runner's threads, and ends the runner if a limit has ended one.
 
 Standard library only, Python 3.7 and later.
 """

@@ -1,4 +1,4 @@
-"""Finds out which page a diagnostic of Ghostscript belongs to that names none.
+"""Finds the page that causes a diagnostic of Ghostscript, if the diagnostic names none.
 
 Ghostscript prints some diagnostics only when the document is closed, without a page number. Therefore
 the document is closed and opened again after a *window* of pages, which costs a few milliseconds. While
@@ -37,7 +37,7 @@ MAX_SIZE = 16
 With 64 it was 1.2 s, at the end of the job perhaps."""
 
 MAX_SLOW_SIZE = 256
-"""Pages of a window where the document opens slowly."""
+"""Pages of a window if the document opens slowly."""
 
 GROWTH = 4
 """Also the number of groups in which the pages of a window are searched."""
@@ -50,7 +50,7 @@ MIN_ROOM = 64 * 1024
 """Bytes: a file system with less free space is full for a page."""
 
 ANNOUNCED_FROM = 1.0
-"""Seconds: where opening the document takes less, nobody notices that it is opened again."""
+"""Seconds: if opening the document takes less, users do not notice that it is opened again."""
 
 CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 100.0, 2.0
 """A window stays open until rendering has taken this many times what opening the document takes, so that
@@ -58,9 +58,9 @@ large documents, which open slowly, are opened rarely."""
 
 
 QUICK_OPENING = 0.5
-"""Seconds, the start of Ghostscript included: where opening takes no longer, the first two windows end
-when they have their one and four pages. What a title page causes is named then without the search of
-all pages that the factor above would add to its window (a manual: 1.3 s of CPU for 120 pages)."""
+"""Seconds, the start of Ghostscript included: if opening takes no longer, the first two windows end when
+they have their one and four pages. What a title page causes is named then without the search of all
+pages that the factor above would add to its window (a manual: 1.3 s of CPU for 120 pages)."""
 
 
 _Found = List[Tuple[Task, List[str]]]
@@ -166,7 +166,7 @@ class DiagnosticWindow:
     def explain(self) -> None:
         """Report suspect pages among those whose summary is lost. Each is interpreted once more only.
 
-        What needs pixels to show is not found: no summary says that there is anything to look for.
+        Diagnostics that need pixels are not found: no summary says that there is anything to look for.
         """
         unexplained, self._unexplained = self._unexplained, []
         for setup, tasks in unexplained:
@@ -175,7 +175,7 @@ class DiagnosticWindow:
 
     @contextlib.contextmanager
     def _announced(self, task: Task) -> Iterator[None]:
-        """Tell the user that the slot renders nothing meanwhile, where that takes long enough to see."""
+        """Tell the user that the slot renders nothing meanwhile, if that takes long enough to see."""
         seconds = self._open_seconds
         if seconds < ANNOUNCED_FROM:
             yield
@@ -241,7 +241,7 @@ class DiagnosticWindow:
         size = -(-len(tasks) // GROWTH)
         for first in range(0, len(tasks), size):
             group = tasks[first : first + size]
-            # Of all groups but the last none caused them, so the last one did, and need not be repeated.
+            # No group before the last one caused them, so the last one did, and need not be repeated.
             is_only_one_left = known and not found and group[-1] is tasks[-1]
             lines = known if is_only_one_left else self._of_group(search, group)
             if lines and len(group) == 1:

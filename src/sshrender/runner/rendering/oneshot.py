@@ -10,31 +10,14 @@ import select
 import subprocess
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
 from sshrender.renderers import diagnostics
 from sshrender.renderers import recipe as recipes
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits, processes, processlimits, sandbox, scratch
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.rendering.warmsession import POLL_INTERVAL, SessionEnded, reason_for
-
-
-class ProcessSetup(NamedTuple):
-    """How the programs run: working folder, environment, limits, sandbox.
-
-    ``memory``: bytes of each program; ``timeout``: seconds for all steps together. ``inherited``:
-    descriptors that the programs inherit, their slot's lock (slotlocks.py). ``writable``: further
-    folders that a sandbox lets them write to.
-    """
-
-    folder: str
-    environ: Dict[str, str]
-    memory: int
-    timeout: float
-    guard: memorylimits.Guard
-    is_sandboxed: bool
-    inherited: Tuple[int, ...] = ()
-    writable: Tuple[str, ...] = ()
 
 
 class Ran(NamedTuple):
@@ -47,13 +30,23 @@ class Ran(NamedTuple):
 class OneShot:
     """One run of a recipe's steps. ``run`` is called once; another thread may call ``kill`` only.
 
-    ``fields``: the values of the recipe's fields (renderers/recipe.py) for one page.
+    ``fields``: the values of the recipe's fields (renderers/recipe.py) for one page. ``timeout``:
+    seconds for all steps together.
     """
 
-    def __init__(self, recipe: recipes.Recipe, fields: Dict[str, str], setup: ProcessSetup) -> None:
+    def __init__(
+        self,
+        recipe: recipes.Recipe,
+        fields: Dict[str, str],
+        setup: ProcessSetup,
+        timeout: float,
+        guard: memorylimits.Guard,
+    ) -> None:
         self._recipe = recipe
         self._fields = fields
         self._setup = setup
+        self._timeout = timeout
+        self._guard = guard
         self._killed_as: Optional[str] = None
         # Held by kill(), and to forget a process before it is collected.
         self._lock = threading.Lock()
@@ -63,14 +56,14 @@ class OneShot:
     def run(self) -> Ran:
         """Run all steps. Raises SessionEnded."""
         # One deadline for all steps: page_timeout is about a page and not about a program.
-        deadline = time.monotonic() + self._setup.timeout
+        deadline = time.monotonic() + self._timeout
         cpu = 0.0
         try:
             for command in recipes.command_lines(self._recipe, self._fields):
                 cpu += self._step(command, deadline)
         # The guard compares renderers at work only, so this one is taken out of the comparison.
         finally:
-            self._setup.guard.finished(self)
+            self._guard.finished(self)
         return Ran(self._lines, cpu)
 
     def kill(self, kind: str = wire.KILLED) -> None:
@@ -157,7 +150,7 @@ class OneShot:
         # Resident memory of the whole tree; RLIMIT_AS (processlimits.py) counts each process alone.
         elif size > self._setup.memory:
             self.kill(wire.MEMORY)
-        elif self._setup.guard.must_end(self, size, now):
+        elif self._guard.must_end(self, size, now):
             self.kill(wire.LOW_MEMORY)
 
     def _keep(self, data: bytes) -> bytes:

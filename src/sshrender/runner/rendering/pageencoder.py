@@ -58,7 +58,7 @@ class PageEncoder:
     def encode(self, raster: RasterFile, path: str, check: Optional[Check] = None) -> bytes:
         """Write the PNG file of a raster, and remove the raster. Return its thumbnail, if one is wanted.
 
-        Raises EncodingFailed, and OSError where the file cannot be written. No file is left then.
+        Raises EncodingFailed, and OSError if the file cannot be written. No file is left then.
         """
         try:
             descriptor = os.open(raster.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -85,7 +85,7 @@ class PageEncoder:
             discard(raster)
 
     def _thumbnail(self, descriptor: int, form: Raster) -> bytes:
-        """Return the thumbnail of a page whose file is written; empty where none can be made."""
+        """Return the thumbnail of a page whose file is written; empty if none can be made."""
         try:
             if self._thumbnails is None:
                 self._thumbnails = thumbnail.ThumbnailMaker(isal.load())
@@ -144,7 +144,7 @@ def row_encoder() -> RowEncoder:
 
 
 def form_of(descriptor: int) -> Raster:
-    """Return the form of an open raster. Raises EncodingFailed where it is none, or not whole."""
+    """Return the form of an open raster. Raises EncodingFailed if it is none, or not whole."""
     try:
         # pread() leaves the position of the descriptor alone, which several threads share.
         form = rasters.parse(os.pread(descriptor, rasters.MAX_HEADER, 0))

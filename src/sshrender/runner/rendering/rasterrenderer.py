@@ -44,7 +44,7 @@ class Rasters:
         return setup if output is None else setup._replace(raster=output, thumbnails="")
 
     def take(self, session: Session, page: PageResult, make_chunks: MakeChunks) -> Optional[RasterFile]:
-        """Return the raster of a page; None where it must be rendered without, or did not come out."""
+        """Return the raster of a page; None if it must be rendered without, or did not come out."""
         if session.setup.raster is None or self._folders is None:
             # A page without a raster brings the return to rasters nearer by one.
             self._plain_pages = max(0, self._plain_pages - 1)
@@ -88,7 +88,7 @@ class Rasters:
                         _remove(os.path.join(folder, name))
 
     def _is_whole(self, path: str) -> bool:
-        """Return whether a raster is. Where one is cut off, the folder was full: no more go there."""
+        """Return whether a raster is whole. If one is cut off, the folder was full: no more go there."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

@@ -7,42 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from typing import Dict, Optional
+from typing import Optional
 
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import scratch
 from sshrender.runner.rendering.diagnosticsearch import remove_output
-from sshrender.runner.rendering.oneshot import OneShot, ProcessSetup
+from sshrender.runner.rendering.oneshot import OneShot
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, RenderedFile
-from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.slotsettings import SlotParts
 from sshrender.runner.rendering.warmrenderer import require_document
 from sshrender.runner.rendering.warmsession import SessionEnded
-from sshrender.runner.slots.slotlocks import SlotLocks
 from sshrender.runner.slots.taskqueue import Task
 
 
 class RecipeRenderer(OneShotRenderer):
     """Runs one recipe for one slot. See PageRenderer. ``raster``: the recipe that makes rasters."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        settings: SlotSettings,
-        environ: Dict[str, str],
-        locks: SlotLocks,
-        lock: threading.Lock,
-        raster: Optional[Recipe] = None,
-    ) -> None:
+    def __init__(self, recipe: Recipe, parts: SlotParts, raster: Optional[Recipe] = None) -> None:
         self._recipe = recipe
         self._raster = raster
-        self._settings = settings
-        self._environ = environ
-        self._locks = locks
-        self._lock = lock
+        self._settings = parts.settings
+        self._environ = parts.environ
+        self._locks = parts.locks
+        self._lock = parts.lock
         self._running: Optional[OneShot] = None
 
     def kill(self) -> None:
@@ -119,17 +109,9 @@ class RecipeRenderer(OneShotRenderer):
             "scratch": folder,
             "password_file": os.path.join(folder, "password"),
         }
-        # The password is written only where a recipe reads it, and goes with the folder after the page.
+        # The password is written only if a recipe reads it, and goes with the folder after the page.
         if settings.password is not None and recipe.uses("password_file"):
             scratch.write(fields["password_file"], settings.password)
-        setup = ProcessSetup(
-            settings.folder,
-            self._environ,
-            settings.page_memory,
-            settings.page_timeout,
-            settings.guard,
-            settings.is_sandboxed,
-            self._locks.descriptors,
-            writable=(os.path.dirname(path),) if path else (),
-        )
-        return OneShot(recipe, fields, setup)
+        writable = (os.path.dirname(path),) if path else ()
+        setup = settings.process_setup(self._environ, self._locks.descriptors, writable)
+        return OneShot(recipe, fields, setup, settings.page_timeout, settings.guard)

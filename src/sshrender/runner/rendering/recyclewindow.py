@@ -73,7 +73,7 @@ class RecycleWindow:
         return False
 
     def explain(self) -> None:
-        """Do nothing, as DiagnosticWindow where nothing is missing."""
+        """Do nothing, as DiagnosticWindow if nothing is missing."""
 
     def add(self, task: Task, seconds: float) -> None:  # noqa: ARG002 - as DiagnosticWindow
         """Record that a page has been rendered."""

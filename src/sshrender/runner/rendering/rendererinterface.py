@@ -33,9 +33,9 @@ class RasterFile(NamedTuple):
 class RenderedFile(NamedTuple):
     """The result of a renderer for one page.
 
-    ``written``: the name of the file as the renderer made it, in the job's folder; where there is a
-    ``raster``, the name that the encoder gives its file there. ``page_size``: in points, where it is
-    known. ``seconds`` of wall time, ``cpu`` in seconds. ``diagnostics``: the renderer's warnings.
+    ``written``: the name of the file as the renderer made it, in the job's folder; if there is a
+    ``raster``, the name that the encoder gives its file there. ``page_size``: in points, if it is known.
+    ``seconds`` of wall time, ``cpu`` in seconds. ``diagnostics``: the renderer's warnings.
     ``is_rendered``: false when nothing came out.
     """
 

@@ -19,8 +19,8 @@ from sshrender.runner.host import memorylimits, processlimits
 from sshrender.runner.rendering.finalizer import Finalizer
 from sshrender.runner.rendering.pageencoder import PageEncoder
 from sshrender.runner.rendering.rendererinterface import PageRenderer
-from sshrender.runner.rendering.slotrenderers import SlotParts, renderers
-from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.slotrenderers import renderers
+from sshrender.runner.rendering.slotsettings import SlotParts, SlotSettings
 from sshrender.runner.rendering.warmrenderer import WarmRenderer
 from sshrender.runner.rendering.warmsession import SessionEnded
 from sshrender.runner.slots import slotlocks

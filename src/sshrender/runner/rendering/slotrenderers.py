@@ -5,42 +5,26 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
-import threading
-from typing import Callable, Dict, NamedTuple, Optional
+from typing import Callable, Dict, Optional
 
 from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import Setup
 from sshrender.renderers.recipe import Recipe
 from sshrender.renderers.warmghostscript import GHOSTSCRIPT
-from sshrender.runner import wire
 from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
 from sshrender.runner.rendering.rasterrenderer import Rasters
 from sshrender.runner.rendering.reciperenderer import RecipeRenderer
 from sshrender.runner.rendering.recyclewindow import RecycleWindow
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer
-from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.slotsettings import SlotParts
 from sshrender.runner.rendering.warmrenderer import WarmProgram, WarmRenderer
 from sshrender.runner.rendering.warmsession import Session
-from sshrender.runner.slots.slotlocks import SlotLocks
-from sshrender.runner.slots.taskqueue import TaskQueue
-
-
-class SlotParts(NamedTuple):
-    """Objects that a slot shares with its renderers. ``lock``, ``may_continue``: see WarmRenderer."""
-
-    settings: SlotSettings
-    tasks: TaskQueue
-    post: wire.Wire
-    environ: Dict[str, str]
-    locks: SlotLocks
-    lock: threading.Lock
-    may_continue: Callable[[], bool]
 
 
 def renderers(parts: SlotParts) -> Dict[Optional[int], PageRenderer]:
     """Return the renderer of each recipe by its number; that of None is the warm Ghostscript."""
-    ghostscript = WarmRenderer(_ghostscript(parts), *parts)
-    # None stands for Ghostscript, also where every recipe is another program: it serves the fallback.
+    ghostscript = WarmRenderer(_ghostscript(parts), parts)
+    # None stands for Ghostscript, even if every recipe is another program: it serves the fallback.
     found: Dict[Optional[int], PageRenderer] = {None: ghostscript}
     for number, recipe in enumerate(parts.settings.recipes):
         # A recipe that is None is the warm Ghostscript: one renderer, under two keys.
@@ -50,11 +34,11 @@ def renderers(parts: SlotParts) -> Dict[Optional[int], PageRenderer]:
 
 def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
     raster = mutool.raster_recipe(recipe) if mutool.look_of(recipe) is not None else None
-    one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock, raster)
-    # None where the recipe's words ask for more than the warm program can do; the run of its own does it
-    # then.
+    one_shot = RecipeRenderer(recipe, parts, raster)
+    # None if the recipe's words ask for more than the warm program can do: then each page has a run of
+    # its own.
     program = _mutool(parts, number, recipe, one_shot)
-    return one_shot if program is None else WarmRenderer(program, *parts)
+    return one_shot if program is None else WarmRenderer(program, parts)
 
 
 def _ghostscript(parts: SlotParts) -> WarmProgram:

@@ -5,6 +5,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript
@@ -12,9 +13,11 @@ from sshrender.renderers.constants import BWRAP
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.host.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendering.stripes import Helpers
 from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import TaskQueue
 
 
 class SlotSettings(NamedTuple):
@@ -55,6 +58,41 @@ class SlotSettings(NamedTuple):
     helpers: Optional[Helpers] = None
     pages: Optional[int] = None
 
+    def process_setup(
+        self, environ: Dict[str, str], inherited: Tuple[int, ...], writable: Tuple[str, ...] = ()
+    ) -> ProcessSetup:
+        """Return how a renderer of a slot runs that passes on these variables and descriptors."""
+        return ProcessSetup(
+            self.folder, environ, self.page_memory, self.is_sandboxed, inherited, writable
+        )
+
+
+class HostSlots(NamedTuple):
+    """The slots of this host: the number for all jobs, and this job's share of them.
+
+    ``is_idle`` says whether other people's load is low enough to start work.
+    """
+
+    total: int
+    share: slotlocks.JobShare
+    is_idle: Callable[[], bool]
+
+
+class SlotParts(NamedTuple):
+    """Objects that a slot shares with its renderers.
+
+    ``lock`` guards what ``kill`` reads from another thread. ``may_continue`` tells whether the slot is
+    sure to keep its lock for another page.
+    """
+
+    settings: SlotSettings
+    tasks: TaskQueue
+    post: wire.Wire
+    environ: Dict[str, str]
+    locks: slotlocks.SlotLocks
+    lock: threading.Lock
+    may_continue: Callable[[], bool]
+
 
 def setup_of(request: Dict[str, Any], program: str) -> ghostscript.Setup:
     """Return how Ghostscript is started for the document of a request. ``program``: its name."""
@@ -79,16 +117,13 @@ def settings_of(
     program: str,
     folder: str,
     recipes: List[Optional[Recipe]],
-    slots: int,
-    share: slotlocks.JobShare,
-    is_idle: Callable[[], bool],
+    slots: HostSlots,
     chunks: Callable[[ghostscript.Setup], Optional[bytes]] = lambda _setup: None,
 ) -> SlotSettings:
     """Return the settings of a ``prepare`` request. Raises KeyError, ValueError: a bad request.
 
-    ``program``: Ghostscript's. ``slots``: of this host for all jobs, of which this job has ``share``.
-    ``is_idle`` says whether other people's load is low enough to start work. ``chunks`` says what PNG
-    files of Ghostscript contain before their pixels, if that is known.
+    ``program``: Ghostscript's. ``chunks`` says what PNG files of Ghostscript contain before their
+    pixels, if that is known.
     """
     settings = SlotSettings(
         setup=setup_of(request, program),
@@ -100,10 +135,10 @@ def settings_of(
         recycle_pages=int(request["recycle_pages"]),
         recycle_memory=int(request["recycle_memory"]),
         # A recipe has no warm program to start, and on a busy host the first page may never come.
-        is_eager=is_idle() and not (recipes and recipes[0] is not None),
+        is_eager=slots.is_idle() and not (recipes and recipes[0] is not None),
         guard=memorylimits.Guard(),
-        slots=slots,
-        share=share,
+        slots=slots.total,
+        share=slots.share,
         recipes=tuple(recipes),
         is_sandboxed=request.get("sandbox") == BWRAP,
         epoch=int(request.get("epoch") or 0),
@@ -114,14 +149,14 @@ def settings_of(
     return settings._replace(
         rasters=_rasters(request.get("raster"), settings, chunks(settings.setup)),
         recipe_rasters=_rasters(request.get("recipe_raster"), settings),
-        helpers=Helpers(slots, share, is_idle),
+        helpers=Helpers(*slots),
     )
 
 
 def _rasters(
     wanted: Optional[Dict[str, Any]], settings: SlotSettings, chunks: Optional[bytes] = None
 ) -> Optional[RasterFolders]:
-    """Return where rasters of this form go; None where the renderer writes the files itself."""
+    """Return where rasters of this form go; None if the renderer writes the files itself."""
     if not wanted:
         return None
     form = RasterRequest(str(wanted["device"]), int(wanted["bits"]))

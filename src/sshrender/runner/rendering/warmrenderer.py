@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import base64
 import os
-import threading
 import time
-from typing import Callable, Dict, NamedTuple, Optional, Tuple, Union
+from typing import Callable, NamedTuple, Optional, Tuple, Union
 
 from sshrender.renderers import ghostscript
 from sshrender.renderers.dialogue import Dialogue, PageResult
@@ -22,19 +21,18 @@ from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow, remove
 from sshrender.runner.rendering.rasterrenderer import Rasters
 from sshrender.runner.rendering.recyclewindow import RecycleWindow
 from sshrender.runner.rendering.rendererinterface import OneShotRenderer, PageRenderer, RenderedFile
-from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.slotsettings import SlotParts
 from sshrender.runner.rendering.warmsession import REASONS, Answer, Session, SessionEnded
-from sshrender.runner.slots.slotlocks import SlotLocks
-from sshrender.runner.slots.taskqueue import Task, TaskQueue
+from sshrender.runner.slots.taskqueue import Task
 from sshrender.storage.primitives import VISIBLE_TIMEOUT, reason_of
 
 QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
 KILL_GRACE = 0.5
-"""Seconds that a cancelled page may still take where pages are that fast. A renderer that is killed has
-to be started again, and the pages of its window are interpreted once more (diagnosticsearch.py): 100
-pages of a manual for 1.2 s, at the end of the job perhaps."""
+"""Seconds that a cancelled page may still take if pages are that fast. A renderer that is killed has to
+be started again, and the pages of its window are interpreted once more (diagnosticsearch.py): 100 pages
+of a manual for 1.2 s, at the end of the job perhaps."""
 
 CHUNKS_TIMEOUT = 30.0
 """Seconds for a small blank page, for which all slots wait (rasterfolders.py)."""
@@ -61,31 +59,18 @@ class WarmProgram(NamedTuple):
 
 
 class WarmRenderer(PageRenderer):
-    """The warm renderer of one slot. See PageRenderer.
+    """The warm renderer of one slot. See PageRenderer."""
 
-    ``lock`` guards what ``kill`` reads: ``ahead``, the session and whether it renders. ``may_continue``
-    tells whether the slot is sure to keep its lock for another page.
-    """
-
-    def __init__(
-        self,
-        program: WarmProgram,
-        settings: SlotSettings,
-        tasks: TaskQueue,
-        post: wire.Wire,
-        environ: Dict[str, str],
-        locks: SlotLocks,
-        lock: threading.Lock,
-        may_continue: Callable[[], bool],
-    ) -> None:
+    def __init__(self, program: WarmProgram, parts: SlotParts) -> None:
         self._program = program
-        self._settings = settings
-        self._tasks = tasks
-        self._wire = post
-        self._environ = environ
-        self._locks = locks
-        self._lock = lock
-        self._may_continue = may_continue
+        self._settings = parts.settings
+        self._tasks = parts.tasks
+        self._wire = parts.post
+        self._environ = parts.environ
+        self._locks = parts.locks
+        # Guards what kill() reads: ``ahead``, the session and whether it renders.
+        self._lock = parts.lock
+        self._may_continue = parts.may_continue
         # Guarded by ``lock``: kill() looks at it from another thread.
         self.ahead: Optional[Task] = None
         self.has_unkillable = False
@@ -151,18 +136,14 @@ class WarmRenderer(PageRenderer):
 
     def _new_session(self, setup: Setup) -> Session:
         settings = self._settings
+        process = settings.process_setup(self._environ, self._locks.descriptors)
         return Session(
             setup,
-            settings.folder,
-            "sshrender-" + os.urandom(8).hex(),
-            settings.page_memory,
-            self._environ,
+            process,
+            self._program.dialogue,
             settings.password_bytes,
-            settings.is_sandboxed,
             self._take_thumbnail,
             settings.guard,
-            self._locks.descriptors,
-            dialogue=self._program.dialogue,
         )
 
     def require_killable(self) -> None:
@@ -243,7 +224,7 @@ class WarmRenderer(PageRenderer):
     def _one_shot_raster(
         self, session: Session, task: Task, result: PageResult
     ) -> Optional[RenderedFile]:
-        """Have the raster of a page made by a run of its own; None where there is no room for it."""
+        """Have the raster of a page made by a run of its own; None if there is no room for it."""
         if result.place is None or session.setup.raster is None or self._program.one_shot is None:
             return None
         path = ghostscript.output_name(session.setup, result.shown, result.place)
@@ -400,16 +381,8 @@ class WarmRenderer(PageRenderer):
             return self._program.chunks
         settings = self._settings
         setup = settings.setup._replace(thumbnails="", folder=output.folder, output="chunks.%d")
-        session = Session(
-            setup,
-            settings.folder,
-            "sshrender-" + os.urandom(8).hex(),
-            settings.page_memory,
-            self._environ,
-            is_sandboxed=settings.is_sandboxed,
-            inherited=self._locks.descriptors,
-            writable=(output.folder,),
-        )
+        process = settings.process_setup(self._environ, self._locks.descriptors, (output.folder,))
+        session = Session(setup, process)
         try:
             session.write_blank_page(min(settings.page_timeout, CHUNKS_TIMEOUT))
             return png.chunks_before_pixels(scratch.take(ghostscript.output_name(setup, 0)))
@@ -424,8 +397,8 @@ class WarmRenderer(PageRenderer):
     def _queue_ahead(self, session: Session) -> None:
         """Ask the renderer for the next page, so that it never waits for us between two pages.
 
-        Not where pages are slow: a page that was asked for cannot be given to an idle host any more. Nor
-        at the end of a window, where the document is closed.
+        It does not if pages are slow, as a page that was asked for cannot be given to an idle host any
+        more, nor at the end of a window, when the document is closed.
         """
         # Not before the first page, whose time is unknown.
         is_fast = 0 < self._seconds_per_page < QUEUE_AHEAD_BELOW
@@ -454,7 +427,7 @@ class WarmRenderer(PageRenderer):
 def require_document(folder: str, file: str) -> None:
     """Wait until a file is visible here; the coordinator wrote it before it sent its name.
 
-    Raises FileNotFoundError; SessionEnded where this host may not read it, which no other page changes.
+    Raises FileNotFoundError; SessionEnded if this host may not read it, which no other page changes.
     """
     # The coordinator wrote the file before the request, so only the caches of NFS can hide it.
     error = jobfolder.becomes_readable(os.path.join(folder, file), VISIBLE_TIMEOUT)

@@ -22,6 +22,7 @@ from sshrender.renderers.dialogue import Dialogue
 from sshrender.renderers.warmghostscript import GHOSTSCRIPT
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits, processes, processlimits, sandbox, scratch
+from sshrender.runner.host.processlimits import ProcessSetup
 
 # A limit is exceeded for a quarter of a second at most.
 POLL_INTERVAL = 0.25
@@ -52,30 +53,21 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """A renderer's process with its document open; ``dialogue`` says how it is spoken to.
+    """A renderer's process with its document open; ``dialogue``: what it is sent and answers.
 
-    ``token``: a random word that the renderer prints in front of each answer, so that no output of the
-    document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
-    thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
-    an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
-    ``writable``: further folders that a sandbox lets it write to. Raises SessionEnded, or OSError where
-    no process can be started.
+    ``password``: as the document's encryption has it. ``on_thumbnail`` is called with a page, its
+    thumbnail (empty if there is none) and the CPU seconds that it took, by the methods that wait for an
+    answer. Raises SessionEnded, or OSError if no process can be started.
     """
 
     def __init__(
         self,
         setup: ghostscript.Setup,
-        job_folder: str,
-        token: str,
-        limit: int,
-        environ: Dict[str, str],
+        process: ProcessSetup,
+        dialogue: Dialogue = GHOSTSCRIPT,
         password: Optional[bytes] = None,
-        is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memorylimits.Guard] = None,
-        inherited: Tuple[int, ...] = (),
-        writable: Tuple[str, ...] = (),
-        dialogue: Dialogue = GHOSTSCRIPT,
     ) -> None:
         self.setup = setup
         self._dialogue = dialogue
@@ -84,12 +76,13 @@ class Session:
         self.pages_rendered = 0
         # For each answer that is due, in order: whether it is a thumbnail's.
         self._due: Deque[bool] = deque()
-        self._token = token
+        # A random word that the renderer prints in front of each answer, so that no output of the
+        # document is taken for one.
+        self._token = "sshrender-" + os.urandom(8).hex()
         # An answer is a line: the token, a mark if it is a thumbnail's, a space, the value.
-        self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
+        self._answer = re.compile(b"^" + self._token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
         self._on_thumbnail = on_thumbnail
-        # Resident bytes of the whole process tree.
-        self._limit = limit
+        self._limit = process.memory
         self._guard = guard
         self._password = password
         # Output that was read and is not a whole line yet.
@@ -103,32 +96,37 @@ class Session:
         self._cpu_before = 0.0
         self._scratch = scratch.make()
         self._is_set_up = False
-        self._profiles = self._link_profile(job_folder)
+        self._profiles = self._link_profile(process.folder)
         # Files and links first: the process may read them as soon as it runs.
         self._write_files()
-        command = dialogue.command(setup, self._scratch or "")
-        if is_sandboxed:
+        self._process = self._start(process)
+        # select(2) may report readable output that is gone at the read; that must not block.
+        os.set_blocking(self._output, False)
+
+    def _start(self, process: ProcessSetup) -> subprocess.Popen[bytes]:
+        setup = self.setup
+        command = self._dialogue.command(setup, self._scratch or "")
+        if process.is_sandboxed:
+            writable = process.writable
             if setup.raster is not None:
                 writable += (setup.raster.folder, setup.raster.large_folder)
             command = sandbox.wrap(
-                command, job_folder, setup.document, self._scratch, setup.files, writable
+                command, process.folder, setup.document, self._scratch, setup.files, writable
             )
         try:
-            self._process = subprocess.Popen(
-                processlimits.wrap(command, limit),
-                cwd=job_folder,
+            return subprocess.Popen(
+                processlimits.wrap(command, process.memory),
+                cwd=process.folder,
                 # The variable TMPDIR also decides what -dSAFER lets Ghostscript write (scratch.py).
-                env=scratch.environment(environ, self._scratch),
+                env=scratch.environment(process.environ, self._scratch),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=inherited,
+                pass_fds=process.inherited,
             )
         except OSError:  # no process may be started (fork(2)), or the job's folder is gone
             scratch.remove(self._scratch)
             raise
-        # select(2) may report readable output that is gone at the read; that must not block.
-        os.set_blocking(self._output, False)
 
     @property
     def _output(self) -> int:
@@ -426,7 +424,7 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
     return REASONS[kind]
 
 
-def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
+def count_pages(session: Session, timeout: float) -> Tuple[str, List[str]]:
     """Open and close a document. Return its number of pages, as printed, and the warnings."""
     # Both lists: some problems are reported when the document is opened, others when it is closed.
     opened = session.open(timeout)

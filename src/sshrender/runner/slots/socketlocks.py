@@ -20,7 +20,7 @@ from typing import List, Optional, Tuple
 
 LISTEN_TIMEOUT = 2.0
 """Seconds between bind(2) and listen(2), at most, on a busy host. A name that gives no answer for so
-long belongs to another user. Were it taken for another user's too soon, there would be a slot too
+long belongs to another user. If it counted as another user's too soon, there would be a slot too
 many."""
 
 _CREDENTIALS = struct.Struct("3i")
@@ -120,8 +120,8 @@ def release(claimed: Optional[socket.socket]) -> None:
 def listed(namespace: str) -> List[Tuple[str, str, str, str, str]]:
     """Return the names of holders and waiters in a namespace, each as its five parts.
 
-    They are read from /proc/net/unix (proc(5)), where @ stands for the NUL; empty where that file cannot
-    be read. Other users' names are among them.
+    They are read from /proc/net/unix (proc(5)), where @ stands for the NUL; empty if that file cannot be
+    read. Other users' names are among them.
     """
     pattern = re.compile(
         # Each part has a bound, and the whole line must match: any user may bind such a name.

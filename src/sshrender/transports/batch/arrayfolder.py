@@ -36,7 +36,7 @@ MAX_TEXT = 300
 class PilotNote:
     """The report of a holder. ``token`` names one start of its element; ``left``: seconds to its end.
 
-    ``job``: the engine's number of it, where a command of the engine can attach to it.
+    ``job``: the engine's number of it, if a command of the engine can attach to it.
     """
 
     index: int

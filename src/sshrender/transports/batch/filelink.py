@@ -56,6 +56,7 @@ class FileTransport:
             # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
             link.append(allocationholder.START + json.dumps(request).encode())
+            # Sources, whatever Python the holder has: its answer would take longer than they save.
             link.append(allocationholder.DATA + payload.build(spec.marker, spec.silence))
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
@@ -175,7 +176,7 @@ _open: weakref.WeakSet[FileLink] = weakref.WeakSet()
 
 
 def _least_pause() -> float:
-    """Return the seconds between two looks at least, where very many pilots begin together."""
+    """Return the seconds between two looks at least, if very many pilots begin together."""
     return min(pilotlines.BUSY_INTERVAL, len(_open) / MAX_LOOKS)
 
 

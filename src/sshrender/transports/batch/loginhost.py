@@ -1,8 +1,8 @@
 """Builds the line that runs a command of an engine on another machine, as if it were typed there.
 
 A login shell of the user knows where the commands are: sites put TORQUE and Grid Engine into
-``/etc/profile.d``. What its start files print and export is not the command's: a marker ends the one,
-and ``env -u`` the other. Every shell reads the line alike: it has neither ``!`` nor a backslash. Pure.
+``/etc/profile.d``. A marker ends what its start files print, and ``env -u`` removes what they export.
+Every shell reads the line alike: it has neither ``!`` nor a backslash. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ passes its environment on to the job: an inherited SLURM_CPU_BIND makes it three
 KEPT_PREFIXES = ("LC_", *ENGINE_PREFIXES)
 
 # A login shell of another kind (csh, fish) does not read ``"$@"``. It has read its own start files for
-# this line; where they do not say where the program is, those of sh are asked. The program is the fifth
+# this line; if they do not say where the program is, those of sh are asked. The program is the fifth
 # word, or follows ``env`` and two variables (enginecalls.py).
 _LOGIN = (
     "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh) s=$SHELL;;"

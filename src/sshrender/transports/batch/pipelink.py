@@ -28,6 +28,7 @@ from sshrender.transports.interface import (
     Refusal,
     RunnerSpec,
 )
+from sshrender.transports.loaderlink import LoaderLink
 from sshrender.transports.local import LocalLink
 
 KEEP_INTERVAL = 5.0
@@ -43,7 +44,7 @@ MAX_REASON = 300
 def variables(token: str, memory: int) -> dict[str, str]:
     """Return the variables of a runner in the allocation of this token; ``memory`` in bytes, 0: unknown.
 
-    They are those of a runner that the holder starts, where the command brings nothing.
+    They are those of a runner that the holder starts, if the command brings nothing.
     """
     return allocationfacts.variables(token, memory)
 
@@ -92,19 +93,19 @@ class PipeTransport:
             )
         except OSError as error:
             keep.close()
-            # No connection of this kind comes about here, while files need no command.
+            # No connection of this kind is possible here, while files need no command.
             if self._falls_back:
                 return self._files.connect(spec, timeout)
             reason = f"cannot start {words[0]}: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
         link = self._link = PipeLink(process, keep, spec)
         try:
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.loader(spec.marker), timeout)
         except LinkClosed as closed:
             link.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
             raise ConnectFailed(refusal, closed.reason) from None
-        return link
+        return LoaderLink(link, spec)
 
     def dismiss(self) -> None:
         """See FileTransport.dismiss."""

@@ -45,7 +45,7 @@ _MANY_ENTRIES = 500
 """Entries in one reading that mean that more of the journal is left to read: a block of it has 1 MiB."""
 
 _DETAILS_HEIGHT = 12
-"""Lines of the details where all panes are shown side by side."""
+"""Lines of the details if all panes are shown side by side."""
 
 
 class _PaneScreen(Screen[None]):
@@ -167,7 +167,7 @@ class Dashboard(Navigation):
     def _tick(self) -> None:
         if not self.query("#log"):
             return  # the dashboard closes: Textual removes the widgets before the timer
-        # The job that the user chose from a list outweighs the owner's.
+        # The job that the user chose from a list overrides the owner's.
         source = self._chosen or self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)

@@ -16,7 +16,7 @@ from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard import tables
 from sshrender.views.dashboard.rowlist import Row
 from sshrender.views.jobmodel import LOG_LENGTH, JobModel
-from sshrender.views.problems import ERROR, severity
+from sshrender.views.severity import ERROR, severity
 
 PROBLEMS_FIRST, PROBLEMS_ALONE, ALL = "problems first", "problems alone", "in order of time"
 MODES = (PROBLEMS_FIRST, PROBLEMS_ALONE, ALL)

@@ -58,15 +58,15 @@ class Navigation(PageImages):
         self.call_after_refresh(self._update)
 
     def action_next_pane(self, step: int = 1) -> None:
-        """Select the next pane, also where a small terminal does not show it."""
+        """Select the next pane, even if a small terminal does not show it."""
         panes = list(PANES)
         self.action_pane(panes[(panes.index(self._pane) + step) % len(panes)])
 
     def _mark_chosen(self, pane: str) -> None:
         """Give the pane the look of the focused one.
 
-        Both panes are painted again with their borders: where rows of them were to be painted at the
-        same moment, Textual may paint the rows alone.
+        Both panes are painted again with their borders: if rows of them were to be painted at the same
+        moment, Textual may paint the rows alone.
         """
         for each in (self.query_one("#panes"), *(self.query_one(f"#{name}") for name in PANES)):
             if each.id == "panes":
@@ -242,7 +242,7 @@ class Navigation(PageImages):
 
     def action_clear(self) -> None:
         """Remove the filters of all lists; without any, go back to the list of jobs, if there is one."""
-        # Esc is the way back where there is nothing to clear.
+        # Esc is the way back if there is nothing to clear.
         if not any(self._pane_filters.values()) and self._has_jobs():
             self.action_jobs()
         # All but the first: pages have no filter.

@@ -146,10 +146,10 @@ class Listing(ScrollView, can_focus=True):
             self._at = max(0, len(rows) - 1)
         else:
             places = {row.key: at for at, row in enumerate(rows)}
-            # By key; where the row has gone, the same place.
+            # By key; if the row has gone, the same place.
             self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
         widths = self._measure()
-        # A layout is only needed where the size or the number of rows has changed.
+        # A layout is only needed if the size or the number of rows has changed.
         if widths != self._widths or len(rows) != len(before) or are_pinned_new:
             self._widths = widths
             self.virtual_size = Size(self._width, len(rows) + self._top)

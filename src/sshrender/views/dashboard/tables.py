@@ -13,7 +13,7 @@ from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import STRAGGLER, Styles
 from sshrender.views.jobmodel import HostRow, JobModel
 from sshrender.views.pagehistory import tell, time_of_day
-from sshrender.views.problems import ERROR, WARNING, severity
+from sshrender.views.severity import ERROR, WARNING, severity
 from sshrender.views.text import clean, duration
 
 HOSTS = (

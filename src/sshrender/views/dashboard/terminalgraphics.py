@@ -39,7 +39,7 @@ MAX_SIDE = 4000
 """Pixels: of A4 at 300 dpi everything is left to zoom into, and a decoded image takes at most 48 MB."""
 
 _CELL = (10, 20)
-"""Pixels of a character, width and height, where the terminal does not tell: the usual ratio."""
+"""Pixels of a character, width and height, if the terminal does not tell: the usual ratio."""
 
 _QUERY_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _QUERY_DEVICE = "\x1b[c"

@@ -36,7 +36,7 @@ _ALLOW_FILE = "Allow it for this file, then reload it."
 _STATUS_SHOWS = "<code>sshrender status</code> shows the state of the job."
 _WHERE_FILES_ARE = "The page files are in the folder <code>pages</code> beside it;"
 _ALLOW_SITE = "Allow it for this site, then reload the page."
-"""What to do where JavaScript is turned off."""
+"""What to do if JavaScript is turned off."""
 
 
 def render(sheet: Mapping[str, Any]) -> str:

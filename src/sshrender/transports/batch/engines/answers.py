@@ -11,7 +11,7 @@ from sshrender.transports.batch.engines.interface import EngineUnavailable, clea
 
 
 def xml_of(text: str) -> ET.Element:
-    """Return the tree. Raises EngineUnavailable where it is not XML: that is not a state of a job.
+    """Return the tree. Raises EngineUnavailable if it is not XML: that is not a state of a job.
 
     TORQUE prints control characters of a job's variables as they are, which XML forbids.
     """
@@ -25,12 +25,12 @@ def xml_of(text: str) -> ET.Element:
 
 
 def text_of(element: ET.Element, name: str) -> str:
-    """Return the text of a part of an element; empty where it has none."""
+    """Return the text of a part of an element; empty if it has none."""
     return clean(element.findtext(name) or "")
 
 
 def json_of(text: str, empty: str) -> Any:
-    """Return the value; ``empty`` stands for no text. Raises EngineUnavailable where it is not JSON."""
+    """Return the value; ``empty`` stands for no text. Raises EngineUnavailable if it is not JSON."""
     try:
         return json.loads(text.strip() or empty)
     except (ValueError, RecursionError):
@@ -38,12 +38,12 @@ def json_of(text: str, empty: str) -> Any:
 
 
 def field_of(fields: Mapping[str, Any], key: str) -> str:
-    """Return the text of a field of an object; empty where it has none."""
+    """Return the text of a field of an object; empty if it has none."""
     value = fields.get(key)
     return clean(str(value)) if isinstance(value, str | int) else ""
 
 
 def count_of(fields: Mapping[str, Any], key: str) -> int | None:
-    """Return a number of an object, from 0; None where it has none."""
+    """Return a number of an object, from 0; None if it has none."""
     value = fields.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -114,7 +114,7 @@ class HtCondor:
         ]
         if request.memory is not None:
             lines.append(f"request_memory = {mebibytes(request.memory)}MB")
-        # After our lines, because of a command that is given twice HTCondor takes the last.
+        # After our lines: if a command is given twice, HTCondor takes the last.
         lines += request.options
         if request.avoid:
             given = [found[1] for line in request.options if (found := _REQUIREMENTS.match(line))]
@@ -139,7 +139,7 @@ class HtCondor:
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
-        # =!= is also false where a job has no such attribute; == would be undefined.
+        # =!= is also false if a job has no such attribute; == would be undefined.
         everything = "SsrPilot =!= undefined"
         constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or everything
         return Command(("condor_q", "-json", "-attributes", _ATTRIBUTES, "-constraint", constraint))
@@ -239,7 +239,7 @@ def _quoted(path: str) -> str:
 
 
 def _ads(text: str) -> list[Mapping[str, Any]]:
-    """Return the objects. Raises EngineUnavailable where it is not a list of them."""
+    """Return the objects. Raises EngineUnavailable if it is not a list of them."""
     value = json_of(text, "[]")
     if not isinstance(value, list):
         raise EngineUnavailable("its answer is no list")

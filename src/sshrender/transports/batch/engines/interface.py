@@ -70,8 +70,8 @@ _USELESS = ("usage:", "exiting.", "try ")
 class ArrayRequest:
     """An array of identical jobs. ``memory`` in bytes (None: the engine's default), walltime in seconds.
 
-    ``avoid``: nodes to keep off, where the engine can. ``script_file``: where the script lies for an
-    engine that reads it from a file.
+    ``avoid``: nodes to keep off, if the engine can. ``script_file``: where the script lies for an engine
+    that reads it from a file.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Element:
     """An element of an array. ``start``: when the engine expects it to start, in its own words.
 
     ``is_stuck``: its start has failed, and the engine keeps it in the queue for its owner to look at.
-    ``owner``: who has submitted it, of engines that list the jobs of everybody.
+    ``owner``: the user who submitted it, if the engine lists the jobs of all users.
     """
 
     array: str
@@ -259,7 +259,7 @@ def ranges(indexes: Iterable[int]) -> str:
 
 
 def number(text: str | None, default: int = 0) -> int:
-    """Return a number of an answer; ``default`` where it is none."""
+    """Return a number of an answer; ``default`` if it is none."""
     try:
         return int(text or "")
     except ValueError:

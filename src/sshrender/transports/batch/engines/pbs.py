@@ -51,7 +51,7 @@ _FAILED = (
 """Message about a job that is still there. With several ids a command does what it can and returns the
 code of any failure (measured), so that of an unknown one may hide another."""
 
-# A smaller array may be accepted where one of these is the reason.
+# A smaller array may be accepted if one of these is the reason.
 _SIZE = (
     "bad job array request",
     "array size too large",
@@ -171,7 +171,7 @@ def held_reason(comment: str, types: str) -> str:
 
 
 def waiting_reason(comment: str) -> str:
-    """Return why a job waits, of the comment of its scheduler; empty where that tells of its start."""
+    """Return why a job waits, by the comment of its scheduler; empty if that tells of its start."""
     # ``Job started on …`` (TORQUE), ``Job run at …`` and ``Job Array Began at …`` (OpenPBS) stay in the
     # comment of a job that was put back into the queue.
     return "" if comment.startswith("Job ") else comment.removeprefix("Not Running: ")

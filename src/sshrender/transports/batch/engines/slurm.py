@@ -94,7 +94,7 @@ class Slurm:
 
     def submit(self, request: ArrayRequest) -> Command:
         """See Engine."""
-        # --parsable prints the number, and ``;cluster`` after it where there are several (sbatch(1)).
+        # --parsable prints the number, and ``;cluster`` after it if there are several (sbatch(1)).
         words = ["sbatch", "--parsable", f"--job-name={request.name}", f"--array=0-{request.count - 1}"]
         words += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={request.cores}"]
         # ``B:``: only the script gets the signal, not its steps.
@@ -173,13 +173,13 @@ class Slurm:
         return found
 
     def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
-        """See Engine. The name is the unique one, so it serves where the id is unknown."""
+        """See Engine. The name is the unique one, so it serves if the id is unknown."""
         if indexes and array.array:
             return Command(("scancel", f"{array.array}_[{ranges(indexes)}]"))
         return Command(("scancel", "--me", f"--name={array.name}"))
 
     def hold(self, array: ArrayHandle) -> Command:
-        """See Engine. By its name where the id is unknown (scontrol(1))."""
+        """See Engine. By its name if the id is unknown (scontrol(1))."""
         return Command(("scontrol", "hold", array.array or f"jobname={array.name}"))
 
     def release(self, array: ArrayHandle) -> Command:

@@ -1,6 +1,6 @@
 """Translates what arrives in the loop's inbox into events of the scheduler.
 
-INPUT_HANDLERS names the handler of each type. A handler does no I/O that may block: it records, keeps
+INBOX_HANDLERS names the handler of each type. A handler does no I/O that may block: it records, keeps
 the run's attempt records current and returns the events.
 """
 
@@ -288,7 +288,7 @@ def pass_on(_run: RunParts, event: ev.Event) -> list[ev.Event]:
     return [event]
 
 
-INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
+INBOX_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
     HostSpoke: on_message,
     LinkFailed: on_link_failed,
     TransferDone: on_transfer_done,

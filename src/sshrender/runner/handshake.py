@@ -26,8 +26,8 @@ _WITHOUT_CHUNKS = ("-dTextAlphaBits=", "-dGraphicsAlphaBits=")
 """Switches that change the pixels of a PNG file alone."""
 
 
-class Readiness:
-    """The abilities of this host. ``environ``: the variables that renderers start with.
+class HandshakeFacts:
+    """What the handshake says of this host. ``environ``: the variables that renderers start with.
 
     ``begin`` starts to gather facts in a thread; the other methods may be called after ``wait``.
     """
@@ -109,7 +109,7 @@ class Readiness:
     def gather_mutool(self, recipes: Sequence[Optional[Recipe]], is_checked: bool) -> None:
         """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one.
 
-        Of a host that is only checked, just the version.
+        For a host that is only checked, only the version.
         """
         # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
         is_used = any(recipe is not None and mutool.look_of(recipe) for recipe in recipes)

@@ -12,6 +12,7 @@ from sshrender.renderers import ghostscript
 from sshrender.renderers.constants import BWRAP
 from sshrender.runner import wire
 from sshrender.runner.host import jobfolder, processlimits
+from sshrender.runner.host.processlimits import ProcessSetup
 from sshrender.runner.rendering import warmsession
 from sshrender.runner.rendering.warmsession import Session, SessionEnded
 from sshrender.runner.slots import slotlocks
@@ -30,7 +31,7 @@ def wait_for_document(folder: str, file: str) -> str:
     return "the document %s %s on this host" % (document, what)
 
 
-def inspect(
+def report_count(
     post: wire.Wire,
     request: Dict[str, Any],
     setup: ghostscript.Setup,
@@ -59,16 +60,17 @@ def _count(
     session = Session(
         # Opening and closing makes no file, but the command line needs a name for one.
         setup._replace(output="%d"),
-        request["folder"],
-        "sshrender-" + os.urandom(8).hex(),
-        int(request["page_memory"]),
-        environ,
-        wire.password_bytes(request),
-        request.get("sandbox") == BWRAP,
-        inherited=inherited,
+        ProcessSetup(
+            request["folder"],
+            environ,
+            int(request["page_memory"]),
+            request.get("sandbox") == BWRAP,
+            inherited,
+        ),
+        password=wire.password_bytes(request),
     )
     try:
-        return warmsession.inspect(session, float(request["page_timeout"]))
+        return warmsession.count_pages(session, float(request["page_timeout"]))
     except SessionEnded as end:
         # 0: it cannot tell how many; the lines say why.
         return "0", [end.reason] + end.lines

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sshrender.api.web.blocks import Block
+from sshrender.api.web.compressedblocks import Block
 from sshrender.api.web.jobfeed import JobFeed, queue_position
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.refusals import Refused
-from sshrender.web.sanpool import ANSWER_TIMEOUT, OneThread, SanPool, Turns
+from sshrender.web.santhreads import ANSWER_TIMEOUT, OneThread, SanThreads, Turns
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the journal of a running job that is watched."""
@@ -42,10 +42,10 @@ class StillReading(Refused):
         self.part = part
 
 
-class Watched:
+class WatchedJob:
     """A job that is followed. One update at a time; all watchers share each message."""
 
-    def __init__(self, feed: JobFeed, pool: SanPool, long: SanPool) -> None:
+    def __init__(self, feed: JobFeed, pool: SanThreads, long: SanThreads) -> None:
         self.feed = feed
         self._long = long
         self.watchers = 0
@@ -96,8 +96,8 @@ class Watched:
     async def _read_first(self, timeout: float) -> None:
         """Read a journal from its beginning. All requests wait for the same reading.
 
-        It is in no turn: those who wait for it are not refused because one of them gives up.
-        Raises Refused when the shared folder hangs meanwhile.
+        It takes no turn: requests that wait for it are not refused when one of them gives up. Raises
+        Refused when the shared folder hangs meanwhile.
         """
         if self._first is None:
             self._first = asyncio.create_task(self._alone.run(self._long, self.feed.update))
@@ -161,7 +161,7 @@ class Watched:
                     if self.version != seen:
                         seen = self.version
                         yield self.trouble
-                # One that says that it knows more than this server is told nothing, so nothing is made.
+                # A watcher that claims to know more than this server gets nothing, so nothing is made.
                 elif self.version != seen and since > self.feed.offset:
                     seen = self.version
                 elif self.version != seen or since < self.feed.offset:
@@ -195,7 +195,7 @@ class Watched:
         """Tell all watchers why nothing comes."""
         if isinstance(error, UserError) and error.code == ExitCode.USAGE:
             self.gone = error.what
-        # Words of the api name files for those at a terminal.
+        # Texts of the api name files, for users at a terminal.
         elif self.trouble != (words := "the shared folder does not answer"):
             self.trouble = words
         else:

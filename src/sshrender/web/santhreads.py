@@ -26,7 +26,7 @@ ANSWER_TIMEOUT = 5.0
 _Task = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
-class SanPool:
+class SanThreads:
     """``threads`` daemons. ``timeout``: seconds a call may take; None: as long as it needs."""
 
     def __init__(self, threads: int, timeout: float | None = ANSWER_TIMEOUT, waiting: int = 256) -> None:
@@ -86,7 +86,7 @@ class OneThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    async def run(self, pool: SanPool, work: Callable[..., T], *arguments: Any) -> T:
+    async def run(self, pool: SanThreads, work: Callable[..., T], *arguments: Any) -> T:
         """Call ``work`` in a thread of ``pool``. Raises Refused while another one is at work."""
         if self._lock.locked():
             raise busy()
