@@ -346,7 +346,7 @@ class RunContext:
             source=order.folder.source,
             output=output or order.folder.pages,
             changes=ranked,
-            wished=changed,
+            job_settings=changed,
             is_delivered_as_asked="output" not in ranked,
             is_from_queue=order.is_from_queue,
             known_dead=order.known_dead,

@@ -179,7 +179,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
             f"sshrender release {shlex.quote(name)}",
         )
     # Settings that are kept for later runs: those of this command win.
-    wishes = {**found.wishes, **plan.request.wished}
+    wishes = {**found.wishes, **plan.request.job_settings}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.request.changes})
     # Saved even if nothing changes: the new epoch makes late writes of a predecessor fail.
     plan.attributes.save(plan.folder, held.epoch)
