@@ -168,7 +168,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
     """
     held.ensure()
     plan.compare_document()
-    name, found = plan.spec.name, queueoperations.settle(plan.folder, held.epoch)
+    name, found = plan.spec.name, queueoperations.handle_requests(plan.folder, held.epoch)
     # The dispatcher's view of the queue is a moment old.
     if plan.request.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
