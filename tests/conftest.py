@@ -91,6 +91,24 @@ def _key_is_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _slots_are_of_the_tests() -> None:
+    """Also without ``home``: two runs of the tests on this machine would wait for each other's slots."""
+    os.environ["SSHRENDER_SLOT_NAMESPACE"] = uuid.uuid4().hex[:12]
+
+
+_RESTORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR1)
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_as_before() -> Iterator[None]:
+    """A run that a signal has ended leaves it ignored; what a later test starts would inherit that."""
+    before = {number: signal.getsignal(number) for number in _RESTORED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 _started: list[subprocess.Popen[Any]] = []
 """Processes that the running test itself has started, and those of earlier tests that still run."""
 

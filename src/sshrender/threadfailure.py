@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from sshrender import signalexceptions
 from sshrender.errors import ExitCode, limit_reached
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def watch_threads(report: Callable[[UserError], int]) -> None:
     """Log errors that threads did not handle; if a limit is the cause, ``report`` it and exit.
 
-    ``report`` returns the exit code.
+    ``report`` returns the exit code. A signal whose exception Python drops is sent again.
     """
 
     def of_thread(failed: threading.ExceptHookArgs) -> None:
@@ -35,6 +36,10 @@ def watch_threads(report: Callable[[UserError], int]) -> None:
         _log(failed.exc_value)
 
     def of_interpreter(failed: sys.UnraisableHookArgs) -> None:
+        lost = signalexceptions.signal_of(failed.exc_value)
+        if lost is not None:
+            signalexceptions.send_again(lost)
+            return
         thread = getattr(failed.object, "__self__", None)
         # CPython calls this when Thread._bootstrap raises: the thread's own excepthook was not reached.
         if isinstance(thread, threading.Thread) and failed.exc_value is not None:

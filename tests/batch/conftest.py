@@ -90,7 +90,7 @@ class Batch:
         def left() -> list[str]:
             return [*self.jobs("Q", "H", "R"), *self.holders()]
 
-        wait_until(lambda: not left(), 20, left, pause=0.2)
+        wait_until(lambda: not left(), what=left, pause=0.2)
 
     def journal(self, kind: str = "") -> list[dict[str, Any]]:
         """Return the entries of the one job's journal."""

@@ -14,7 +14,7 @@ from tests import pdfs
 from tests.batch.conftest import Batch, Paced
 from tests.batch.pooljob import PoolJob, require_plain
 from tests.conftest import PROGRAM, Run
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 
 def _start(batch: Batch, document: Path, *words: str) -> subprocess.Popen[str]:
@@ -81,7 +81,7 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
         lambda: [entry for entry in batch.journal("host_state") if entry["state"] == "removed"]
     )
     paced(0)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=stretched(90))
     assert process.returncode == 0, err
     assert ended[0]["host"] == "torque:0_0"
     assert "the batch system ended it" in ended[0]["reason"]
@@ -93,11 +93,12 @@ def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
 def test_another_coordinator_attaches_to_the_pilots_of_one_that_was_killed(
     batch: Batch, sshrender: Run, home: Path, paced: Paced
 ) -> None:
-    paced(0.5)
+    paced(0.2, last=8)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(30)))
     wait_until(lambda: len(batch.journal("page_delivered")) > 3)
     process.kill()
     process.communicate()
+    paced(0)
     job = next((home / "san").glob("many-*")).name
     answer = sshrender("resume", "--hosts", batch.hosts, job)
     assert answer.returncode == 0, answer.stderr
@@ -122,13 +123,14 @@ def test_a_refused_submission_ends_a_job_without_other_hosts_and_says_why(
 
 
 def test_an_array_limit_of_one_is_met_by_arrays_of_one(batch: Batch, home: Path, paced: Paced) -> None:
-    paced(0.5)
+    paced(0.1, last=4)
     batch.configure(max_array=1)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(12)))
-    _, err = process.communicate(timeout=90)
+    wait_until(lambda: len({entry["host"] for entry in batch.journal("page_sent")}) == 2)
+    paced(0)
+    _, err = process.communicate(timeout=stretched(90))
     assert process.returncode == 0, err
     assert len(batch.calls("qsub")) == 3  # one of two, which was refused, and two of one
-    assert len({entry["host"] for entry in batch.journal("page_delivered")}) == 2
     batch.require_empty()
 
 
@@ -148,7 +150,7 @@ def test_pilots_that_wait_are_shown_and_cancelled_with_their_job(
     assert [pool["waiting"] for pool in shown["pools"]] == [2]
     assert "2 waiting in the queue" in shown["reason"]
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
-    process.communicate(timeout=60)
+    process.communicate(timeout=stretched(60))
     assert batch.calls("qdel")
     batch.require_empty()
 
@@ -161,7 +163,7 @@ def test_pilots_of_two_jobs_share_a_node(batch: Batch, home: Path, paced: Paced)
     documents = [pdfs.write(home / f"{count}.pdf", pdfs.numbered(count)) for count in (30, 31)]
     processes = [_start(batch, each, "-o", each.stem) for each in documents]
     for process, document in zip(processes, documents, strict=True):
-        _, err = process.communicate(timeout=200)
+        _, err = process.communicate(timeout=stretched(200))
         assert process.returncode == 0, err
         assert len(list((home / document.stem).glob("*.png"))) == int(document.stem)
     assert len(batch.calls("qsub")) == 2
@@ -173,11 +175,11 @@ def test_pilots_of_two_jobs_share_a_node(batch: Batch, home: Path, paced: Paced)
 
 
 def test_a_signal_leaves_no_pilot(batch: Batch, home: Path, paced: Paced) -> None:
-    paced(1.0)
+    paced(0.1, last=2)
     process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(20)))
     wait_until(lambda: bool(batch.journal("page_sent")))
     os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=stretched(60))
     assert process.returncode == 128 + signal.SIGTERM
     batch.require_empty()
 
@@ -211,7 +213,7 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
 ) -> None:
     paced(2.0)
     batch.configure(slots=1)
-    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(90)))
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(900)))
     wait_until(lambda: len(batch.journal("page_delivered")) > 0 and len(batch.jobs("Q")) == 1)
     job = next((home / "san").glob("many-*")).name
     assert sshrender("hold", "--hosts", batch.hosts, job).returncode == 0
@@ -224,7 +226,7 @@ def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pi
     assert sshrender("undrain", "--hosts", batch.hosts, node).returncode == 0
     wait_until(lambda: batch.journal("host_state")[-1]["state"] == "idle")
     assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
-    process.communicate(timeout=90)
+    process.communicate(timeout=stretched(90))
     assert _uncharged(batch)
     batch.require_empty()
 

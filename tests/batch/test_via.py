@@ -13,7 +13,7 @@ from tests.conftest import PROGRAM
 from tests.lab.farm import Farm
 from tests.lab.inventory import table
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import script
+from tests.lab.slow import GATE, go_on, open_gate_after
 from tests.stretch import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def login(farm_factory: FarmFactory) -> Farm:
     host.install(f"{CLUSTER}/config.json", json.dumps({"slots": 2}), 0o644)
     host.install("/root/.bash_profile", PROFILE)
     host.install("/root/.bashrc", "echo noise of .bashrc\n")
-    host.install("/usr/local/bin/gs", script(0.3))
+    open_gate_after([host], 0.1, 8, GATE)
     host.exec("mkdir", SAN, check=True)
     host.exec("mount", "--bind", "/mnt/san", SAN, check=True)
     entry = {"name": "login1", "address": host.address, "user": "root", "identity_file": farm.identity}
@@ -83,6 +83,7 @@ def test_a_login_host_that_goes_away_in_the_middle_ends_no_job(login: Farm, tmp_
     wait_until(lambda: _delivered(login) >= 3 or process.poll() is not None, pause=0.2)
     assert process.poll() is None, process.communicate()
     login["node1"].cut()
+    go_on(login)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert _delivered(login) == 24
@@ -92,4 +93,4 @@ def test_a_login_host_that_goes_away_in_the_middle_ends_no_job(login: Farm, tmp_
     assert not {
         name for name in ("SBATCH_PARTITION", "PBS_DPREFIX", "PS1", "POEM") if f"{name}=" in environ
     }
-    wait_until(lambda: set(_state(login)) == {"C"}, 30, lambda: _state(login), pause=0.2)
+    wait_until(lambda: set(_state(login)) == {"C"}, what=lambda: _state(login), pause=0.2)

@@ -13,6 +13,8 @@ import termios
 import time
 from pathlib import Path
 
+from tests.stretch import stretched
+
 SCRIPTS = Path(__file__).parents[2] / "completions"
 
 PROMPT = "ready: "
@@ -74,7 +76,7 @@ class Shell:
         # The shell's echo of the command has quotes within the word, its output has none.
         self._send(f"\x15echo en''d{self._number}.\n")
         end, shown = f"end{self._number}.", ""
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + stretched(TIMEOUT)
         while PROMPT not in shown.partition(end)[2]:
             ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:

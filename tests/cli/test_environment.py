@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-import sshrender.__main__ as program
-from sshrender import startlimits, threadfailure
+from sshrender import program, signalexceptions, startlimits, threadfailure
 from sshrender.api import errorlog
-from sshrender.api.documentarguments import require_files
-from sshrender.cli import dashboard, streams
+from sshrender.api.documentarguments import find_documents, require_files
+from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import inboxhandlers, signals, userswitchcheck
 from sshrender.errors import ExitCode, UserError, limit_reached
@@ -177,7 +176,7 @@ def _forked(around: Around, home: Path, words: Sequence[str]) -> tuple[int, str]
                 os.setresuid(OTHER_USER, OTHER_USER, OTHER_USER)
             for kind, value in around.limits.items():
                 resource.setrlimit(kind, (value, value))
-            program.main()
+            os._exit(program.main())
         except BaseException:  # noqa: BLE001 - not the test's frames: this is another process
             os.write(2, traceback.format_exc().encode())
         finally:
@@ -260,8 +259,8 @@ def test_the_limit_on_cpu_time_ends_a_command_with_its_name(
 
     monkeypatch.setattr(program, "_app", lambda: work)
     try:
-        streams.raise_on_cpu_limit()
-        assert program.run() == 128 + signal.SIGXCPU
+        signalexceptions.raise_on_cpu_limit()
+        assert program.until_signal(program.run) == 128 + signal.SIGXCPU
     finally:
         signal.signal(signal.SIGXCPU, before)
     said = capsys.readouterr().err
@@ -499,6 +498,11 @@ class TestDocument:
         with path.open("rb") as file:
             named = [Path(f"{folder}/{file.fileno()}") for folder in ("/dev/fd", "/proc/self/fd")]
             assert require_files(named) == [path.resolve()] * 2
+
+    def test_an_address_of_a_local_file_is_that_file(self, home: Path) -> None:
+        path = pdfs.write(home / "a b.pdf", pdfs.numbered(1))
+        for address in (f"file://{home}/a%20b.pdf", f"file://localhost{home}/a%20b.pdf", f"file:{path}"):
+            assert require_files([Path(address)]) == find_documents([Path(address)]) == [path]
 
     def test_other_names_stay(self, home: Path) -> None:
         pdfs.write(home / "a.pdf", pdfs.numbered(1))

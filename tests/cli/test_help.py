@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import typer.main
+from pydantic import ValidationError
 
 from sshrender.cli.app import app
 from sshrender.config.declaration import SETTINGS
 from sshrender.config.declarationtypes import FOREGROUND, NEW_JOBS, Declared, Panel
-from sshrender.config.settings import resolve
+from sshrender.config.settings import resolve, validated
 from sshrender.errors import UserError
 from tests.commandtree import TREE
 
@@ -181,3 +182,48 @@ def test_no_folder_of_the_command_line_is_looked_at_while_options_are_read(
     context = TREE.commands[command].make_context(command, words)
     assert context.params["san"] == Path("/dead/san")
     assert not [path for path in looked_at if path.startswith("/dead")]
+
+
+def _takes_value(param: Any) -> bool:
+    return not (getattr(param, "is_flag", False) or getattr(param, "count", False))
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=" ".join)
+def test_an_empty_value_is_refused_with_the_name_of_its_option(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``--output "$OUT"`` is where the variable is not set: the current folder would be meant."""
+    monkeypatch.setattr(os, "environ", {})
+    found: Any = TREE
+    for word in command:
+        found = found.commands[word]
+    taken = set()
+    for param in found.params:
+        is_option = param.param_type_name == "option"
+        # The api refuses an empty JOB, with a hint of its own.
+        if not _takes_value(param) or (param.metavar == "JOB" and not is_option):
+            continue
+        try:
+            words = [param.opts[-1], ""] if is_option else [""] * len(found.params)
+            found.make_context(command[-1], words)
+            what = ""
+        except typer.TyperException as error:
+            what = str(error)
+        if "is empty" not in what:
+            taken.add(param.name)
+    expected = {"alter": {"after", "not_before"}, "hold": {"note"}, "drain": {"note"}}
+    assert taken == expected.get(command[-1], set())
+
+
+@pytest.mark.parametrize("declared", SETTINGS.values(), ids=_name)
+def test_an_empty_variable_is_none_and_an_empty_key_is_a_mistake(declared: Declared) -> None:
+    if declared.has_variable:
+        assert (
+            resolve({}, None, {declared.variable: "", "HOME": "/nowhere"}).origins[declared.name]
+            == "default"
+        )
+    if declared.is_list:
+        assert getattr(validated({declared.name: ""}), declared.name) == ()
+    else:
+        with pytest.raises(ValidationError, match="must not be empty"):
+            validated({declared.name: ""})

@@ -22,13 +22,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sshrender.__main__ import _usage
 from sshrender.cli import hintcommands, jsonresult
 from sshrender.cli.app import app
 from sshrender.config import keyfile
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.document.facts import changed_meanwhile
 from sshrender.errors import UserError, limit_reached
+from sshrender.program import _usage
 from sshrender.views import summary
 from sshrender.views.reporter import Reporter
 from tests import pdfs

@@ -7,20 +7,24 @@ import json
 import os
 import shlex
 import subprocess
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from sshrender import api
+from sshrender.coordinator import pagecount
 from sshrender.document.staging import digest_plain
+from sshrender.errors import ExitCode, UserError
 from sshrender.job import documentidentity
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import DocumentRecord, JobSpec
 from tests import pdfs, signed
+from tests.cli.conftest import Paced
 from tests.conftest import Run, Start
+from tests.entries import delivered
 from tests.stretch import wait_until
 
 
@@ -125,26 +129,21 @@ def test_a_jobs_document_that_became_something_else_is_refused(
 
 
 def test_a_document_that_is_still_being_written_is_refused(
-    sshrender: Run, start: Start, home: Path, san: Path
+    home: Path, san: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No job is made of what was read at different times."""
     document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
-    has_ended = threading.Event()
+    original = pagecount.page_count
 
-    def write_on() -> None:
-        with document.open("ab", buffering=0) as file:
-            while not has_ended.wait(0.005):
-                file.write(b"% more\n")
+    def page_count(*words: Any) -> int:
+        with document.open("ab") as file:
+            file.write(b"% more\n")
+        return int(original(*words))
 
-    writer = threading.Thread(target=write_on)
-    writer.start()
-    try:
-        answer = sshrender("submit", document)
-    finally:
-        has_ended.set()
-        writer.join()
-    assert answer.returncode == 5, answer.stderr
-    assert "a.pdf: the file was changed while it was being read" in answer.stderr
+    monkeypatch.setattr(pagecount, "page_count", page_count)
+    with pytest.raises(UserError, match=r"a\.pdf: the file was changed while it was") as raised:
+        api.submit(document, {"dpi": 20})
+    assert raised.value.code is ExitCode.DOCUMENT
     assert list(san.iterdir()) == []
 
 
@@ -204,23 +203,24 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
 
 
 def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_published(
-    sshrender: Run, start: Start, home: Path, san: Path
+    sshrender: Run, start: Start, home: Path, san: Path, paced: Paced
 ) -> None:
-    document = pdfs.write(home / "a.pdf", pdfs.numbered(60))
+    last = 6
+    paced(0, last=last)
+    document = pdfs.write(home / "a.pdf", pdfs.numbered(20))
     name = _submitted(sshrender, document)
-    other = pdfs.write(home / "b.pdf", pdfs.numbered(60, 50, 50))
+    other = pdfs.write(home / "b.pdf", pdfs.numbered(20, 50, 50))
     folder = JobFolder(san / name)
     process = start("resume", name, "--progress", "none", stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: list(folder.pages.glob("page-*")), 60, "a page", pause=0.005)
+        wait_until(lambda: len(delivered([folder.journal])) == last, what=f"{last} pages")
         other.replace(folder.source)
-        replaced = time.time()
+        paced(0)
         said = process.communicate(timeout=60)[1]
     finally:
         process.kill()
     assert process.returncode == 5, said
-    late = [path for path in folder.pages.glob("page-*") if path.stat().st_ctime > replaced + 1]
-    assert len(list(folder.pages.glob("page-*"))) < 60
-    assert late == []
+    assert sorted(delivered([folder.journal])) == list(range(1, last + 1))
+    assert len(list(folder.pages.glob("page-*"))) == last
     assert not folder.manifest.exists()
     assert "is not the document" in sshrender("resume", name).stderr

@@ -49,7 +49,7 @@ COMMANDS = {
 def test_a_command_imports_nothing_that_it_does_not_use(line: str, home: Path) -> None:
     pdfs.write(home / "a.pdf", pdfs.numbered(1))
     found = _imported(
-        "import sys; from sshrender import __main__ as program;"
+        "import sys; from sshrender import program;"
         f"sys.argv = ['sshrender', *{line.split()!r}];"
         "assert program.run() == 0;"
     )

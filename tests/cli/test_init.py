@@ -14,6 +14,7 @@ import pytest
 
 from sshrender.config import inventory, sshhosts
 from tests.conftest import PROGRAM, Run
+from tests.stretch import stretched
 
 SSH_CONFIG = """
 Include {home}/.ssh/more.d/*
@@ -162,8 +163,9 @@ class Terminal:
         """Wait for a question, and answer it."""
         seen = ""
         while question not in seen:
-            assert select.select([self._ours], [], [], 90)[0], f"{question} is not asked: {self.shown}"
-            part = os.read(self._ours, 4096).decode()
+            ready = select.select([self._ours], [], [], stretched(90))[0]
+            assert ready, f"{question} is not asked: {self.shown}"
+            part = os.read(self._ours, 4096).decode(errors="replace")
             seen += part
             self.shown += part
         os.write(self._ours, f"{text}\n".encode())
@@ -172,9 +174,9 @@ class Terminal:
         """Return the exit code."""
         with contextlib.suppress(OSError):  # EIO: the program has closed its end
             while part := os.read(self._ours, 4096):
-                self.shown += part.decode()
+                self.shown += part.decode(errors="replace")
         os.close(self._ours)
-        return self.process.wait(timeout=90)
+        return self.process.wait(timeout=stretched(90))
 
 
 def test_on_a_terminal_it_asks_again_after_a_typo_and_keeps_the_other_answers(

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sshrender.api import jobselection
+from sshrender.api.joblistsource import JobListSource
 from sshrender.api.statusreports import job_reports
 from sshrender.cli import tablewatch
 from sshrender.cli.app import app
@@ -31,6 +32,8 @@ from tests.entries import entry
 
 MUTOOL = RecipeRecord(name="mutool", steps=(("mutool",),), extension="png", format="png")
 QUEUED = "2026-01-02T00:00:00.000Z"
+
+HINT = "hint: sshrender coordinate"
 
 Say = Callable[..., str]
 
@@ -78,6 +81,29 @@ def test_running_jobs_come_first_then_those_that_wait_in_their_order(queue: Path
     assert "png16m 36 dpi" in lines[1]
 
 
+def test_a_job_that_waits_says_how_many_are_before_it(queue: Path, say: Say) -> None:
+    rows = {row["job"].partition("-")[0]: row for row in json.loads(say("status", "--json"))["jobs"]}
+    waits = {name: (row["queue_place"], row["waits"]) for name, row in rows.items() if row["waits"]}
+    assert waits == {"epsilon": (1, "next in the queue"), "delta": (2, "1 job before it")}
+    listed = {line.partition("-")[0]: line for line in say("status").splitlines()}
+    assert listed["delta"].endswith("1 job before it")
+    assert listed["theta"].endswith("held by bob@desk")
+    assert "hint" not in listed, "a coordinator will take them"
+    line = next(line for line in JobListSource(queue, "", []).read().jobs if "delta" in line.name)
+    assert (line.place, line.waits) == (2, "1 job before it")
+
+
+def test_where_no_coordinator_runs_the_command_that_starts_one_is_said(san: Path, say: Say) -> None:
+    jobs.make(san, "one", submitted=QUEUED)
+    jobs.make(san, "two", submitted="2026-01-02T00:01:00.000Z")
+    jobs.make(san, "rendered", [started(), delivered(1), ended("partial", "signal 2")])
+    whole = say("status", "two").splitlines()
+    assert whole[-2:] == ["  waits     1 job before it, no coordinator has started it yet", HINT]
+    assert say("status").splitlines()[-1] == HINT
+    row = json.loads(say("status", "one", "--json"))
+    assert (row["queue_place"], row["waits"]) == (1, "no coordinator has started it yet")
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
@@ -100,7 +126,7 @@ def test_jobs_are_selected_by_state_and_user(
     ("words", "what"),
     [
         (["--state", "canceled"], "did you mean cancelled"),
-        (["--state", ""], "no job has such a state"),
+        (["--state", ","], "no job has such a state"),
         (["alpha", "--state", "done"], "--state selects from all jobs"),
         (["alpha", "--user", "ann"], "--user selects from all jobs"),
         (["--stats"], "--stats is about one job"),

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-import sshrender.__main__ as program
+from sshrender import program
 from sshrender.cli import jsonresult, statusline, streams
 from sshrender.errors import ExitCode, UserError
+from sshrender.signalexceptions import Ended
 from sshrender.views import resultschema
 from tests import jsonschema, pdfs
 from tests.commandtree import TREE
@@ -55,7 +56,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         monkeypatch.setattr(jsonresult._Process, "is_printed", False)
         monkeypatch.setattr(jsonresult._Process, "known", {})
         monkeypatch.setattr(jsonresult._Process, "progress", "")
-        code = program.run()
+        code = program.until_signal(program.run)
         return Answer(code, *capsys.readouterr())
 
     return run
@@ -200,7 +201,7 @@ def test_each_error_is_one_object(command: Command, job: str) -> None:
     ("raised", "code"),
     [
         (KeyboardInterrupt(), 130),
-        (streams.Ended(signal.SIGTERM), 143),
+        (Ended(signal.SIGTERM), 143),
         (UserError(ExitCode.DEADLINE, "the deadline has passed", "sshrender resume"), 10),
         (UserError(ExitCode.LEASE, "it runs elsewhere", "sshrender status"), 9),
         (RuntimeError("a defect"), 1),

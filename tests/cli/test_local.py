@@ -15,6 +15,8 @@ from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run, Start
+from tests.entries import delivered
+from tests.lab.slow import FOR_EVER
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import page_timeout, stretched, wait_until
 
@@ -252,11 +254,11 @@ def _fake_ghostscript(folder: Path, script: str) -> dict[str, str]:
     [
         ("    if page == 2: gs.kill(); os.kill(os.getpid(), signal.SIGSEGV)", "crashed"),
         ("    if page == 2: gs.kill(); sys.exit(0)", "crashed"),
-        ("    if page == 2: time.sleep(60)", "timeout"),
+        ("    if page == 2: time.sleep(600)", "timeout"),
         ("    if page == 2: line = line.replace('2 2 dopdfpages', '')", "no_output"),
         ("    if page == 2: line = '<< /PageSize [50 50] >> setpagedevice showpage\\n'", "bad_output"),
         (
-            "    if page == 2: x = bytearray(1 << 28); x[::4096] = b'x' * len(x[::4096]); time.sleep(2)",
+            "    if page == 2: x = bytearray(1 << 28); x[::4096] = b'x' * (1 << 16); time.sleep(600)",
             "memory",
         ),
     ],
@@ -265,7 +267,7 @@ def test_each_way_of_failing_is_told_apart(
     sshrender: Run, five: Path, tmp_path: Path, script: str, kind: str
 ) -> None:
     env = _fake_ghostscript(tmp_path / "bin", script)
-    limit = page_timeout(6) if kind == "timeout" else "60s"
+    limit = page_timeout(6) if kind == "timeout" else "600s"
     options = ["-r", "36", "--page-timeout", limit, "--retries", "2", "--page-memory", "200M", "--json"]
     answer = sshrender("render", five, *options, env=env)
     summary = json.loads(answer.stdout)
@@ -394,7 +396,7 @@ def test_no_ghostscript_anywhere(sshrender: Run, five: Path, tmp_path: Path) -> 
 
 
 def test_the_deadline(sshrender: Run, home: Path, paced: Paced) -> None:
-    paced(60)
+    paced(FOR_EVER)
     document = pdfs.write(home / "slow.pdf", pdfs.numbered(1))
     # It counts from the command's start, and a busy machine takes seconds to open a document.
     answer = sshrender("render", document, "--deadline", f"{stretched(3) + 3:.0f}s", "--json")
@@ -425,7 +427,7 @@ def test_a_signal_ends_it_and_the_next_run_finishes(
     wait_until(lambda: not _leftovers(home), 30, lambda: _leftovers(home))
     paced(0)
     assert all(path.name.startswith("page-") for path in (home / "out").iterdir())
-    before = {path.name for path in (home / "out").glob("page-*")}
+    before = delivered(home.glob(".local/state/sshrender/*/journal.jsonl"))
     answer = sshrender("render", document, "-o", "out", "--json")
     summary = json.loads(answer.stdout)
     assert answer.returncode == 0, answer.stderr

@@ -35,7 +35,7 @@ def _sheet(path: Path) -> dict[str, Any]:
     return sheet
 
 
-def test_a_render_leaves_an_overview_with_a_thumbnail_of_every_page(sshrender: Run, home: Path) -> None:
+def test_a_render_leaves_an_overview_with_thumbnails_of_its_pages(sshrender: Run, home: Path) -> None:
     pages = [*pdfs.numbered(5), pdfs.bad_operator_page()]
     document = pdfs.write(home / "doc.pdf", pages)
     answer = sshrender("render", document, "--san", home / "san", "--json", "--pages", "1-6")
@@ -47,7 +47,10 @@ def test_a_render_leaves_an_overview_with_a_thumbnail_of_every_page(sshrender: R
     assert [page["state"] for page in sheet["pages"]] == ["done"] * 5 + ["suspect"]
     for page in sheet["pages"]:
         assert (job / page["file"]).is_file()
-        assert (job / page["thumb"]).is_file()
+    # How many there are depends on what they cost here (runner/rendering/thumbnailbudget.py).
+    thumbnails = [page["thumb"] for page in sheet["pages"] if page["thumb"]]
+    assert thumbnails
+    assert [name for name in thumbnails if not (job / name).is_file()] == []
     assert len(sheet["timeline"]) == 6
     assert sum(host["pages"] for host in sheet["hosts"]) == 6
 

@@ -29,6 +29,15 @@ def _await_pages(home: Path, name: str, count: int) -> None:
     wait_until(lambda: len(delivered(home.glob(journals))) >= count, what=f"{count} pages")
 
 
+def _await_request(home: Path, name: str, operation: str) -> None:
+    """Wait until the coordinator of a job has been asked for this."""
+
+    def is_asked() -> bool:
+        return any(entry.get("op") == operation for entry in _journal(home, name))
+
+    wait_until(is_asked, what=operation)
+
+
 def _state(sshrender: Run, name: str) -> str:
     return str(json.loads(sshrender("status", name, "--json").stdout)["state"])
 
@@ -45,6 +54,7 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
     with start("coordinate", "--once", "--jobs", "1", stderr=subprocess.DEVNULL) as once:
         _await_pages(home, "long", 3)
         assert sshrender("hold", "long").returncode == 0
+        _await_request(home, "long", "hold")
         paced(0)
         assert once.wait(120) == 0
     assert (_state(sshrender, "long"), _state(sshrender, "other")) == ("held", "done")
@@ -85,6 +95,7 @@ def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(
     with start("coordinate", "--once", stderr=subprocess.DEVNULL) as once:
         _await_pages(home, "long", 1)
         assert sshrender("alter", "long", "-o", "there").returncode == 0
+        _await_request(home, "long", "alter")
         paced(0)
         assert once.wait(120) == 0
     assert len(list((home / "there").glob("page-*.png"))) == 30

@@ -243,7 +243,7 @@ class TestUnreadable:
     def test_a_pipe_in_the_place_of_a_job_makes_nobody_wait(self, sshrender: Run, san: Path) -> None:
         (san / "evil-12345678").mkdir()
         os.mkfifo(san / "evil-12345678" / "job.json")
-        assert sshrender("status", timeout=30).stdout == "no jobs\n"
+        assert sshrender("status").stdout == "no jobs\n"
 
 
 class TestOthers:
@@ -397,10 +397,10 @@ def test_a_fifo_among_a_job_s_files_keeps_nobody_waiting(sshrender: Run, job: Ma
     path = job("broken", **OVER).path / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    answer = sshrender("status", "--json", timeout=30)
+    answer = sshrender("status", "--json")
     assert answer.returncode == 0
     assert "well-12345678" in [row["job"] for row in json.loads(answer.stdout)["jobs"]]
-    assert sshrender("report", timeout=30).returncode == 0
+    assert sshrender("report").returncode == 0
 
 
 def test_a_setting_that_is_no_text_is_said(sshrender: Run, san: Path, home: Path) -> None:

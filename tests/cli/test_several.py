@@ -96,11 +96,14 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(start: Start, home: Path, 
 def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
     sshrender: Run, start: Start, home: Path, three: list[Path], paced: Paced
 ) -> None:
-    paced(0.1)
+    paced(0.1, last=6)
     process = start("render", *three, "-r", "36", "-o", "out", "--progress", "none")
     most = 0
     while process.poll() is None:
-        most = max(most, _slots_held())
+        held = _slots_held()
+        if held and not most:
+            paced(0)
+        most = max(most, held)
         time.sleep(0.05)
     assert process.returncode == 0
     assert 1 <= most <= len(_cores())
@@ -135,10 +138,10 @@ def test_a_signal_ends_all_of_them(
 ) -> None:
     paced(0.3, last=10)
     process = start("render", *three, "-r", "36", "-o", "out", "--progress", "none")
-    wait_until(lambda: len(list(home.glob("out/*/page-*"))) >= 3, what="three pages", pause=0.02)
+    wait_until(lambda: sum(_delivered(home)) >= 3, what="three pages")
     process.send_signal(number)
     assert process.wait(timeout=90) == (-9 if number == signal.SIGKILL else 128 + number)
-    wait_until(lambda: not _left(home), 60, lambda: _left(home))
+    wait_until(lambda: not _left(home), 90, lambda: _left(home))
     paced(0)
     answer = sshrender("render", *three, "-r", "36", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0
@@ -151,9 +154,10 @@ def _left(home: Path) -> list[bytes]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             line = (entry / "cmdline").read_bytes()
+            is_here = (entry / "cwd").resolve().is_relative_to(home)
         except OSError:
             continue
-        if str(home).encode() in line or (b"one-" in line and b"SSHRENDER" in line):
+        if str(home).encode() in line or (b"SSHRENDER" in line and is_here):
             found.append(line)
     return found
 

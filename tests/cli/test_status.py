@@ -6,12 +6,20 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sshrender.api.statusreports import job_reports
+from sshrender.coordinator.jobrun import with_taker
+from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from tests import pdfs
+from tests.cli import jobs
 from tests.cli.conftest import Paced
+from tests.cli.jobs import delivered, ended, started
 from tests.conftest import Run, Start
 from tests.stretch import page_timeout, wait_until
 
@@ -149,3 +157,32 @@ def test_a_san_that_is_not_there_is_said(sshrender: Run, san: Path) -> None:
     answer = sshrender("status", "--san", san / "gone")
     assert answer.returncode == 6
     assert "does not exist" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({}, LeaseGone.REASON),
+        ({"held": "bob@desk"}, "held by bob@desk, while this run did not renew its lease"),
+        (
+            {"over": "cancelled", "why": "cancelled by bob@desk"},
+            "cancelled by bob@desk, while this run did not renew its lease",
+        ),
+    ],
+)
+def test_a_run_that_was_stopped_says_which_command_took_its_job(
+    san: Path, attributes: dict[str, Any], reason: str
+) -> None:
+    folder = jobs.make(san, "one", **attributes)
+    parts: dict[str, Any] = {field.name: None for field in fields(Outcome)}
+    outcome = Outcome(**{**parts, "reason": LeaseGone.REASON})
+    assert with_taker(folder, outcome).reason == reason
+    # Any other end has its own reason.
+    assert with_taker(folder, replace(outcome, reason="signal 2")).reason == "signal 2"
+
+
+def test_hosts_are_shown_as_they_are_in_the_newest_run(san: Path) -> None:
+    lost = ("host_state", {"host": "node1", "state": "lost", "reason": "gone"})
+    jobs.make(san, "one", [started(), delivered(1), lost, ended("partial"), started()])
+    (report,) = job_reports(san, {})
+    assert [(host.name, host.state, host.reason) for host in report.hosts] == [("node1", "unknown", "")]

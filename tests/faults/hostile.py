@@ -7,14 +7,14 @@ from tests.lab.host import Host
 PRELUDE = r'''#!/usr/bin/python3 -ISu
 import hashlib, json, os, re, subprocess, sys, threading, time
 
-def take_payload():
-    loader = b"".join(iter(lambda: os.read(0, 1) or b"\0", b"\0"))
-    size = int(re.search(rb"while len\(data\) < (\d+)", loader)[1])
-    while size:
-        size -= len(os.read(0, size))
-    return re.search(rb"start\('(\w+)'", loader)[1]
+def take_program():
+    return b"".join(iter(lambda: os.read(0, 1) or b"\0", b"\0"))
 
-MARK = b"@" + take_payload() + b" "
+MARK = b"@" + re.search(rb"mark = \"@\" \+ '(\w+)'", take_program())[1] + b" "
+os.write(1, MARK + b"evil-6.6-666\n")
+SIZE = int(re.search(rb"while len\(data\) < (\d+)", take_program())[1])
+while SIZE:
+    SIZE -= len(os.read(0, SIZE))
 LOCK = threading.Lock()
 TOLD = {}
 

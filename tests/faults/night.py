@@ -82,8 +82,10 @@ class Night:
         process = self.process
 
         def are_there() -> bool:
-            assert process.poll() is None, self._stderr.read_text()
-            return len(self.delivered()) >= count
+            has_ended = process.poll() is not None
+            are_enough = len(self.delivered()) >= count
+            assert are_enough or not has_ended, self._stderr.read_text()
+            return are_enough
 
         wait_until(are_there, PATIENCE, f"{count} pages", pause=0.02)
 

@@ -20,6 +20,7 @@ from tests import pdfs
 from tests.conftest import Run
 from tests.faults import hostile_documents, odd_documents, random_damage
 from tests.plain import SMOOTHED, page_content
+from tests.stretch import stretched
 
 DPI = 36
 SECRET = "the-word-that-nobody-may-see"
@@ -88,13 +89,14 @@ class Desk:
             env={**os.environ, **self._env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=BOUND,
+            timeout=stretched(BOUND),
             check=False,
         )
 
     def render(self, *words: str) -> Answer:
         """What sshrender makes of it."""
-        options = ["-r", DPI, "--json", "--retries", "1", "--page-timeout", "20s", "--san", self.san]
+        options = ["-r", DPI, "--json", "--retries", "1", "--san", self.san]
+        options += ["--page-timeout", f"{stretched(20):.0f}s"]
         answer = self._run(
             "render", self.document, "-o", self.out, *options, *words, env=self._env, timeout=BOUND
         )

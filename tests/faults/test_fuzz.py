@@ -37,7 +37,7 @@ from tests import pdfs
 from tests.conftest import Run
 from tests.entries import fields_of
 from tests.lab.inventory import table
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 IN_A_FOLDER = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
@@ -469,7 +469,7 @@ def test_a_runner_survives_what_it_does_not_understand_and_ends_with_its_input(
     tmp_path: Path, requests: list[bytes]
 ) -> None:
     process = _runner(tmp_path)
-    out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=90)
+    out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=stretched(90))
     assert process.returncode == -signal.SIGKILL
     wait_until(lambda: _group_is_gone(process.pid), pause=0.01)
     heard = framing.MessageReader(MARK).feed(out)
@@ -486,7 +486,7 @@ def test_a_runner_that_is_told_nothing_at_all_ends(tmp_path: Path) -> None:
             cwd=tmp_path,
             start_new_session=True,
         )
-        process.communicate(data, timeout=90)
+        process.communicate(data, timeout=stretched(90))
         wait_until(lambda pid=process.pid: _group_is_gone(pid), pause=0.01)  # type: ignore[misc]
 
 
@@ -498,9 +498,10 @@ def test_half_a_runner_does_nothing(tmp_path: Path, size: int) -> None:
         input=whole[: min(size, len(whole) - 1)],
         capture_output=True,
         cwd=tmp_path,
-        timeout=90,
+        timeout=stretched(90),
         check=False,
     )
-    # The loader says that it runs, which is no message.
-    assert process.stdout in (b"", f"@{MARK} \n".encode())
+    # The loader names its Python, which is no message.
+    assert framing.MessageReader(MARK).feed(process.stdout) == []
+    assert process.stdout.count(b"\n") <= 1
     assert list(tmp_path.iterdir()) == []

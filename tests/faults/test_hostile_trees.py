@@ -39,7 +39,7 @@ def _within(seconds: float, work: Callable[[], object]) -> object:
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(stretched(seconds))
     assert found, "it takes too long"
     return found[0]
 
@@ -71,7 +71,7 @@ def test_fonts_of_shared_forms_and_descendants_are_read_once(tmp_path: Path, dat
     with _reading(tmp_path / "a.pdf", data) as found:
         assert found.counts_right()
         found.want_fonts([3])
-        found.await_fonts(BOUND)
+        found.await_fonts(stretched(BOUND))
         fonts = found.missing_fonts()
         assert fonts is not None
         assert fonts == {3: ["Helvetica"]}
@@ -136,7 +136,7 @@ def test_an_interrupt_ends_a_document_that_is_still_being_read(home: Path, slow_
     try:
         wait_until(lambda: slow_gs.read_text() != "", BOUND, pause=0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(BOUND) == 130
+        assert process.wait(stretched(BOUND)) == 130
     finally:
         process.kill()
         process.wait()

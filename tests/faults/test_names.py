@@ -36,7 +36,7 @@ from tests.entries import entries_of, entry
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.prepared import Prepared
-from tests.lab.slow import pace
+from tests.lab.slow import GATE, gated, open_gate_after
 from tests.plain import SMOOTHED, page_content
 
 NASTY = {
@@ -257,7 +257,7 @@ def _render_here(
     document = pdfs.write(here / f"{stem}.pdf", pdfs.numbered(2))
     before = _files(root)
     command = [*PROGRAM, "render", "-r", "36", "--json", f"--san={san}", *words, "--", document.name]
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("SSHRENDER", "XDG"))}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("XDG")}
     answer = prepared.run(command, cwd=here, env={**env, "HOME": str(root)})
     new = _files(root) - before
     new -= {root / ".config" / "sshrender" / "key"}  # made with the first job
@@ -402,10 +402,11 @@ def test_a_user_who_is_a_command_is_nobody(farm_factory: FarmFactory, tmp_path: 
     for number, user in enumerate(_evil_users(canary)):
         entry = f'\n[[hosts]]\nname = "evil{number}"\nuser = {json.dumps(user)}\n{common}'
         hosts.write_text(hosts.read_text() + entry)
-    pace(farm.hosts, 0.25)  # the job is to last until the last of them has been met
+    open_gate_after(farm.hosts, 0.0, 4, GATE)
     document = pdfs.write(tmp_path / "two.pdf", pdfs.numbered(16))
     words = ["render", str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--json"]
-    answer = farm.run([*PROGRAM, *words])
+    with gated(farm, **{f"evil{number}": "gone" for number in range(len(_evil_users(canary)))}):
+        answer = farm.run([*PROGRAM, *words])
     assert answer.returncode == 0, answer.stderr
     found = {host["name"]: host for host in json.loads(answer.stdout)["hosts"]}
     assert found.pop("node1")["pages"] == 16

@@ -170,7 +170,7 @@ PROGRAMS = frozenset(
             "img2pdf",
             "curl",
             "iconv",
-            "less",
+            "cat",
             "man",
             "ssh",
             "export",

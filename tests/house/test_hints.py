@@ -78,7 +78,8 @@ TYPED = {
         "tests/unit/test_name_errors.py"
     ),
     "mount it, or name another folder with --san DIR; if it is new: mkdir -p"
-    " {shlex.quote(str(san))}": SITUATIONS,
+    " {shlex.quote(target)}": SITUATIONS,
+    "mkdir -p {shlex.quote(target)}": "tests/unit/test_name_errors.py",
     "ls -ld {shlex.quote(str(folder.path))}": "tests/lab/test_trust.py",
     "sshrender release {shlex.quote(name)}": SITUATIONS,
     "rm -r {folder}": "tests/unit/test_entries.py",
@@ -114,6 +115,7 @@ STARTS = {
     "unpack it, then render that: gunzip < {quoted} > {target}",
     "make a PDF of it, then render that: img2pdf -o {target} {quoted}",
     "fetch it, then render that: curl -fLo {target} {address}",
+    "cut them off, then render that: tail -c +{start + 1} {source} > {target}",
     "convert it, and name the new file: iconv -f ISO-8859-1 -t UTF-8 -o {target} {quoted}",
     "sshrender resume {shlex.quote(plan.spec.name)}",
     "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
@@ -126,7 +128,7 @@ STARTS = {
     ),
     "sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
     "man sshrender",
-    "install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+    "install man-db, or read the source of the page: cat {shlex.quote(str(file))}",
     "name this user's home: export HOME=/var/lib/sshrender",
     (
         "jobs that the old key signed cannot be run here any more if you replace it:"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.lab.namespaces import LabError, tool
 from tests.lab.world import PATIENCE
+from tests.stretch import stretched
 
 PROGRAM = Path(__file__).with_name("badfs.py")
 
@@ -34,7 +35,7 @@ class BadSan:
                 stderr=log,
                 env={**os.environ, "FUSE_LIBRARY_NAME": "fuse3"},
             )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + stretched(PATIENCE)
         while _device(target, mount_point) == before:
             if self._daemon.poll() is not None or time.monotonic() > end:
                 raise LabError("the bad SAN did not come up")
@@ -58,7 +59,7 @@ class BadSan:
     def close(self) -> None:
         """The server is gone for good; what hangs in it fails."""
         self._daemon.kill()
-        self._daemon.wait(timeout=PATIENCE)
+        self._daemon.wait(timeout=stretched(PATIENCE))
 
 
 def _device(pid: int, path: str) -> int:

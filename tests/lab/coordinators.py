@@ -85,7 +85,7 @@ class Coordinator:
         self.kills += 1
         for pid in self._first() or [self._process.pid]:
             send(pid, signal.SIGKILL)
-        self._process.wait(timeout=PATIENCE)
+        self._process.wait(timeout=stretch.stretched(PATIENCE))
 
     def _first(self) -> list[int]:
         """The child of unshare, once it is there."""

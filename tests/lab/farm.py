@@ -13,6 +13,7 @@ from tests.lab.inventory import table
 from tests.lab.namespaces import running
 from tests.lab.prepared import Prepared
 from tests.lab.world import PATIENCE, World
+from tests.stretch import stretched
 
 NETWORK = "10.77.0."
 DESK_ADDRESS = f"{NETWORK}1"
@@ -27,7 +28,7 @@ Host node*
   GlobalKnownHostsFile /dev/null
   StrictHostKeyChecking yes
   BatchMode yes
-  ConnectTimeout 5
+  ConnectTimeout {timeout:.0f}
 """
 
 
@@ -102,7 +103,9 @@ class Farm:
         lines = (f"{address} {name}\n" for name, address in addresses.items())
         (self.root / "hosts").write_text("127.0.0.1 localhost\n" + "".join(lines))
         entries = (f"Host {name}\n  HostName {addr}\n" for name, addr in addresses.items())
-        common = SSH_CONFIG.format(identity=self.identity, known_hosts=self.known_hosts)
+        common = SSH_CONFIG.format(
+            identity=self.identity, known_hosts=self.known_hosts, timeout=stretched(5)
+        )
         self.ssh_config.write_text("".join(entries) + common)
         known = (self._known(name, address) for name, address in addresses.items())
         self.known_hosts.write_text("".join(known))
@@ -110,7 +113,7 @@ class Farm:
     def _make_keys(self, names: Sequence[str]) -> None:
         keys = [self.identity, *(self.root / name / "hostkey" for name in names)]
         for making in [new_key(key) for key in keys if not key.exists()]:
-            making.wait(timeout=PATIENCE)
+            making.wait(timeout=stretched(PATIENCE))
         public = self.identity.with_suffix(".pub").read_text()
         for name in names:
             (self.root / name / "authorized_keys").write_text(public)
@@ -198,7 +201,10 @@ class Farm:
         """Write an inventory of the farm; *extra* changes hosts, None takes a key away."""
         parts = [
             table("[san]", {"path": self.san_inside}),
-            table("[defaults]", {"user": "artist", **(defaults or {})}),
+            # As without a setting; on a busy machine a sound host needs longer.
+            table(
+                "[defaults]", {"user": "artist", "connect_timeout": stretched(10), **(defaults or {})}
+            ),
         ]
         for host in self.hosts:
             entry = {

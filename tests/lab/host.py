@@ -20,6 +20,7 @@ from tests.lab.namespaces import (
     tool,
 )
 from tests.lab.world import PATIENCE, World, send
+from tests.stretch import stretched
 
 SSHD_OPTIONS = {
     "Port": "22",
@@ -130,7 +131,7 @@ class Host:
             return
         self._wait_for(self._find_init, "its first process")
         send(self._init, signal.SIGKILL)
-        self._power.wait(timeout=PATIENCE)
+        self._power.wait(timeout=stretched(PATIENCE))
 
     def power_loss(self) -> None:
         """Stop the machine at once, with no word to anyone.  :meth:`start` ends it."""
@@ -261,7 +262,7 @@ class Host:
         key = self._config / "hostkey"
         key.unlink()
         key.with_suffix(".pub").unlink()
-        new_key(key).wait(timeout=PATIENCE)
+        new_key(key).wait(timeout=stretched(PATIENCE))
         self._restart_sshd()
 
     def sshd_config(self, **options: str | None) -> None:
@@ -304,7 +305,7 @@ class Host:
         return pid_file.exists() and pid_file.read_text().endswith("\n")
 
     def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + stretched(PATIENCE)
         while not condition():
             if not self.is_on() or time.monotonic() > deadline:
                 log = (self._config / "log").read_text()

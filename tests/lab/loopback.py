@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.lab.host import new_key
 from tests.lab.inventory import table
 from tests.lab.namespaces import TOOL_PATH, LabError
+from tests.stretch import stretched
 
 PATIENCE = 60.0
 _PRIVSEP = Path("/run/sshd")
@@ -64,7 +65,7 @@ class Loopback:
         self.identity = folder / "identity"
         self.known_hosts = folder / "known_hosts"
         for making in [new_key(self.identity), new_key(folder / "hostkey")]:
-            making.wait(timeout=PATIENCE)
+            making.wait(timeout=stretched(PATIENCE))
         # What is typed there must not change the home of the person who tests.
         (folder / "home").mkdir()
         self._log = folder / "log"
@@ -75,7 +76,7 @@ class Loopback:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=PATIENCE)
+        self._process.wait(timeout=stretched(PATIENCE))
 
     def inventory(self, path: Path, san: Path | None, **changes: object) -> Path:
         """Write an inventory of it to ``path``; ``san`` None: the host sees none.
@@ -133,7 +134,7 @@ class Loopback:
 
     def _listens(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait until it listens; False when it has ended instead."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + stretched(PATIENCE)
         while process.poll() is None and time.monotonic() < end:
             if self._log.exists() and "Server listening" in self._log.read_text():
                 return True

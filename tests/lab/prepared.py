@@ -212,7 +212,8 @@ def _load() -> None:
     for module in _modules(sshrender.__path__):
         for found in vars(importlib.import_module(module)).values():
             _complete(found)
-    payload.build("", 0, payload.Form.COMPILED)  # kept for the runners of all commands
+    # Kept for the runners of all commands, here and on hosts.
+    payload.build("", 0, payload.Form.COMPRESSED)
 
 
 def _complete(found: object) -> None:

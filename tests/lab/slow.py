@@ -13,16 +13,19 @@ from tests.lab.host import Host
 from tests.stretch import wait_until
 
 _PROXY = """#!/usr/bin/python3
-import os, re, subprocess, sys, time
+import glob, os, re, subprocess, sys, time
 if "--version" in sys.argv:
     os.execv("/usr/bin/gs", ["gs"] + sys.argv[1:])
 gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE, close_fds=False)
 works = {works}
 gate = {gate}
+def is_shut(page):
+    opened = [int(name[len(gate) + 1:]) for name in glob.glob(gate + ".*")]
+    return page > max(opened, default={last}) and not os.path.exists(gate)
 for line in sys.stdin.buffer:
     page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)
     if page:
-        while gate and int(page.group(1)) > {last} and not os.path.exists(gate):
+        while gate and is_shut(int(page.group(1))):
             time.sleep(0.05)
         time.sleep({seconds} * works.get(int(page.group(1)), 1))
     gs.stdin.write(line)
@@ -41,7 +44,8 @@ def script(
 ) -> str:
     """Return a program to be called gs, under which each page takes so long, or its share of that.
 
-    ``gate``: the path of a file; no page after ``last`` is rendered before it is there.
+    ``gate``: the path of a file; no page after ``last`` is rendered before it is there. While
+    there is only ``gate.7``, those after 7 wait.
     """
     filled = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
     return filled.replace("{last}", str(last)).replace("{gate}", repr(gate))
@@ -68,6 +72,8 @@ def pace(hosts: Iterable[Host], seconds: float) -> None:
 def open_gate_after(hosts: Iterable[Host], seconds: float, last: int, gate: str) -> None:
     """Let each page take so long on these hosts, and those after ``last`` wait for the file ``gate``.
 
+    Or for one such as ``gate.7``, see ``script``.
+
     For a test that has to do something in the middle of a job, however long that takes.
     """
     for host in hosts:
@@ -76,6 +82,21 @@ def open_gate_after(hosts: Iterable[Host], seconds: float, last: int, gate: str)
 
 GATE = "/var/tmp/go"
 """On a host's own disk, as not every host sees a shared folder."""
+
+
+def go_on(farm: Farm, last: int | None = None) -> None:
+    """Open ``GATE`` on all hosts that are on; for the pages up to ``last`` only, if that is given."""
+    _on_each(farm, "touch", GATE if last is None else f"{GATE}.{last}")
+
+
+def _on_each(farm: Farm, *words: str) -> None:
+    for host in farm.hosts:
+        if host.is_on():
+            host.exec(*words, check=True)
+
+
+EACH_HAS_THREE = ("--pin", "5-7=node1", "--pin", "8-10=node2")
+"""However late a host is met, these pages wait for it."""
 
 
 LEFT = ("refused", "lost")
@@ -88,10 +109,10 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
 
     "sent" is the state of a host to which a page was sent, "gone" that of one refused or lost. For a
     test of what each host contributes, or of its last state: however late it is met, the job lasts until
-    then. Hosts have programs of ``open_gate_after``.
+    then. Hosts have programs of ``open_gate_after``. How many pages a host renders once the gate is open
+    depends on the machine: pin some to it where that matters.
     """
-    for host in farm.hosts:
-        host.exec("rm", "-f", GATE, check=True)
+    _on_each(farm, "rm", "-f", GATE)
     before = len(_entries(farm))
     ended = threading.Event()
 
@@ -106,9 +127,7 @@ def gated(farm: Farm, **states: str) -> Iterator[None]:
         try:
             wait_until(lambda: ended.is_set() or are_reached(), 120, str(states))
         finally:
-            for host in farm.hosts:
-                if host.is_on():
-                    host.exec("touch", GATE)
+            go_on(farm)
 
     thread = threading.Thread(target=attend)
     thread.start()

@@ -16,15 +16,13 @@ from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
-from tests.lab.slow import GATE, gated, open_gate_after
+from tests.lab.slow import EACH_HAS_THREE, GATE, gated, go_on, open_gate_after
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 from tests.unit.test_switches_warm import ICC
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 NO_SAN = {"san": False}
-EACH_HAS_THREE = ("--pin", "5-7=node1", "--pin", "8-10=node2")
-"""However late a host is met, these pages wait for it."""
 
 
 @pytest.fixture
@@ -167,19 +165,13 @@ def test_a_host_that_is_lost_takes_no_page_along(
     open_gate_after(farm.hosts, 0.1, 14, GATE)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
+    _await_work_of_each(farm)
     breaks(farm["node2"])
-    _go_on(farm)
+    go_on(farm)
     code, summary, stderr = _end(process)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 30
     assert _delivered(farm) == _plain(big, farm.root / "plain")
-
-
-def _go_on(farm: Farm) -> None:
-    """Let hosts draw the pages that wait."""
-    for host in farm.hosts:
-        if host.is_on():
-            host.exec("touch", GATE, check=True)
 
 
 def _runners(host: Host) -> list[str]:
@@ -192,6 +184,17 @@ def _await_pages(farm: Farm, count: int) -> None:
     wait_until(lambda: len(list((farm.root / "out").glob("page-*"))) >= count, 60, f"{count} pages")
 
 
+def _await_work_of_each(farm: Farm) -> None:
+    """Wait until each host was sent a page, however late it is met."""
+
+    def workers() -> set[str]:
+        journals = [*farm.san.glob("*/journal.jsonl"), *farm.home.glob(".local/**/journal.jsonl")]
+        entries = [entry for path in journals for entry in lines_of(path)]
+        return {entry["host"] for entry in entries if entry["type"] == "page_sent"}
+
+    wait_until(lambda: workers() == {host.name for host in farm.hosts}, what=workers)
+
+
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Path, signal: str) -> None:
     inventory = _without_san(farm)
@@ -202,7 +205,7 @@ def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Pat
     subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
     process.communicate(timeout=60)
     _nothing_left_within(farm, 12)
-    _go_on(farm)
+    go_on(farm)
     assert _end(_start(farm, big, inventory))[0] == 0
 
 
@@ -211,10 +214,11 @@ def test_a_killed_runner_leaves_no_document_behind(farm: Farm, big: Path) -> Non
     open_gate_after(farm.hosts, 0.1, 14, GATE)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
+    _await_work_of_each(farm)
     for host in farm.hosts:
         for pid in _runners(host):
             host.exec("kill", "-9", pid)
-    _go_on(farm)
+    go_on(farm)
     code, _, stderr = _end(process)
     assert code == 0, stderr
     _nothing_left_within(farm, 5)

@@ -58,7 +58,7 @@ else:
     client = {"ssh": "fabric", "openssh": "openssh"}[way]
     transport = ChosenTransport("node1", Overrides(config_file=options["ssh_config"], client=client))
 # On a busy machine this process may say nothing for seconds.
-silence = 60.0 if story in ("greet", "flood") else 3.0
+silence = 60.0 if story in ("greet", "flood") else min(options["patience"] / 3, 20.0)
 spec = RunnerSpec(options.get("python", "python3"), "conformance", secrets.token_hex(4), silence)
 reader = MessageReader(spec.marker)
 
@@ -71,7 +71,7 @@ def hear(link):
 def tell(**fields):
     if way in ("files", "pipe"):
         transport.dismiss()
-        job.wait(60)
+        job.wait(6 * options["patience"])
     print(json.dumps(fields))
     sys.exit(0)
 
@@ -92,7 +92,7 @@ if story == "greet":
     link.close(); link.close()
     tell(cores=hello.cores, ghostscript=hello.ghostscript, boot_id=hello.boot_id)
 if story == "flood":
-    link.write(b"".join(encode("ping", padding="x" * 900) for _ in range(4000)), 20.0)
+    link.write(b"".join(encode("ping", padding="x" * 900) for _ in range(4000)), 2 * options["patience"])
     tell(heard=bool(hear(link)))
 if story == "hang-up":
     hear(link)
@@ -154,7 +154,7 @@ def _runners(desk: Farm) -> int:
 
 def _await_runners(desk: Farm, count: int) -> None:
     """Wait until so many are left: one ends a moment after its connection."""
-    wait_until(lambda: _runners(desk) == count, 10, lambda: f"{count} and not {_runners(desk)}")
+    wait_until(lambda: _runners(desk) == count, 60, lambda: f"{count} and not {_runners(desk)}")
 
 
 @pytest.mark.parametrize("way", WAYS)

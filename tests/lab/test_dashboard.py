@@ -61,7 +61,8 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
     assert _delivered(farm) == PAGES
     (overview,) = farm.san.glob("big-*/overview.html")
     assert '"state":"done"' in overview.read_text()
-    assert len(list(overview.parent.glob("thumbs/page-*.png"))) > PAGES / 2
+    # How many there are depends on what they cost here (runner/rendering/thumbnailbudget.py).
+    assert list(overview.parent.glob("thumbs/page-*.png"))
 
 
 @pytest.mark.parametrize("how", ["q", "the terminal is closed"])
@@ -94,7 +95,7 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -
         terminal.press("C-c")
         assert terminal.status() == 130
         assert "partial" in terminal.text()
-    wait_until(lambda: not any(host.processes("gs") for host in farm.hosts), 5, "the last renderer")
+    wait_until(lambda: not any(host.processes("gs") for host in farm.hosts), 10, "the last renderer")
     before = _delivered(farm)
     assert 0 < before < PAGES
     pace(farm.hosts, 0.0)
@@ -115,8 +116,10 @@ def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
 
 def test_requests_travel_over_the_san(farm: Farm, tmp_path: Path) -> None:
     """Held, released, a host drained and given back, cancelled: all by another process than the job."""
-    pace(farm.hosts, 2.4)
-    endless = pdfs.write(tmp_path / "big.pdf", pdfs.numbered(20 * PAGES))
+    pace(farm.hosts, 4.0)
+    endless = pdfs.write(
+        tmp_path / "big.pdf", pdfs.numbered(40 * PAGES)
+    )  # 1600 s, until it is cancelled
     job = farm.popen(_render(farm, endless, "--quiet"))
     wait_until(lambda: _delivered(farm) > 2, what="the first pages")
     watch = [*PROGRAM, "watch", "--hosts", str(farm.root / "hosts.toml")]
@@ -137,7 +140,7 @@ def test_requests_travel_over_the_san(farm: Farm, tmp_path: Path) -> None:
         terminal.press("a new disk", "Enter")
         terminal.wait_for("drained", "a new disk")
         wait_until(
-            lambda: not farm["node1"].processes("gs") or _is_idle(farm, "node1"), 5, "an idle host"
+            lambda: not farm["node1"].processes("gs") or _is_idle(farm, "node1"), 30, "an idle host"
         )
         terminal.press("u")
         terminal.wait_until(lambda text: "drained" not in text, "node1 back")

@@ -17,7 +17,7 @@ from pypdf import PdfReader, PdfWriter
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import GATE, gated, open_gate_after
+from tests.lab.slow import EACH_HAS_THREE, GATE, gated, open_gate_after
 from tests.plain import SMOOTHED, page_content
 from tests.stretch import wait_until
 
@@ -91,7 +91,7 @@ def test_parts_that_travel_are_encrypted_too(farm: Farm, tmp_path: Path, passwor
     inventory = {"extra": {"node2": {"san": False}}}
     open_gate_after(farm.hosts, 0.0, 4, GATE)
     with gated(farm, node1="sent", node2="sent"):
-        code, summary, stderr = _end(_render(farm, document, password, **inventory))
+        code, summary, stderr = _end(_render(farm, document, password, *EACH_HAS_THREE, **inventory))
     assert code == 0, stderr
     assert all(host["pages"] for host in summary["hosts"])
     parts = list((farm.san / summary["job"] / "parts").iterdir())

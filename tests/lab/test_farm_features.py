@@ -17,7 +17,7 @@ from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import slow_down
+from tests.lab.slow import EACH_HAS_THREE, GATE, gated, go_on, open_gate_after
 from tests.stretch import wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -53,7 +53,11 @@ def _host(summary: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_a_host_without_the_recipes_program_is_refused_and_named(farm: Farm, thirty: Path) -> None:
     farm["node2"].remove("/usr/bin/pdftoppm")
-    code, summary, stderr = _end(_start(farm, thirty, "--recipe", "pdftoppm"))
+    wait = f"until [ -e {GATE} ]; do sleep 0.1; done"
+    script = f'#!/bin/sh\n{wait}\nexec /usr/bin/pdftoppm "$@"\n'
+    farm["node1"].install("/usr/local/bin/pdftoppm", script)
+    with gated(farm, node2="refused"):
+        code, summary, stderr = _end(_start(farm, thirty, "--recipe", "pdftoppm"))
     assert code == 0, stderr
     assert _host(summary, "node2")["state"] == "refused"
     assert "recipe pdftoppm needs pdftoppm" in _host(summary, "node2")["reason"]
@@ -80,9 +84,8 @@ def test_what_is_fallen_back_to_need_not_be_everywhere(farm: Farm, thirty: Path)
 
 def test_a_recipe_on_a_host_without_a_san(farm: Farm, thirty: Path) -> None:
     extra = {"node1": {"san": False}, "node2": {"san": False}}
-    code, summary, stderr = _end(
-        _start(farm, thirty, "--recipe", "mutool", "--assemble", "zip", extra=extra)
-    )
+    words = ("--recipe", "mutool", "--assemble", "zip", *EACH_HAS_THREE)
+    code, summary, stderr = _end(_start(farm, thirty, *words, extra=extra))
     assert code == 0, stderr
     assert all(host["pages"] for host in summary["hosts"])
     with zipfile.ZipFile(summary["assembled"]) as archive:
@@ -131,27 +134,34 @@ def test_a_host_that_runs_short_of_memory_draws_fewer_pages_at_once(
 ) -> None:
     farm = farm_factory(1, cpus=3)
     _memory(farm["node1"], 4000)
-    slow_down(farm["node1"], 1.2)
+    open_gate_after(farm.hosts, 0.1, 3, GATE)
     process = _start(farm, thirty, slots=3)
+
+    def kinds() -> list[str]:
+        return [entry["kind"] for entry in _journal(farm) if entry["type"] == "attempt_failed"]
+
     wait_until(lambda: [entry for entry in _journal(farm) if entry["type"] == "page_delivered"])
     _memory(farm["node1"], 100)
+    wait_until(kinds, what="a page that is given up")
+    go_on(farm)
     code, summary, stderr = _end(process)
     assert code == 0, stderr
-    kinds = [entry["kind"] for entry in _journal(farm) if entry["type"] == "attempt_failed"]
-    assert "low_memory" in kinds
-    assert set(kinds) == {"low_memory"}
+    assert set(kinds()) == {"low_memory"}
     assert summary["pages"]["done"] == 30
     assert _host(summary, "node1")["failures"] == 0
 
 
 def test_several_documents_share_the_slots_of_real_hosts(farm: Farm, tmp_path: Path) -> None:
     documents = [pdfs.write(tmp_path / f"d{n}.pdf", pdfs.numbered(12)) for n in range(3)]
-    for host in farm.hosts:
-        slow_down(host, 0.3)
+    open_gate_after(farm.hosts, 0.3, 2, GATE)
     process = _start(farm, *documents)
-    most = 0
+    most, is_open = 0, False
     while process.poll() is None:
-        most = max(most, *(_slots_held(host) for host in farm.hosts))
+        held = [_slots_held(host) for host in farm.hosts]
+        most = max(most, *held)
+        if all(held) and not is_open:
+            is_open = True
+            go_on(farm)
         time.sleep(0.1)
     code, summary, stderr = _end(process)
     assert code == 0, stderr

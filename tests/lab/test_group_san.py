@@ -72,8 +72,9 @@ def test_hosts_of_a_group_render_split_and_whole_whatever_the_umask(farm: Farm, 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert {host["state"] for host in json.loads(answer.stdout)["hosts"]} <= {"idle", "busy"}
     output = farm.root / "out"
-    render = ("render", str(document), "-o", str(output), "-r", "36", "--json", "--wait", "10s")
-    answer = _run(farm, *render, "--split", "2")
+    render = ("render", str(document), "-o", str(output), "-r", "36", "--json")
+    pins = ("--pin", "1=node1", "--pin", "6=node2")  # however late a host is met
+    answer = _run(farm, *render, *pins, "--split", "2")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     summary = json.loads(answer.stdout)
     assert summary["pages"]["done"] == 6

@@ -14,7 +14,7 @@ import pytest
 from tests.lab import Farm, LabError, requirements
 from tests.lab.plugin import FarmFactory
 from tests.lab.requirements import require_lab
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 pytestmark = pytest.mark.lab
 PROJECT = Path(__file__).parents[2]
@@ -124,11 +124,11 @@ def test_the_desk_runs_programs_under_their_own_pid(farm: Farm, tmp_path: Path) 
     with program.stdout as lines:
         assert lines.readline() == "on\n"
         os.kill(program.pid, signal.SIGTERM)
-        assert program.wait(60) == 7
+        assert program.wait(stretched(60)) == 7
     sleeper = farm.popen(["sleep", "77"])
     wait_until(lambda: farm.processes("sleep") == [sleeper.pid], pause=0.01)
     sleeper.send_signal(signal.SIGKILL)
-    assert sleeper.wait(60) == -signal.SIGKILL
+    assert sleeper.wait(stretched(60)) == -signal.SIGKILL
 
 
 def test_run_ends_a_program_that_takes_too_long(farm: Farm) -> None:
@@ -154,6 +154,7 @@ def test_the_inventory_says_where_the_hosts_are(farm: Farm) -> None:
     )
     written = tomllib.loads(path.read_text())
     assert written["san"] == {"path": "/mnt/san"}
+    assert written["defaults"].pop("connect_timeout") >= 10
     assert written["defaults"] == {
         "user": "artist",
         "idle_below": 0.5,
@@ -181,7 +182,7 @@ def test_a_crashed_host_boots_with_its_disk_and_a_new_boot_id(farm: Farm) -> Non
                          stderr=subprocess.DEVNULL)  # fmt: skip
     wait_until(lambda: host.processes("sleep"), pause=0.01)
     host.crash()
-    assert session.wait(60) == 255
+    assert session.wait(stretched(60)) == 255
     assert not host.is_on()
     assert host.processes("sleep") == []
     with pytest.raises(LabError, match="off"):
@@ -210,7 +211,8 @@ def test_power_loss_says_nothing_to_anyone(farm: Farm) -> None:
 
 def test_cut_and_drop_are_silent_and_pass(farm: Farm) -> None:
     host = farm["node1"]
-    session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", "sleep 1; echo survived"],
+    lasts = "until [ -e /tmp/end ]; do sleep 0.2; done; echo survived"
+    session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", lasts],
                          stdout=subprocess.PIPE)  # fmt: skip
     wait_until(lambda: host.processes("sleep"), pause=0.01)
     for harm, repair in ((host.cut, host.heal), (host.drop, host.undrop)):
@@ -220,7 +222,8 @@ def test_cut_and_drop_are_silent_and_pass(farm: Farm) -> None:
         assert "refused" not in refused.stderr
         repair()
         assert output(farm, "node1", "hostname") == "node1"
-    assert session.communicate(timeout=60)[0] == "survived\n"
+    host.exec("touch", "/tmp/end", check=True)
+    assert session.communicate(timeout=stretched(60))[0] == "survived\n"
     host.cut()
     host.crash()
     host.start()
@@ -259,7 +262,7 @@ def test_sshd_takes_options(farm: Farm) -> None:
     second = ["ssh", "-F", "none", "-o", f"ControlPath={farm.root}/c", "-o", "BatchMode=yes"]
     assert "refused" in farm.run([*second, "node1", "true"]).stderr
     master.kill()
-    assert master.wait(60) == -signal.SIGKILL
+    assert master.wait(stretched(60)) == -signal.SIGKILL
 
 
 # -- the end of the world ----------------------------------------------------------------------

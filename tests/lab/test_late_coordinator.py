@@ -64,7 +64,7 @@ def _program(coordinator: Coordinator) -> int:
 
 
 def test_it_removes_nothing_that_its_successor_s_hosts_have_rendered(farm: Farm, start: Start) -> None:
-    desk = Desk(farm, pages=12, seconds=0.4)
+    desk = Desk(farm, pages=12, seconds=0.1, last=4)
     words = [str(desk.document), "-r", "30", "-o", "/mnt/san/out/long", "--progress", "plain"]
     late = _Stopping(farm, "one", desk.hosts, "render", *words)
     late.start()
@@ -72,15 +72,16 @@ def test_it_removes_nothing_that_its_successor_s_hosts_have_rendered(farm: Farm,
         wait_until(lambda: late.has("stopped"), PATIENCE, late)
         next_ = start("two", desk.hosts, "resume", "long", "--progress", "plain", "-v")
         wait_until(lambda: len(desk.delivered()) >= 2, PATIENCE, next_)
-        send(_program(next_), signal.SIGSTOP)  # what its hosts render now stays in work/
         (work,) = farm.san.glob("long-*/work")
-        wait_until(lambda: list(work.glob("p*")), PATIENCE, next_)
-        rendered = {path.name for path in work.glob("p*")}
+        # Hosts wait for the gate: here are the files of pages that they have rendered.
+        epoch = desk.of("run_started")[-1]["epoch"]
+        rendered = [work / f"p{page:06}.e{epoch}.a{page}.{'0' * 24}" for page in (11, 12)]
+        for path in rendered:
+            path.touch()
         send(_program(late), signal.SIGCONT)
         wait_until(lambda: late.has("done"), PATIENCE, late)
-        left = {path.name for path in work.iterdir()}
-        send(_program(next_), signal.SIGCONT)
-        assert rendered <= left
+        assert [path for path in rendered if not path.exists()] == []
+        desk.go_on()
         assert next_.wait(PATIENCE) == 0, next_.said()
         assert late.wait(PATIENCE) == 9, late.said()
     finally:

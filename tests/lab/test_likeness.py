@@ -97,7 +97,8 @@ def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_wha
 ) -> None:
     farm = paced(3)
     _with_another_ghostscript(farm["node3"])
-    code, summary, stderr = _render(farm, text, "--mixed", node3="sent")
+    pins = ("--pin", "5=node1", "--pin", "6=node3")
+    code, summary, stderr = _render(farm, text, "--mixed", *pins, node3="sent")
     assert code == 0, stderr
     assert _host(summary, "node3")["pages"] > 0
     manifest = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())

@@ -12,6 +12,7 @@ import pytest
 from tests import pdfs
 from tests.cli.conftest import Paced, paced
 from tests.lab.prepared import PROGRAM, Prepared, is_usual
+from tests.lab.slow import FOR_EVER
 
 __all__ = ["paced"]
 
@@ -30,7 +31,7 @@ def test_it_ends_and_answers_like_one_that_is_started(
 
 
 def test_it_gets_signals_and_its_end_is_told(prepared: Prepared, home: Path, paced: Paced) -> None:
-    paced(60)
+    paced(FOR_EVER)
     command = [*PROGRAM, "render", str(pdfs.write(home / "one.pdf", pdfs.numbered(1)))]
     process = prepared.popen(command, cwd=home, env=os.environ, stderr=subprocess.PIPE, text=True)
     assert process.poll() is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
-from tests.lab.slow import slow_down
-from tests.stretch import wait_until
+from tests.lab.slow import GATE, go_on, open_gate_after
+from tests.stretch import stretched, wait_until
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 PACE = 0.25
@@ -28,11 +28,11 @@ PACE = 0.25
 class Rush:
     """Jobs on one farm."""
 
-    def __init__(self, farm: Farm, slots: int) -> None:
+    def __init__(self, farm: Farm, slots: int, last: int = 0) -> None:
+        """``last``: pages after it wait for ``GATE``; 0: none does."""
         self.farm = farm
         self.hosts = farm.write_inventory(slots=slots)
-        for host in farm.hosts:
-            slow_down(host, PACE)
+        open_gate_after(farm.hosts, PACE, last, GATE if last else "")
         self.running: list[subprocess.Popen[str]] = []
 
     def render(self, name: str, pages: int, *words: str) -> None:
@@ -45,17 +45,21 @@ class Rush:
     def end(self) -> None:
         """Wait for all of them."""
         for process in self.running:
-            assert process.wait(180) == 0
+            assert process.wait(stretched(180)) == 0
 
     def delivered(self, name: str) -> list[float]:
         """When each page of a job was drawn."""
-        found = []
-        for path in self.farm.san.glob(f"{name}-*/journal.jsonl"):
-            for line in path.read_bytes().rpartition(b"\n")[0].splitlines():
-                entry: dict[str, Any] = json.loads(line)
-                if entry["type"] == "page_delivered":
-                    found.append(datetime.fromisoformat(entry["time"]).timestamp())
-        return found
+        done = [entry for entry in self._journal(name) if entry["type"] == "page_delivered"]
+        return [datetime.fromisoformat(entry["time"]).timestamp() for entry in done]
+
+    def met(self, name: str) -> bool:
+        """Return whether a job has a host that may render."""
+        return any(entry.get("state") == "idle" for entry in self._journal(name))
+
+    def _journal(self, name: str) -> list[dict[str, Any]]:
+        return [
+            entry for path in self.farm.san.glob(f"{name}-*/journal.jsonl") for entry in lines_of(path)
+        ]
 
 
 def _renderers(host: Host) -> dict[int, str]:
@@ -71,12 +75,12 @@ def _renderers(host: Host) -> dict[int, str]:
 
 
 class Sampler(threading.Thread):
-    """Counts the renderers of hosts all the time. ``seen``: when, and those of each job on one host."""
+    """Counts the renderers of hosts all the time. ``now``: those of each job on the last host."""
 
     def __init__(self, hosts: list[Host]) -> None:
         super().__init__(daemon=True)
         self.most: Counter[str] = Counter()
-        self.seen: list[tuple[float, Counter[str]]] = []
+        self.now: Counter[str] = Counter()
         self._hosts = hosts
         self._stop_it = threading.Event()
 
@@ -86,7 +90,7 @@ class Sampler(threading.Thread):
                 # One look is no moment: who was seen first may have ended before the last one began.
                 living = dict(_renderers(host).items() & _renderers(host).items())
                 self.most[host.name] = max(self.most[host.name], len(living))
-                self.seen.append((time.time(), Counter(living.values())))
+                self.now = Counter(living.values())
 
     def __enter__(self) -> Sampler:
         self.start()
@@ -94,23 +98,27 @@ class Sampler(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self._stop_it.set()
-        self.join(30)
+        self.join()
 
 
 def test_equal_jobs_share_equally_and_one_alone_gets_everything(farm_factory: FarmFactory) -> None:
     """Of two slots each has one; when the first is through, the other has both."""
     farm = farm_factory(1)
-    rush = Rush(farm, slots=2)
+    rush = Rush(farm, slots=2, last=4)
     with Sampler(farm.hosts) as sampler:
         rush.render("one", 60)
         rush.render("two", 100)
+        wait_until(lambda: rush.met("one") and rush.met("two"), what="both have met the host")
+        go_on(farm, 60)
+        assert rush.running[0].wait(stretched(180)) == 0
+        # The other one has pages left, which wait.
+        wait_until(lambda: sampler.now["two"] == 2, what="both slots, once the other is through")
+        go_on(farm)
         rush.end()
     assert sampler.most["node1"] == 2
     first, second = rush.delivered("one"), rush.delivered("two")
     together = [moment for moment in second if first[10] < moment < first[-1]]
     assert 0.5 < len(together) / len(first[10:]) < 2.0
-    alone = [count["two"] for moment, count in sampler.seen if moment > first[-1]]
-    assert max(alone) == 2, "both slots, once the other is through"
 
 
 def test_a_high_priority_goes_first_and_a_low_one_does_not_starve(farm_factory: FarmFactory) -> None:
@@ -148,10 +156,12 @@ def test_many_jobs_never_put_more_renderers_on_a_host_than_it_has_slots(
     farm_factory: FarmFactory, tmp_path: Path
 ) -> None:
     farm = farm_factory(2)
-    rush = Rush(farm, slots=2)
+    rush = Rush(farm, slots=2, last=2)
     with Sampler(farm.hosts) as sampler:
         for number in range(4):
             rush.render(f"job{number}", 16, "--priority", str(number % 3 - 1))
+        wait_until(lambda: sampler.most == {"node1": 2, "node2": 2}, what=lambda: sampler.most)
+        go_on(farm)
         rush.end()
     assert sampler.most == {"node1": 2, "node2": 2}
     assert [len(rush.delivered(f"job{number}")) for number in range(4)] == [16] * 4

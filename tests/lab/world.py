@@ -22,6 +22,7 @@ from tests.lab.namespaces import (
     tool,
 )
 from tests.lab.prepared import Prepared, is_command, is_usual
+from tests.stretch import stretched
 
 PATIENCE = 60.0  # seconds for what takes milliseconds on an idle machine
 SCRIPTS = ("world.sh", "boot.sh", "init.sh")
@@ -151,8 +152,8 @@ class World:
         self._closed = True
         self._first.kill()
         for program in self._programs:  # process 1 only goes after the last one was reaped
-            program.wait(timeout=PATIENCE)
-        self._first.wait(timeout=PATIENCE)
+            program.wait(timeout=stretched(PATIENCE))
+        self._first.wait(timeout=stretched(PATIENCE))
         assert self._first.stdin is not None
         self._first.stdin.close()
 

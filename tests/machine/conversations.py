@@ -55,6 +55,8 @@ class Host:
         self.heard: list[Fields] = []
         self.delay = 0.0
         """Seconds until it sends its hello."""
+        self.may_greet: Callable[[], bool] = lambda: True
+        """It sends its hello once this is true."""
         self._post: Callable[[Any], None] = lambda item: None
         self._link: Any = None
         self.breaks_protocol = False
@@ -115,6 +117,8 @@ class Host:
     def _live(self, link: Any) -> None:
         threading.Event().wait(self.delay)
         self.delay = 0.0
+        while not (link.is_closed or self.may_greet()):
+            threading.Event().wait(0.02)
         while not link.is_closed:
             try:
                 op, request = link.requests.get(timeout=0.1)
@@ -234,7 +238,7 @@ def run(
         links: Any = Links(hosts, inbox)
         transport: Any = None
         setups = [
-            HostSetup(HostPlan(name, 2), transport, str(folder / "san"), connect_timeout=2.0)
+            HostSetup(HostPlan(name, 2), transport, str(folder / "san"), connect_timeout=stretched(2.0))
             for name in hosts
         ]
         outcome = run_job(plan, RunResources(setups, links, inbox, SilentView(io.StringIO())))

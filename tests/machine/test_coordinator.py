@@ -17,7 +17,7 @@ from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.workers import verifier
 from sshrender.core.events import PagesReady
 from sshrender.job.status.jobstatus import of as report_of
-from tests.entries import entries_of
+from tests.entries import delivered, entries_of
 from tests.machine.conversations import Fields, Host, RandomHost, image, quick, run
 from tests.stretch import stretched
 
@@ -82,9 +82,9 @@ class Deaf(Host):
 
 def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> None:
     def make(folder: Path) -> list[Host]:
-        honest = Host("honest", folder)
-        honest.delay = 0.3
-        return [Deaf("deaf", folder), honest]
+        deaf, honest = Deaf("deaf", folder), Host("honest", folder)
+        honest.may_greet = lambda: any(request["op"] == "render" for request in deaf.heard)
+        return [deaf, honest]
 
     policy = quick(hedge=False, compare_wait=0.0)
     ended = run(tmp_path, PAGES, make, policy)
@@ -179,7 +179,7 @@ def test_hosts_that_greet_after_a_liar_are_used_and_its_pages_are_rendered_again
         fonts = {"digest": "a" * 64, "groups": {}}
         honest = [Host(f"honest{n}", folder, canary="a" * 64, fonts=fonts) for n in range(3)]
         for host in honest:
-            host.delay = 1.0
+            host.may_greet = lambda: delivered([folder / "journal.jsonl"]) != []
         return [liar, *honest]
 
     ended = run(tmp_path, PAGES, make, quick(compare_wait=0.2))
@@ -230,7 +230,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
         honest.delay = 0.5
         return [Liar("liar", folder), honest]
 
-    deadline = time.monotonic() + 15.0
+    deadline = time.monotonic() + stretched(30)
     policy = quick(deadline=deadline, reconnect_first=60.0, max_reconnect=60.0)
     ended = run(tmp_path, 2, make, policy)
     assert ended.outcome.pages["done"] == 2
@@ -286,7 +286,7 @@ def test_the_output_keeps_no_page_of_an_outvoted_host_that_fails_elsewhere(tmp_p
     def make(folder: Path) -> list[Host]:
         honest: list[Host] = [Fails(f"h{n}", folder, canary="a" * 64) for n in range(3)]
         for host in honest:
-            host.delay = 1.0
+            host.may_greet = lambda: {1, 2} <= {*delivered([folder / "journal.jsonl"])}
         return [Liar("liar", folder, canary="b" * 64), *honest]
 
     ended = run(tmp_path, PAGES, make, quick(compare_wait=0.2))

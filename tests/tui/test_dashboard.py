@@ -241,11 +241,17 @@ def test_no_request_is_sent_without_a_coordinator() -> None:
 
 def test_a_held_job_is_shown_as_held_and_released_with_the_same_key() -> None:
     journal = eventful()
-    journal.write("requested", op="hold", by="ann@desk", host="", page=0, note="", is_late=False)
+    note = "new paper; ask Ann"
+    journal.write("requested", op="hold", by="ann@desk", host="", page=0, note=note, is_late=False)
     job = FakeJob(journal, 60)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
-        assert "held by ann@desk" in _text(app)
+        head, keys = _text(app).splitlines()[:3], _text(app).splitlines()[-1]
+        assert "held by ann@desk" in head[0]
+        # A hold may last for hours: the note stays.
+        assert note in head[2]
+        assert "pages/s" not in head[2].partition(note)[0]
+        assert "h Release" in keys
         await pilot.press("h")
         await _settle(pilot)
 

@@ -31,6 +31,7 @@ from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from tests import signed
+from tests.stretch import stretched
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def _ended(starter: _Starter, code: int, *, prints: str = "") -> JobProcess:
     """A process of a job that has written this to the pipe and ended so."""
     words = [sys.executable, "-c", f"import sys; print({prints!r}); sys.exit({code})"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.wait(30)
+    process.wait(stretched(30))
     made = JobProcess(process, "job", starter.said.append, partial(starter.take, "job"))
     assert made.ended() == code
     return made
@@ -209,7 +210,7 @@ class TestProcesses:
 
         monkeypatch.setattr(subprocess, "Popen", copying)
         process = _Starter(home, wants_json=wants_json).start(Entry("job", dead_lease="1 of a"))
-        process._process.wait(30)
+        process._process.wait(stretched(30))
         order = JobOrder.decode(copy.read_bytes())
         assert order.wants_summary == wants_json
         assert (order.folder, order.known_dead) == (str(home / "job"), "1 of a")

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -355,9 +356,11 @@ def test_a_cancelled_page_that_is_declined_is_not_rendered_by_mutool_draw(
     ids=["Latin-1", "UTF-8 of two lines", "RC4"],
 )
 def test_a_document_with_a_password_looks_as_without_it(
-    folder: Path, document: Path, revision: str, password: str
+    folder: Path, document: Path, revision: str, password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also the pages that mutool draw renders: no command line names the password, nothing stays."""
+    is_seen = folder / "seen"
+    _mutool_that_waits(folder, is_seen, monkeypatch)
     encrypted = folder / "odd.pdf"
     with pikepdf.open(document) as opened:
         opened.save(encrypted, encryption=_encryption(revision, password))
@@ -366,6 +369,8 @@ def test_a_document_with_a_password_looks_as_without_it(
     rendering.slot.start()
     while rendering.slot.is_alive():
         names |= _command_lines()
+        if any("decrypted.pdf" in each for each in names):
+            is_seen.touch()
         rendering.slot.join(0.002)
     answers = slots.answers(rendering.messages())
     for attempt, number in enumerate((1, 6, 7, BAD), 1):
@@ -375,6 +380,18 @@ def test_a_document_with_a_password_looks_as_without_it(
     assert any("decrypted.pdf" in each for each in names)
     assert not [each for each in names if password.strip() in each and len(password) > 1]
     assert list((folder / "temporary-files").rglob("*.pdf")) == []
+
+
+def _mutool_that_waits(folder: Path, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a mutool that is to read the decrypted document wait for a file, so that it is seen."""
+    program = folder / "bin" / "mutool"
+    program.parent.mkdir()
+    wait = f"until [ -e {gate} ]; do sleep 0.01; done"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *decrypted.pdf*) {wait};; esac\nexec {shutil.which("mutool")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
 def _encryption(revision: str, password: str) -> pikepdf.Encryption:

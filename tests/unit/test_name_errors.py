@@ -24,7 +24,7 @@ from PIL import Image
 
 from sshrender.api.storageconditions import check_storage
 from sshrender.coordinator import inboxhandlers, pagerestoration
-from sshrender.coordinator.storageerrors import run_error, storage_error
+from sshrender.coordinator.storageerrors import output_error, run_error, storage_error
 from sshrender.coordinator.workers import journalwriter, leaserenewer, writeerrorscope
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
@@ -50,7 +50,7 @@ from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import lease
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.history import PageRecord
 from sshrender.job.journal.journal import JournalWriter, read_journal
@@ -524,3 +524,18 @@ def test_a_file_system_without_renames_is_called_one_as_by_hosts(
     with pytest.raises(UserError) as by_hosts:
         check_storage(tmp_path)
     assert (told.what, told.hint) == (by_hosts.value.what, by_hosts.value.hint)
+
+
+def test_a_link_that_leads_nowhere_is_named_with_what_makes_its_folder(tmp_path: Path) -> None:
+    link, output = tmp_path / "a link", tmp_path / "a link" / "pages"
+    link.symlink_to("not there")
+    with pytest.raises(OSError, match="File exists") as failed:
+        output.mkdir(parents=True)
+    error = output_error(failed.value, output)
+    assert f"{link} is a link to {tmp_path / 'not there'}" in error.what
+    with pytest.raises(UserError) as missing:
+        require_san(link)
+    assert missing.value.hint.endswith(error.hint)
+    subprocess.run(shlex.split(error.hint), check=True)
+    output.mkdir(parents=True)
+    require_san(link)

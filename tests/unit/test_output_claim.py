@@ -267,6 +267,32 @@ def test_a_run_ends_once_its_folder_is_another_job_s(
     assert list((tmp_path / "out").glob("page-*")) == []
 
 
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_a_folder_that_is_made_again_gets_the_pages_from_before_and_no_other_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    """The run ended as done, with the first pages in a folder that had been moved away."""
+    out, moved = tmp_path / "out", tmp_path / "moved"
+    real, calls = publish.deliver, itertools.count(1)
+
+    def taken(*words: Any) -> bool:
+        if next(calls) == 4:
+            if is_moved:
+                out.rename(moved)
+            else:
+                moved.mkdir()
+                for page in out.glob("page-*"):
+                    page.rename(moved / page.name)
+            out.mkdir(exist_ok=True)
+        return real(*words)
+
+    monkeypatch.setattr(publish, "deliver", taken)
+    ended = run(tmp_path, 6, lambda folder: [Host("honest", folder)])
+    assert ended.outcome.code == ExitCode.OK
+    assert len(list(moved.glob("page-*"))) == 3
+    assert len(ended.pages()) == (6 if is_moved else 3)
+
+
 def test_of_many_that_want_a_folder_at_once_one_has_it(desk: Desk, tmp_path: Path) -> None:
     jobs = [desk.job(document=each, san=tmp_path / each) for each in "abcdef"]
     start = threading.Barrier(len(jobs))

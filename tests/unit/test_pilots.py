@@ -47,7 +47,7 @@ from sshrender.transports.batch.engines.interface import (
 )
 from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileTransport
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 KEY = b"k" * 32
 
@@ -136,7 +136,7 @@ def _notes(array: ArrayFolder, index: int, count: int) -> list[PilotNote]:
         found.extend(array.notes([index]))
         return len(found) >= count
 
-    wait_until(are_there, 20, lambda: found, pause=0.05)
+    wait_until(are_there, 60, lambda: found, pause=0.05)
     return found
 
 
@@ -144,10 +144,10 @@ def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path:
     array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
     array.create([0], epoch=1)
     array.bury()
-    assert _hold(array).wait(20) == 0
+    assert _hold(array).wait(stretched(60)) == 0
     assert list(array.notes([0])) == []
     gone = ArrayFolder(tmp_path / "batch" / "ssr-2", KEY)
-    assert _hold(gone).wait(20) == 0
+    assert _hold(gone).wait(stretched(60)) == 0
 
 
 def test_what_a_host_lays_into_the_folder_of_an_array_leads_nowhere(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_pa
     assert (retiring.kind, retiring.reason) == ("retiring", "its walltime ends soon")
     assert retiring.token == started.token
     array.bury()
-    assert job.wait(20) == 0
+    assert job.wait(stretched(60)) == 0
     assert [note.kind for note in _notes(array, 7, 1)] == ["ended"]
 
 

@@ -34,7 +34,7 @@ from sshrender.transports.batch.engines.names import engine
 from sshrender.transports.batch.filelink import FileLink, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 from sshrender.transports.interface import ConnectFailed, RunnerSpec
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 KEY = b"k" * 32
 
@@ -467,7 +467,7 @@ def test_a_runner_ends_earlier_ones_of_its_allocation_and_nothing_else(
     others = [start(token, "a guardian"), start(f"{token}0", "sshrender-runner", "node1")]
     monkeypatch.setenv("SSHRENDER_ALLOCATION", token)
     earlierrunners.end_others()
-    assert earlier.wait(30) == -signal.SIGINT
+    assert earlier.wait(stretched(30)) == -signal.SIGINT
     for process in others:
         assert process.poll() is None
         process.communicate()

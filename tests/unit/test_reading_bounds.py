@@ -27,6 +27,7 @@ from sshrender.transports.interface import FilesFailed
 from sshrender.transports.local import LocalFiles
 from sshrender.transports.sftp import SftpFiles
 from tests import pdfs
+from tests.stretch import stretched
 
 GREET = "say(facts=[200000, False, 0])\n"
 COUNTED = "say(facts=[200000, False, 0])\nsay(counted=True)\nsay(end=True)\nsys.stdin.readline()\n"
@@ -73,7 +74,7 @@ def test_what_a_reading_process_says_is_bounded_and_checked(
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     found.read_pages(range(1, 200_001))
     assert found.box(200_000) in (None, (9, 9))
-    assert found._worker._process.wait(30) is not None
+    assert found._worker._process.wait(stretched(30)) is not None
     assert not found.is_sound()
     assert not found.counts_right()
     assert len(found.boxes_from(0)) <= 200_000
@@ -90,7 +91,7 @@ def test_news_now_and_then_does_not_keep_a_reading_alive(
     found.read_pages(range(1, 200_001))
     assert found.box(200_000) is None
     assert not found.is_sound()
-    assert found._worker._process.wait(30) is not None
+    assert found._worker._process.wait(stretched(30)) is not None
 
 
 def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_on(
@@ -125,7 +126,7 @@ def test_fonts_are_unknown_from_where_a_process_takes_or_says_too_much(
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     assert found.facts().pages == 200_000
     found.want_fonts(range(1, 200_001))
-    found.await_fonts(60)
+    found.await_fonts(stretched(60))
     fonts = found.missing_fonts()
     assert fonts is not None
     assert len(fonts) < 200_000
@@ -161,7 +162,7 @@ def test_a_part_that_does_not_come_is_given_up(
     posted: list[ev.PagesReady | partsplitter.PartsFailed] = []
     splitter = partsplitter.PartSplitter(_plan(tmp_path), posted.append)
     splitter.start()
-    splitter.join(60)
+    splitter.join(stretched(60))
     assert [type(each) for each in posted] == [partsplitter.PartsFailed]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-import getpass
+import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from sshrender.transports.sshkeywords import TREATMENTS
 
 
 @pytest.fixture
-def config(home: Path) -> Path:
-    """Return a file for ssh_config; nothing else is read."""
+def config(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file for ssh_config of a user whose home is the test's; nothing else is read."""
+    monkeypatch.setattr(sshtokens, "home", lambda: home)
     (home / "config").write_text("")
     return home / "config"
 
@@ -48,6 +50,18 @@ def test_tokens_variables_and_quotes_of_an_identity_file(
 ) -> None:
     found = _resolved(config, f"Hostname node1.example\nPort 2222\nUser me\n{text}\n")
     assert found.identities == (str(home / file),)
+
+
+def test_the_home_and_the_name_of_the_user_are_those_of_the_password_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenSSH's client heeds neither HOME nor LOGNAME, so cron and sudo do not change its keys."""
+    user = pwd.getpwuid(os.getuid())
+    monkeypatch.setenv("HOME", "/elsewhere")
+    monkeypatch.setenv("LOGNAME", "another")
+    known = sshtokens.tokens("node1", "node1", 22, None, None)
+    assert sshtokens.path("~/.ssh/%u", known) == f"{user.pw_dir}/.ssh/{user.pw_name}"
+    assert sshtokens.path("%d/.ssh/%r", known) == f"{user.pw_dir}/.ssh/{user.pw_name}"
 
 
 def test_tokens_of_the_other_paths(config: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +110,7 @@ def test_what_ssh_does_not_know_is_a_fault_of_the_configuration(config: Path, te
 def test_the_digest_of_a_connection_is_that_of_ssh() -> None:
     tokens = sshtokens.tokens("n", "h", 22, None, None)
     assert len(tokens["C"]) == 40
-    assert tokens["r"] == tokens["u"] == getpass.getuser()
+    assert tokens["r"] == tokens["u"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.mark.parametrize(

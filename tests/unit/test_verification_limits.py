@@ -50,7 +50,7 @@ from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
-from tests.stretch import wait_until
+from tests.stretch import stretched, wait_until
 
 BOX = (203.0, 101.0)
 DPI = 50
@@ -149,7 +149,11 @@ def test_a_header_without_an_end_is_refused_at_once(head: bytes) -> None:
     )
     device = "miff24" if head[:2] == b"id" else "ppmraw"
     answer = subprocess.run(
-        [sys.executable, "-c", code, device], input=head, capture_output=True, timeout=20, check=False
+        [sys.executable, "-c", code, device],
+        input=head,
+        capture_output=True,
+        timeout=stretched(60),
+        check=False,
     )
     assert b"VerificationFailed" in answer.stderr
 
@@ -290,16 +294,18 @@ def test_threads_are_added_while_pages_arrive_faster_than_they_are_verified(
     release = threading.Event()
 
     def wait(path: Path) -> int:
-        release.wait(20)
+        release.wait(600)
         raise VerificationFailed(str(path))
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
     monkeypatch.setattr(pagedelivery, "open_page", wait)
     made = Verifier(_Sizes(), lambda: None, lambda result: None)
     try:
-        for page in range(12):
+        for page in range(400):  # each thread takes a page, and waits; how soon depends on the machine
             made.submit(_task(tmp_path, "one", page, _expected("png16m")))
             time.sleep(0.01)
+            if page >= 12 and len(made._workers) >= 4:
+                break
         assert len(made._workers) == 4
     finally:
         made.stop()
@@ -387,7 +393,7 @@ def test_a_page_is_not_blamed_for_the_time_that_this_machine_did_not_give(
     def resume() -> None:
         """As if the coordinator had been stopped until the answer was there."""
         os.kill(pid, signal.SIGCONT)
-        assert select.select([channel], [], [], 30)[0]
+        assert select.select([channel], [], [], stretched(30))[0]
 
     os.kill(pid, signal.SIGSTOP)
     with path.open("rb") as file:
@@ -542,13 +548,13 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     probe = StorageProbe(plan, posted.put, 1, Verifier.trouble)
     monkeypatch.setattr(subprocess, "Popen", refuse)
     probe.start()
-    failed = posted.get(timeout=30)
+    failed = posted.get(timeout=stretched(30))
     assert isinstance(failed, ev.StorageFailed)
     assert "cannot start a process to verify pages" in failed.reason
     monkeypatch.undo()
     _until_looked(probe)
     probe.start()
-    assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
+    assert isinstance(posted.get(timeout=stretched(30)), ev.StorageRecovered)
 
 
 def test_the_look_at_the_storage_finds_that_the_pages_folder_is_gone(tmp_path: Path) -> None:
@@ -558,11 +564,11 @@ def test_the_look_at_the_storage_finds_that_the_pages_folder_is_gone(tmp_path: P
     posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
     probe = StorageProbe(plan, posted.put, 1)
     probe.start()
-    assert posted.get(timeout=30) == ev.StorageFailed(f"{pages}: No such file or directory")
+    assert posted.get(timeout=stretched(30)) == ev.StorageFailed(f"{pages}: No such file or directory")
     _until_looked(probe)
     pages.mkdir()
     probe.start()
-    assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
+    assert isinstance(posted.get(timeout=stretched(30)), ev.StorageRecovered)
 
 
 def _until_looked(probe: StorageProbe) -> None:
@@ -596,7 +602,7 @@ def test_a_late_delivery_leaves_the_page_that_took_the_place_of_its_own(
     made = Verifier(_Sizes(), fence, answers.put)
     try:
         made.submit(task)
-        assert isinstance(answers.get(timeout=30), LeaseGone)
+        assert isinstance(answers.get(timeout=stretched(30)), LeaseGone)
     finally:
         made.stop()
     assert task.target.read_bytes() == right
@@ -625,7 +631,7 @@ def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(
         good = _task(tmp_path, "good", 1, _expected("png16m"))
         good.work.write_bytes(_png(ROWS))
         verifier.submit(good)
-        assert isinstance(answers.get(timeout=30), Verified)
+        assert isinstance(answers.get(timeout=stretched(30)), Verified)
     finally:
         release.set()
         verifier.stop()

@@ -57,22 +57,31 @@ def free_port() -> int:
 @contextlib.contextmanager
 def nginx(folder: Path, ports: list[int]) -> Iterator[int]:
     """Balance between servers, below /render/; yield the port."""
-    assert NGINX is not None
-    port = free_port()
-    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
-    file = folder / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
-    process = subprocess.Popen([NGINX, "-c", str(file), "-p", str(folder)], stderr=subprocess.DEVNULL)
+    process, port = _started(folder, ports)
     try:
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None
-            time.sleep(0.05)
         yield port
     finally:
         process.terminate()
         process.wait()
+
+
+def _started(folder: Path, ports: list[int]) -> tuple[subprocess.Popen[bytes], int]:
+    """Start nginx on a free port: another process may take that first, so several are tried."""
+    assert NGINX is not None
+    servers = " ".join(f"server 127.0.0.1:{each} max_fails=0;" for each in ports)
+    file = folder / "nginx.conf"
+    for _ in range(5):
+        port = free_port()
+        file.write_text(CONFIGURATION.format(folder=folder, servers=servers, port=port))
+        process = subprocess.Popen(
+            [NGINX, "-c", str(file), "-p", str(folder)], stderr=subprocess.DEVNULL
+        )
+        # The file is written once it listens, and says that the port is its own.
+        while process.poll() is None:
+            if (folder / "pid").exists():
+                return process, port
+            time.sleep(0.05)
+    raise AssertionError((folder / "errors").read_text())
 
 
 @dataclass

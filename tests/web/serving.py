@@ -18,6 +18,7 @@ from sshrender.api.web.webaccess import session_key
 from sshrender.web.authentication import SESSION, Authenticator
 from sshrender.web.server import Server, listen
 from sshrender.web.settings import Auth, Limits, ServeSettings
+from tests.stretch import stretched
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -60,7 +61,7 @@ class Client:
         if data is not None:
             sent["Content-Type"] = "application/json"
         sent |= dict(headers or {})
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=stretched(60))
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in sent.items():
@@ -102,9 +103,9 @@ class Client:
             assert put.status == 204, put.body
         return str(upload["id"])
 
-    def raw(self, data: bytes, seconds: float = 20) -> bytes:
+    def raw(self, data: bytes) -> bytes:
         """Send bytes and return what comes until the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=stretched(20)) as connection:
             connection.sendall(data)
             found = b""
             with contextlib.suppress(ConnectionResetError):

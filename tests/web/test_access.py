@@ -18,6 +18,7 @@ from sshrender.web import server, settings
 from sshrender.web.app import endpoints
 from sshrender.web.authentication import LOCAL_USER, SESSION
 from sshrender.web.settings import Auth, Limits, ServeSettings
+from tests.stretch import stretched
 from tests.web.serving import LOOPBACK, Client, serving
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none"}
@@ -318,7 +319,8 @@ def test_addresses_are_read_as_users_write_them() -> None:
 
 
 def test_slow_and_silent_clients_are_disconnected_and_others_served_meanwhile(san: Path) -> None:
-    limits = Limits(headers=0.5, body_idle=0.5)
+    seconds = stretched(1.5)  # an honest client has to be faster
+    limits = Limits(headers=seconds, body_idle=seconds)
     with serving(san, limits=limits) as client:
         begun = client.call("POST", "/api/v1/uploads", {"name": "a.pdf", "size": 1000}).json()
         head = f"Host: localhost\r\nCookie: {client._cookies()}\r\n"
@@ -327,7 +329,7 @@ def test_slow_and_silent_clients_are_disconnected_and_others_served_meanwhile(sa
         answers: dict[str, bytes] = {}
 
         def trickle(name: str, data: bytes) -> None:
-            with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
                 connection.sendall(data)
                 connection.settimeout(0.1)
                 found, ended = b"", False
@@ -363,10 +365,10 @@ def test_a_dead_shared_folder_is_503_at_once(san: Path, monkeypatch: pytest.Monk
     from sshrender.web import santhreads, statusroutes
 
     ended = threading.Event()
-    monkeypatch.setattr(santhreads.SanThreads.__init__, "__defaults__", (2.0, 4))
+    monkeypatch.setattr(santhreads.SanThreads.__init__, "__defaults__", (stretched(2), 4))
     with serving(san) as client:
         assert client.call("GET", "/healthz").status == 200
-        monkeypatch.setattr(statusroutes, "require_readable", lambda _san: ended.wait(60))
+        monkeypatch.setattr(statusroutes, "require_readable", lambda _san: ended.wait(600))
         try:
             for _ in range(3):
                 answer = client.call("GET", "/healthz")

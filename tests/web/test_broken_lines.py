@@ -15,6 +15,7 @@ import pytest
 from sshrender.api.web import uploads
 from tests import pdfs
 from tests.conftest import PROGRAM
+from tests.stretch import stretched
 from tests.views.chromium import Browser, chromium
 from tests.web.proxies import Line
 
@@ -59,7 +60,7 @@ def _server(san: Path, *words: str) -> Iterator[tuple[int, str]]:
         yield process.pid, process.stdout.readline().strip()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(stretched(60))
         process.stdout.close()
 
 

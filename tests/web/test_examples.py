@@ -16,6 +16,7 @@ import pytest
 from tests import pdfs
 from tests.commandtree import TREE
 from tests.conftest import PROGRAM
+from tests.stretch import stretched
 from tests.web.proxies import NGINX, free_port
 from tests.web.serving import serving
 
@@ -45,7 +46,7 @@ def test_the_examples_with_curl_work_as_they_stand(san: Path, home: Path) -> Non
         for line in lines[name + 1 :]:
             # Events end with the job's removal only.
             is_endless = line.startswith("curl -N")
-            script.append(f"timeout 3 {line} || true" if is_endless else line)
+            script.append(f"timeout {stretched(3):.0f} {line} || true" if is_endless else line)
         environment = {**os.environ, "SSHRENDER_SLOT_NAMESPACE": uuid.uuid4().hex[:12]}
         done = subprocess.run(
             ["bash", "-c", "\n".join(script)],
@@ -53,7 +54,7 @@ def test_the_examples_with_curl_work_as_they_stand(san: Path, home: Path) -> Non
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=stretched(120),
             check=False,
         )
     assert done.returncode == 0, done.stderr

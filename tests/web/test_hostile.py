@@ -21,6 +21,7 @@ from sshrender.api.web.uploads import Quota, UploadError
 from sshrender.web.authentication import SESSION
 from sshrender.web.settings import Limits
 from tests import pdfs
+from tests.stretch import stretched
 from tests.web.serving import Client, serving
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
@@ -213,7 +214,7 @@ def _silent_readers(
         for _ in range(count):
             made = socket.socket()
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            made.settimeout(20)
+            made.settimeout(stretched(20))
             made.connect(("127.0.0.1", client.port))
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {client._cookies()}\r\n\r\n"
             made.sendall(head.encode())
@@ -231,7 +232,7 @@ def test_a_client_that_takes_nothing_of_a_download_is_disconnected(
     # A large answer without a job of that size.
     big = "x" * size
     monkeypatch.setattr("sshrender.web.app.document", lambda _endpoints: {"data": big})
-    limits = Limits(reading=0.4, connections=12)
+    limits = Limits(reading=stretched(1.5), connections=12)  # an honest client has to be faster
     with (
         serving(san, limits=limits) as client,
         _silent_readers(client, "/api/v1/openapi.json", 6) as idle,
@@ -254,7 +255,7 @@ def test_a_slow_reader_that_takes_enough_gets_everything(
     monkeypatch.setattr("sshrender.web.app.document", lambda _endpoints: {"data": "x" * size})
     ended = threading.Event()
     with (
-        serving(san, limits=Limits(reading=1.0, body_rate=1)) as client,
+        serving(san, limits=Limits(reading=stretched(1.5), body_rate=1)) as client,
         _silent_readers(client, "/api/v1/openapi.json", 1, 64 << 10) as (reader,),
     ):
         received = 0

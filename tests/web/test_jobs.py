@@ -27,6 +27,7 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from tests import pdfs
 from tests.conftest import PROGRAM
+from tests.stretch import stretched
 from tests.web.serving import Client, serving
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none"}
@@ -64,7 +65,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rendered]:
             check=True,
             cwd=san,
             env=environment,
-            timeout=120,
+            timeout=stretched(120),
         )
         yield Rendered(client, san, job)
 
@@ -175,7 +176,7 @@ def _events(client: Client, path: str, last: int | None = None) -> Iterator[tupl
     """Yield events as a browser gets them: ids and data."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {client._cookies()}\r\n"
     head += f"Last-Event-ID: {last}\r\n\r\n" if last is not None else "\r\n"
-    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=stretched(30)) as connection:
         connection.sendall(head.encode())
         number = -1
         for line in connection.makefile("rb"):
@@ -231,7 +232,8 @@ def test_a_page_that_an_old_listing_lacks_is_shown_later_without_a_new_entry(
 def test_an_old_server_never_leads_a_page_back(rendered: Rendered) -> None:
     """A server whose view of the journal is older than the client's sends nothing older."""
     ahead = (rendered.san / rendered.job / "journal.jsonl").stat().st_size + 1000
-    with socket.create_connection(("127.0.0.1", rendered.client.port), timeout=30) as connection:
+    address = ("127.0.0.1", rendered.client.port)
+    with socket.create_connection(address, timeout=stretched(30)) as connection:
         head = f"GET {rendered.path}/events?from={ahead} HTTP/1.1\r\nHost: localhost\r\n"
         connection.sendall(f"{head}Cookie: {rendered.client._cookies()}\r\n\r\n".encode())
         found = b""

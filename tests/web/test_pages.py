@@ -18,6 +18,7 @@ import pytest
 
 from tests import pdfs
 from tests.conftest import PROGRAM
+from tests.stretch import stretched
 from tests.views.chromium import Browser, chromium
 from tests.web.serving import Client, serving
 
@@ -107,10 +108,8 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
     browser.wait_for(
         "document.querySelectorAll('#time').length && overview.sheet.timeline.length === 12"
     )
-    assert queue.wait(60) == 0
-    browser.wait_for(
-        "[...document.querySelectorAll('#pages img')].filter((each) => each.naturalWidth).length >= 6"
-    )
+    assert queue.wait(stretched(60)) == 0
+    browser.wait_for("[...document.querySelectorAll('#pages img')].some((each) => each.naturalWidth)")
     assert "12 of 12 pages (100 %)" in browser.run("document.getElementById('numbers').textContent")
     browser.wait_for("document.getElementById('live').textContent.includes('done')")
     # What the button downloads.
@@ -141,7 +140,7 @@ def _job(client: Client, san: Path) -> str:
     if not jobs:
         upload = client.upload(pdfs.build(pdfs.numbered(12)))
         client.call("POST", f"/api/v1/uploads/{upload}/complete", {"dpi": 72})
-        assert _coordinate(san).wait(300) == 0
+        assert _coordinate(san).wait(stretched(300)) == 0
         jobs = client.call("GET", "/api/v1/queue").json()["jobs"]
     return str(jobs[0]["name"])
 

@@ -20,6 +20,7 @@ from sshrender.errors import UserError
 from sshrender.views import resultschema
 from tests import jsonschema, pdfs
 from tests.conftest import PROGRAM
+from tests.stretch import stretched
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_its_first_line_leads_in_and_a_document_is_rendered(
     process, link = served
     address = urlsplit(link)
     assert address.path.startswith("/r/enter/")
-    connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", address.port or 0, timeout=stretched(60))
 
     def call(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         headers = {"Cookie": cookie, "Content-Type": "application/json"}
@@ -82,7 +83,7 @@ def test_its_first_line_leads_in_and_a_document_is_rendered(
     assert state == "done"
     connection.close()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(stretched(60)) == 128 + signal.SIGTERM
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
 

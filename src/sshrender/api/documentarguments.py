@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers.devices import DEVICES
@@ -46,7 +48,8 @@ def require_files(sources: Iterable[Path]) -> list[Path]:
     Raises UserError for a stream: the processes that read a document open it by its name and read it
     from any position.
     """
-    return [near_document(source, partial(_file, source)) for source in sources]
+    local = [_local(source) for source in sources]
+    return [near_document(source, partial(_file, source)) for source in local]
 
 
 def _file(source: Path) -> Path:
@@ -78,7 +81,20 @@ _OF_THIS_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
 def find_documents(named: Iterable[Path]) -> list[Path]:
     """Return the documents that were named, each once. Raises UserError if one name matches none."""
-    return list(dict.fromkeys(each for name in named for each in _documents(name)))
+    return list(dict.fromkeys(each for name in named for each in _documents(_local(name))))
+
+
+_FILE_ADDRESS = re.compile(r"file:/(localhost/|)(?=[^/])")
+"""As a path: pathlib has made one slash of each row of them (RFC 8089)."""
+
+
+def _local(named: Path) -> Path:
+    """Return the path of a file that an address names, as file managers copy them: file:///a%20b.pdf."""
+    found = _FILE_ADDRESS.match(str(named))
+    # A folder may be called ``file:``.
+    if found is None or Path(named.parts[0]).exists():
+        return named
+    return Path("/", unquote(str(named)[found.end() :]))
 
 
 def _documents(named: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sshrender.api import jobchanges
+from sshrender.api import jobchanges, queueplaces
 from sshrender.api.dashboardsource import JobSource, inventory_hosts
 from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
@@ -107,6 +107,7 @@ class JobListSource:
             if line is not None:
                 lines.append(line)
                 updated[name] = self._jobs[name].updated
+        lines = self._with_places(lines, damaged)
         lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
         ordered = tuple(self._in_order(lines, updated))
         return Listed(ordered, tuple(self._host_lines()), tuple(self._pool_lines()))
@@ -127,6 +128,18 @@ class JobListSource:
         order = {line.name: number for number, line in enumerate(queued)}
         # sorted() is stable, so the order by time stays within a rank.
         return sorted(latest, key=lambda line: (_rank(line.state), order.get(line.name, len(order))))
+
+    def _with_places(self, lines: Sequence[JobLine], damaged: Mapping[str, str]) -> list[JobLine]:
+        """Return the lines; those of jobs that wait in the queue with their place."""
+        held = {line.name for line in lines if line.is_coordinated}
+        jobs = ((job.user, job.queue_entry(has_holder=name in held)) for name, job in self._jobs.items())
+        found = queueplaces.of(jobs, damaged)
+        return [
+            replace(line, place=found[line.name].number, waits=found[line.name].waits)
+            if line.state == "queued" and line.name in found
+            else line
+            for line in lines
+        ]
 
     def _line(self, name: str) -> JobLine | None:
         """Return the line of a job; None if it is gone. Raises UserError or OSError."""
@@ -233,15 +246,18 @@ class _Job:
         self._attributes = Attributes()
         self.updated = spec.created
         """The time of the last event, as in the journal."""
+        self.user = folder.path.lstat().st_uid
+        """The number of the user whose folder it is."""
 
     @property
     def document(self) -> str:
         """The file name of its document."""
         return self._spec.document.name
 
-    def queue_entry(self) -> Entry:
+    def queue_entry(self, *, has_holder: bool = False) -> Entry:
         """Return what decides its rank in the queue, as far as that depends on the job alone."""
-        return entry_of(self._folder.name, self._attributes, LeaseHolder.NONE)
+        holder = LeaseHolder.ACTIVE if has_holder else LeaseHolder.NONE
+        return entry_of(self._folder.name, self._attributes, holder)
 
     def hosts(self) -> list[HostRow]:
         """Return the hosts of a running job."""

@@ -13,10 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sshrender.api import queueplaces
 from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
 from sshrender.api.summaryfiles import on_folder
 from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
+from sshrender.core.queueorder import Entry, LeaseHolder
 from sshrender.errors import UserError
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder, require_san
@@ -24,6 +26,7 @@ from sshrender.job.journal.journal import MAX_BYTES, read_journal
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
 from sshrender.job.output import outputlocation
+from sshrender.job.queue.queuescanner import entry_of
 from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
 from sshrender.job.status.accounting import Account
@@ -49,6 +52,11 @@ class JobOnDisk(NamedTuple):
 def job_report(san: Path, named: str) -> JobOnDisk:
     """Return the job that the user names. Raises UserError."""
     (found,) = read_jobs(san, lambda: [find_job(san, named)], are_named=True)
+    # Only then are other jobs looked at.
+    if found.report.state == "queued":
+        place = queueplaces.of_job(found.folder.path.parent, found.folder.name)
+        if place is not None:
+            found.report.queue_place, found.report.waits = place
     return found
 
 
@@ -57,7 +65,17 @@ def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
 
     Raises UserError.
     """
-    return [found.report for found in read_jobs(san, lambda: all_jobs(san, damaged), damaged)]
+    found = read_jobs(san, lambda: all_jobs(san, damaged), damaged)
+    places = queueplaces.of((_queue_entry(each) for each in found), damaged)
+    for each in found:
+        if each.report.state == "queued" and each.folder.name in places:
+            each.report.queue_place, each.report.waits = places[each.folder.name]
+    return [each.report for each in found]
+
+
+def _queue_entry(job: JobOnDisk) -> tuple[int, Entry]:
+    holder = LeaseHolder.ACTIVE if job.report.coordinator else LeaseHolder.NONE
+    return job.report.user, entry_of(job.folder.name, job.report.attributes, holder)
 
 
 def why_not_runnable(report: JobReport) -> str:
@@ -179,6 +197,7 @@ def read_jobs(
             report.seconds_left = rate.left(time.time(), report.pages["missing"])
         if not are_named:
             report.requested = report.missing = frozenset()  # a list of thousands of jobs shows neither
+        report.user = folder.path.lstat().st_uid
         return JobOnDisk(folder, report, entries)
 
     def work() -> list[JobOnDisk]:

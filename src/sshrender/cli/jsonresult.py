@@ -1,6 +1,6 @@
 """``--json``: prints exactly one object on standard output, also if the command fails.
 
-A command passes its result to ``put``. ``__main__`` passes every error to ``put_error``, which prints
+A command passes its result to ``put``. ``program`` passes every error to ``put_error``, which prints
 nothing if the option was not given, or if the object has been printed already.
 """
 

@@ -55,7 +55,7 @@ def man(
         raise UserError(
             ExitCode.USAGE,
             "the program man is not installed",
-            f"install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+            f"install man-db, or read the source of the page: cat {shlex.quote(str(file))}",
         )
     # At a terminal man uses the user's pager.
     if sys.stdout.isatty():

@@ -6,41 +6,10 @@ import codecs
 import contextlib
 import io
 import os
-import signal
 import sys
-from types import FrameType
 
 _ERRORS = "sshrender"
 """Name of our error handler for characters that standard output cannot encode."""
-
-
-# Not an Exception: a handler for any error would take it for a failure and continue.
-class Ended(BaseException):
-    """A signal ends this command. No ``except Exception`` may hold it up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def raise_on_signals() -> None:
-    """Let TERM and HUP raise ``Ended``, so that the command can still print. nohup(1) ignores HUP."""
-    _raise_on(signal.SIGTERM)
-    _raise_on(signal.SIGHUP)
-
-
-def raise_on_cpu_limit() -> None:
-    """Let the soft limit on CPU time raise ``Ended``: by default it ends with a core file."""
-    _raise_on(signal.SIGXCPU)
-
-
-def _raise_on(number: int) -> None:
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise Ended(number)
-
-    # Only if the default is in force: an ignored signal, or a handler of the caller, stays.
-    if signal.getsignal(number) is signal.SIG_DFL:
-        signal.signal(number, end)
 
 
 def open_missing() -> None:

@@ -35,6 +35,7 @@ class _Plain:
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value that the command gets. Raises typer's BadParameter."""
         is_list = param.multiple or param.nargs == -1
+        _refuse_empty(value, param, ctx)
         if value is None:
             return () if is_list else None
         type_, info = self._descriptor.annotation, self._descriptor.parameter_info
@@ -53,6 +54,28 @@ class _Plain:
         # None: get_runtime_param() makes typer's own reader, which stays.
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+_MAY_BE_EMPTY = ("note", "alter after", "alter not_before")
+"""Options, some of one command only, whose empty text means something: no note, no condition."""
+
+
+def _refuse_empty(value: Any, param: Any, ctx: Any) -> None:
+    """Fail for an empty text on the command line, as an unset variable of a shell leaves it.
+
+    It would be the current folder as a path. An empty variable of the environment counts as none.
+    """
+    texts = value if isinstance(value, list | tuple) else [value]
+    is_typed = getattr(ctx.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
+    # The api refuses an empty JOB with a hint of its own.
+    if "" not in texts or not is_typed:
+        return
+    if param.param_type_name == "option":
+        if not {param.name, f"{ctx.info_name} {param.name}"} & set(_MAY_BE_EMPTY):
+            ctx.fail(f"{max(param.opts, key=len)} is empty: give a value, or leave the option out")
+    # The api refuses an empty JOB with a hint of its own.
+    elif param.metavar != "JOB":
+        ctx.fail(f"the argument {param.metavar or param.name.upper()} is empty")
 
 
 def _is_text(value: object) -> bool:

@@ -32,7 +32,7 @@ from sshrender.config.pydanticmessages import in_words
 from sshrender.config.recipes import RecipeSettings
 from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable
-from sshrender.config.units import refuse_nul
+from sshrender.config.units import refuse_empty, refuse_nul
 from sshrender.config.validation import describe, dotted, invalid, read_toml
 
 __all__ = ["Resolved", "Settings", "as_json", "job_settings", "json_schema", "resolve", "validated"]
@@ -50,6 +50,8 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
         checks.append(BeforeValidator(declared.parse))
     if declared.check is not None:
         checks.append(AfterValidator(declared.check))
+    if not declared.is_list:  # an empty text is an empty list, which replaces that of another file
+        checks.append(BeforeValidator(refuse_empty))
     limits: dict[str, Any] = dict(declared.limits or {})
     about = Field(declared.default, description=declared.help, **limits)
     # Annotated unpacks a tuple in the brackets, and needs at least one check beside the type.
@@ -156,7 +158,7 @@ def _hint(layers: Iterable[_Layer]) -> str:
 
 def _known_job_settings(job: Mapping[str, Any]) -> dict[str, Any]:
     # Only settings that jobs may have: another release may have recorded more.
-    found = {key: job[key] for key in JOB_SETTINGS if key in job}
+    found = {key: job[key] for key in JOB_SETTINGS if key in job and job[key] != ""}
     # A damaged address must not keep the job from running: mail is an extra.
     if not are_addresses(found.get("mail_to")):
         found.pop("mail_to", None)

@@ -88,6 +88,13 @@ def refuse_nul(value: object) -> object:
     return value
 
 
+def refuse_empty(value: object) -> object:
+    """Return the value. Raises ValueError for an empty text, which is the current folder as a path."""
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
 def check_word(value: str) -> str:
     """Return a name that ssh takes as one word. Raises ValueError for any other."""
     if value.startswith("-") or any(c.isspace() or not c.isprintable() for c in value):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sshrender import gctuning
@@ -22,13 +23,14 @@ from sshrender.coordinator.jobopening import (
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.pagerestoration import restore_pages
+from sshrender.coordinator.pagerestoration import complete_output, restore_pages
 from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs, RunResources
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
-from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
+from sshrender.coordinator.workers.leaserenewer import LeaseGone, LeaseRenewer
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import lease
+from sshrender.job import jobattributes, lease
+from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
 from sshrender.job.output import outputclaim, outputlocation
 from sshrender.job.queue import drains, queueoperations
@@ -101,9 +103,11 @@ def _run_with_lease(
         coordinator = Coordinator(RunInputs(plan, resources, held, nonce, drained))
         post = resources.inbox.put
         signals.enter_context(caught(post, lambda: view.print_line(coordinator.status_line())))
-        outcome = coordinator.run()
+        outcome = with_taker(plan.folder, coordinator.run())
         # With a failed storage nothing can be written; the next run accounts for the pages.
         if outcome.code != ExitCode.STORAGE:
+            if outcome.is_over:
+                guarded_call(san, lambda: complete_output(plan, held.ensure))
             guarded_call(san, lambda: write_manifest(plan, outcome, held, view))
             signals.close()  # finish may take long, and leaves no half-written file
             finish(outcome, held.ensure)
@@ -196,6 +200,23 @@ def _follow_output(plan: JobPlan) -> None:
     if output != plan.output:
         plan.output = output
         require_output(output)
+
+
+def with_taker(folder: JobFolder, outcome: Outcome) -> Outcome:
+    """Return the outcome; where a user's command took the job from this run, with what it did.
+
+    A run that was stopped (SIGSTOP, a suspended machine) renews no lease: hold and cancel then take it.
+    """
+    if not outcome.reason.startswith(LeaseGone.REASON):
+        return outcome
+    try:
+        found = guarded_call(folder.path.parent, lambda: jobattributes.load_or_none(folder))
+    except OSError:
+        return outcome  # another coordinator has the job, which is all that is known
+    what = found and (f"held by {found.held}" if found.held else found.over and found.why)
+    if not what:
+        return outcome
+    return replace(outcome, reason=f"{what}, while this run did not renew its lease")
 
 
 def _lease_error(plan: JobPlan, state: str) -> UserError:

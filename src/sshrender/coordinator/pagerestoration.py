@@ -11,6 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
@@ -56,6 +57,21 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     if remembered.pages:
         sync_folder(plan.folder.pages)
         sync_folder(plan.output)
+
+
+def complete_output(plan: JobPlan, fence: Callable[[], None]) -> None:
+    """If the output folder was made again during the run, deliver the pages that it lacks.
+
+    Any other folder is left alone: the user may take pages out of it while the job runs. Raises as
+    restore_pages.
+    """
+    if not plan.claim.is_made_again:
+        return
+    present = history.sizes(plan.output)
+    pages = {n: page for n, page in plan.history.pages.items() if page.file not in present}
+    for path in _deliver_all(plan, replace(plan.history, pages=pages), fence):
+        _secure(path)
+    sync_folder(plan.output)
 
 
 def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) -> list[Path]:

@@ -70,6 +70,13 @@ def _file_above(folder: Path) -> Path | None:
     return next((each for each in (folder, *folder.parents) if each.is_file()), None)
 
 
+def _dangling(folder: Path) -> Path | None:
+    """Return the part of a path that is a link to a file or folder that is not there."""
+    return next(
+        (each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None
+    )
+
+
 def _permission(error: OSError, san: Path) -> str:
     """Return a hint for a file that may not be written; for another user's job it names that user."""
     path, folder = named_file(error), san
@@ -91,11 +98,15 @@ def output_error(error: OSError, output: Path) -> UserError:
         return limit
     named = named_file(error) or output
     if not _is_in_the_way(error, output):
-        return UserError(
-            ExitCode.STORAGE,
-            f"cannot write to the output folder {output}: {error.strerror}",
-            "choose another folder with -o DIR",
-        )
+        why = error.strerror
+        hint = "choose another folder with -o DIR"
+        if error.errno == errno.ENOTDIR and (file := _file_above(output)) is not None:
+            hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+        elif error.errno == errno.EEXIST and (link := _dangling(output)) is not None:
+            target = os.path.realpath(link)
+            why = f"{link} is a link to {target}, which is not there"
+            hint = f"mkdir -p {shlex.quote(target)}"
+        return UserError(ExitCode.STORAGE, f"cannot write to the output folder {output}: {why}", hint)
     return UserError(
         ExitCode.STORAGE,
         f"cannot write to the output folder {named}: {error.strerror}",

@@ -107,6 +107,11 @@ def ready(entries: Sequence[Entry], unfinished: Collection[str], now: float) -> 
     return sorted(found, key=lambda entry: entry.rank(now))
 
 
+def places(entries: Sequence[Entry], unfinished: Collection[str], now: float) -> dict[str, int]:
+    """Return by name, from 1, the place of each job that can start. ``unfinished``: as for ``state``."""
+    return {entry.name: place for place, entry in enumerate(ready(entries, unfinished, now), 1)}
+
+
 def choose(waiting: Iterable[Entry], running: Collection[int], at_once: int, now: float) -> list[Entry]:
     """Return the jobs to start now, of those that are ready. ``running``: the running jobs' priorities.
 

@@ -20,6 +20,9 @@ from sshrender.errors import ExitCode, UserError
 HEADER_BYTES = 1024
 """``%PDF-`` must be within so many bytes at the start (PDF 1.7, implementation note 13)."""
 
+MAX_PREFIX = 1 << 20
+"""Bytes in which a later ``%PDF-`` is looked for, to say what is before it, as a mail's head."""
+
 MAX_PAGES = 250_000
 """Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which
 has to stay below 300 MB; and a file of two kilobytes can claim any number."""
@@ -79,6 +82,7 @@ def check_file(path: Path) -> Stamp:
         # The stamp of the open file: by its name it could be another one a moment later.
         with open_document(path) as file:
             head = file.read(HEADER_BYTES)
+            more = b"" if b"%PDF-" in head else file.read(MAX_PREFIX)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
         raise _error(f"{path}: {otherformats.absence(path)}", otherformats.way_to_find(path)) from None
@@ -87,6 +91,12 @@ def check_file(path: Path) -> Stamp:
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
+        start = (head + more).find(b"%PDF-")
+        if start > 0 and not otherformats.is_known(head):
+            what = (
+                f"the PDF begins only after {start:,} other bytes; Ghostscript looks at {HEADER_BYTES:,}"
+            )
+            raise _error(f"{path}: {what}", otherformats.way_without_head(path, start))
         raise _error(f"{path}: {otherformats.kind(head)}", otherformats.way_to_pdf(path, head))
     return stamp
 

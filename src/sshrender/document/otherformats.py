@@ -46,6 +46,18 @@ def way_to_pdf(path: Path, head: bytes) -> str:
     return f"file {quoted}"
 
 
+def is_known(head: bytes) -> bool:
+    """Return whether the first bytes are those of another format."""
+    return bool(_format(head))
+
+
+def way_without_head(path: Path, start: int) -> str:
+    """Return the hint for a PDF that begins only at this byte, counted from 0."""
+    # Places of objects count from the header, so that the rest is a whole document.
+    source, target = _quoted(str(path)), _quoted(unused(f"{path.stem}.pdf"))
+    return f"cut them off, then render that: tail -c +{start + 1} {source} > {target}"
+
+
 def absence(path: Path) -> str:
     """Return what is wrong with the name of a document that is not there."""
     return "no such file, but an address" if _ADDRESS.match(str(path)) else "no such file"

@@ -203,9 +203,11 @@ def _no_workspace(folder: Path, mode: int) -> UserError:
 def require_san(san: Path) -> None:
     """Raise UserError if the shared folder does not exist."""
     if not san.is_dir():
+        # mkdir makes no folder under the name of a link that leads nowhere.
+        target = os.path.realpath(san) if san.is_symlink() else str(san)
         raise UserError(
             ExitCode.STORAGE,
             f"the shared folder {san} does not exist",
             "mount it, or name another folder with --san DIR;"
-            f" if it is new: mkdir -p {shlex.quote(str(san))}",
+            f" if it is new: mkdir -p {shlex.quote(target)}",
         )

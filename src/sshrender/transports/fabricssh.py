@@ -97,7 +97,7 @@ class FabricTransport:
         try:
             link = FabricLink(connection, timeout)
             link.start(payload.command(spec.python, spec.label))
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.loader(spec.marker), timeout)
         except LinkClosed as closed:
             # The exit code of the shell tells that python3 is missing; its text tells why.
             words = last_words(link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from typing import Any
 
@@ -13,6 +14,9 @@ MAX_NOISE = 64 << 20
 
 KEPT_NOISE = 12
 """Lines of other output that are kept for error messages."""
+
+_BEGINNING = re.compile(rb"(\w+-\d+\.\d+-[0-9a-f]+)?")
+"""The first line of the loader: the name of its Python, where that is new enough to be sent a runner."""
 
 
 class MessageReader:
@@ -47,7 +51,7 @@ class MessageReader:
             before, mark, ours = line.partition(self._mark)
             if before:
                 self._note(before)
-            if mark and not self.has_begun and not ours:
+            if mark and not self.has_begun and _BEGINNING.fullmatch(ours):
                 self.has_begun = True
             elif mark:
                 messages += self._decoded(ours)

@@ -46,9 +46,9 @@ class OpensshTransport:
         """See Transport.connect."""
         link = OpensshLink(self._name, self._overrides)
         try:
-            # start() returns after the login, so the time-out of the write is for the payload alone.
+            # start() returns after the login, so the time-out of the write is for the loader alone.
             link.start(payload.command(spec.python, spec.label), timeout)
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.loader(spec.marker), timeout)
         except LinkClosed as closed:
             # The link holds the output of the shell, so it is read before the link is closed.
             words = last_words(link)

@@ -1,17 +1,19 @@
 """Packs the runner into one message for a host, with the command that receives and starts it there.
 
 The command is short, and quoted so that sh, bash, dash, zsh, fish and tcsh read the same words. It reads
-a loader up to a NUL byte (or the end of its input), byte by byte. The loader reads exactly the size of
-the modules, so that no byte of the first request is lost in a buffer. An alarm ends the command when
-nothing comes at all.
+a loader up to a NUL byte (or the end of its input), byte by byte. The loader names its Python, and reads
+a second program in the same way, which reads exactly the size of the modules, so that no byte of the
+first request is lost in a buffer. An alarm ends the command when nothing comes at all.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import marshal
 import re
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -75,46 +77,52 @@ _PYTHON = "{python} -ISuc '" + _PROGRAM + "' {words}"
 # continues with the second.
 _COMMAND = f"exec {_PYTHON}; {_PYTHON}"
 
-# It must be valid in every Python from 2.7 on up to the version check: an old python3 has to report
-# itself.
-# The first line that it prints says that it runs (transports/startwatch.py); ``@`` stands apart from the
+# Two programs: the first says which Python it runs on, so that the second comes with the modules in the
+# form that fits. It must be valid in every Python from 2.7 on up to the version check: an old python3
+# has to report itself.
+# The first line that it prints says that it runs (transports/loaderlink.py); ``@`` stands apart from the
 # marker, so that a program that repeats its input cannot say so.
 # The first lines are strings to Python. A start-up file or a forced command may have put another shell
 # in place of the command, and it would run what follows, the packed modules included, as commands.
 # The first line ends it, and the third ends tcsh, where a builtin in quotes is none. fish does not run
 # what it cannot read to its end.
 BEGINNING = f'"exit" "{OTHER_SHELL}"\n'.encode("ascii")
-_LOADER = """"exit" "{shell}"
+_FIRST = """"exit" "{shell}"
 \"\"\" "
 exit {shell}
 \"\"\"
 import os, sys
 mark = "@" + {marker!r} + " "
-os.write(1, (mark + "\\n").encode("ascii"))
 if sys.version_info < {minimum!r}:
     version = ".".join(map(str, sys.version_info[:3]))
+    os.write(1, (mark + "\\n").encode("ascii"))
     os.write(1, (mark + '{{"type": "hello", "python": "' + version + '"}}\\n').encode("ascii"))
     sys.exit(0)
-import importlib.machinery, json, marshal, zlib
+import importlib.util
+name = sys.implementation.name + "-%d.%d-" % sys.version_info[:2] + importlib.util.MAGIC_NUMBER.hex()
+os.write(1, (mark + name + "\\n").encode("ascii"))
+exec(b"".join(iter(lambda: os.read(0, 1) or b"\\0", b"\\0")))
+"""
+_SECOND = """import importlib.machinery, json, marshal, zlib
 data = b""
 while len(data) < {size}:
     block = os.read(0, {size} - len(data))
     if not block:
         sys.exit(0)
     data += block
-SOURCES = {load}
+MODULES = {load}
 class Importer:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name in SOURCES:
-            return importlib.machinery.ModuleSpec(name, Importer, is_package=SOURCES[name][0])
+        if name in MODULES:
+            return importlib.machinery.ModuleSpec(name, Importer, is_package=MODULES[name][0])
     @staticmethod
     def create_module(spec):
         return None
     @staticmethod
     def exec_module(module):
         name = module.__name__
-        code = SOURCES[name][1]
+        code = MODULES[name][1]
         if isinstance(code, str):
             code = compile(code, "<" + name + ">", "exec")
         exec(code, module.__dict__)
@@ -143,42 +151,58 @@ def argv(python: str, label: str) -> list[str]:
 
 
 class Form(Enum):
-    """The form in which the modules are sent."""
+    """The form in which the modules are sent; the value is what the host makes them from."""
 
-    SOURCES = "sources"
-    """Sources without comments, for any Python: for a network."""
+    SOURCES = 'json.loads(zlib.decompress(data).decode("utf-8"))'
+    """Sources without comments, for any Python, 58 kB: a runner spends half of its start compiling."""
 
-    COMPILED = "compiled"
-    """For this interpreter, as it has compiled them: compiling takes a runner half of its start."""
+    # marshal trusts what it reads, and so does exec: modules of all forms come over the same connection
+    # from the same coordinator.
+    COMPILED = "marshal.loads(data)"
+    """For a Python that has the bytecode of this one, 500 kB: for this machine."""
+
+    COMPRESSED = "marshal.loads(zlib.decompress(data))"
+    """The same in 205 kB, for a network."""
 
 
-_SOURCES = 'json.loads(zlib.decompress(data).decode("utf-8"))'
-_CODE = "marshal.loads(data)"
+def _own_python() -> bytes:
+    """Return how the loader would name the Python that runs this."""
+    major, minor = sys.version_info[:2]
+    magic = importlib.util.MAGIC_NUMBER.hex()
+    return f"{sys.implementation.name}-{major}.{minor}-{magic}".encode("ascii")
+
+
+def form_for(python: bytes) -> Form:
+    """Return the form for a host. ``python``: as its loader names it."""
+    return Form.COMPRESSED if python == _own_python() else Form.SOURCES
 
 
 def build(marker: str, silence: float, form: Form = Form.SOURCES) -> bytes:
     """Return the bytes for the command's standard input that precede the first request."""
+    return loader(marker) + modules(marker, silence, form)
+
+
+def loader(marker: str) -> bytes:
+    """Return the first part of them, to which the host answers with the name of its Python."""
+    first = _FIRST.format(shell=OTHER_SHELL, minimum=MINIMUM_PYTHON, marker=marker)
+    return first.encode("ascii") + b"\0"
+
+
+def modules(marker: str, silence: float, form: Form) -> bytes:
+    """Return the second part: the modules, with the program that reads and starts them."""
     with _building:
-        body = _compiled() if form is Form.COMPILED else _body()
-    load = _CODE if form is Form.COMPILED else _SOURCES
-    loader = _LOADER.format(
-        shell=OTHER_SHELL,
-        minimum=MINIMUM_PYTHON,
-        marker=marker,
-        size=len(body),
-        silence=silence,
-        load=load,
-    )
-    return loader.encode("ascii") + b"\0" + body
+        body = _BODIES[form]()
+    second = _SECOND.format(marker=marker, size=len(body), silence=silence, load=form.value)
+    return second.encode("ascii") + b"\0" + body
 
 
 _building = threading.Lock()
 """Hosts are connected by threads of their own; functools.cache lets each of them build."""
 
 
-# About 55 KiB, the same for all hosts of a run.
+# The same for all hosts of a run, as the other two.
 @functools.cache
-def _body() -> bytes:
+def _sources() -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}
     for name, is_package, item in _modules():
         sources[name] = (is_package, strip(item.read_text(encoding="utf-8")))
@@ -193,6 +217,14 @@ def _compiled() -> bytes:
     for name, is_package, item in _modules():
         found[name] = (is_package, machinery.SourceFileLoader(name, str(item)).get_code(name))
     return marshal.dumps(found)
+
+
+@functools.cache
+def _compressed() -> bytes:
+    return zlib.compress(_compiled())
+
+
+_BODIES = {Form.SOURCES: _sources, Form.COMPILED: _compiled, Form.COMPRESSED: _compressed}
 
 
 def _modules() -> Iterator[tuple[str, bool, Any]]:

@@ -30,7 +30,7 @@ class ChosenTransport:
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """See Transport.connect."""
-        return WatchedLink(self._connect(spec, timeout), spec.marker)
+        return WatchedLink(self._connect(spec, timeout), spec)
 
     def _connect(self, spec: RunnerSpec, timeout: float) -> TestedLink:
         settings = sshconfig.resolve(self._name, self._overrides)

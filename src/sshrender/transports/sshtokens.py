@@ -6,9 +6,9 @@ it uses the value.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
+import pwd
 import re
 import shlex
 import socket
@@ -34,7 +34,7 @@ def tokens(
         "%": "%",
         # ssh itself uses SHA-1 here; it names sockets and protects nothing.
         "C": hashlib.sha1("".join(parts).encode(), usedforsecurity=False).hexdigest(),
-        "d": str(Path.home()),
+        "d": str(home()),
         "h": hostname,
         "i": str(os.getuid()),
         "j": jump or "",
@@ -48,10 +48,19 @@ def tokens(
     }
 
 
-def _user() -> str:
+def home() -> Path:
+    """Return the home of this user as ssh has it: that of the password file, whatever HOME says."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the user's number may have no entry in passwd
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:  # ssh itself refuses such a user
+        return Path.home()
+
+
+def _user() -> str:
+    """Return the name of this user as ssh has it, whatever LOGNAME says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 
@@ -87,6 +96,9 @@ def path(text: str, known: Mapping[str, str]) -> str:
     """Return a path with all of that replaced. Raises ValueError or RuntimeError."""
     # Quotes first, because they enclose the whole value.
     plain = replace_variables(replace_tokens(unquote(text), known))
+    if plain == "~" or plain.startswith("~/"):
+        return str(home() / plain[2:])
+    # Of another user, as ~ann/key; the password file is asked for it anyway.
     return str(Path(plain).expanduser())
 
 

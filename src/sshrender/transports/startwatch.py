@@ -14,7 +14,8 @@ import time
 from typing import Protocol
 
 from sshrender.transports import payload
-from sshrender.transports.interface import OTHER_SHELL, HostFiles, Link, LinkClosed
+from sshrender.transports.interface import OTHER_SHELL, Link, LinkClosed, RunnerSpec
+from sshrender.transports.loaderlink import LoaderLink
 
 TEST_AFTER = 5.0
 """Seconds until the test: a loader says within one that it runs, if the shell's start-up files are
@@ -32,31 +33,23 @@ class TestedLink(Link, Protocol):
         ...
 
 
-class WatchedLink:
-    """Another link (``inner``), whose first line from the loader is awaited. See Link."""
+class WatchedLink(LoaderLink):
+    """A link to a loader of which it is not known whether it runs. See Link."""
 
-    def __init__(self, link: TestedLink, marker: str) -> None:
-        self.inner = link
-        self._mark = f"@{marker}".encode("ascii")
+    def __init__(self, link: TestedLink, spec: RunnerSpec) -> None:
+        super().__init__(link, spec)
+        self._tested = link
         self._since = time.monotonic()
-        self._has_begun = self._is_replaced = False
-        self._tail = b""
+        self._is_replaced = False
+        self._end = b""
         self._test: threading.Thread | None = None
 
-    def read(self, timeout: float) -> bytes:
-        """See Link.read."""
-        data = self.inner.read(timeout)
-        if not self._has_begun:
-            self._watch(data)
-        return data
-
-    def _watch(self, data: bytes) -> None:
-        seen = self._tail + data
-        # Both may arrive in two pieces.
-        self._tail = seen[-max(len(self._mark), len(payload.BEGINNING)) :]
-        self._has_begun = self._mark in seen
-        if self._has_begun:
+    def _look_at(self, data: bytes) -> None:
+        super()._look_at(data)
+        if self.has_spoken:
             return
+        seen = self._end + data
+        self._end = seen[-len(payload.BEGINNING) :]  # it may arrive in two pieces
         # A program that repeats its input (cat) is not Python.
         if self._is_replaced or payload.BEGINNING in seen:
             raise LinkClosed("another program runs in place of the runner", OTHER_SHELL)
@@ -69,16 +62,4 @@ class WatchedLink:
 
     def _run_test(self) -> None:
         # Any other status may have a cause that is none for the runner, such as a limit on sessions.
-        self._is_replaced = self.inner.test(TEST_TIMEOUT) == OTHER_SHELL
-
-    def write(self, data: bytes, timeout: float) -> None:
-        """See Link.write."""
-        self.inner.write(data, timeout)
-
-    def files(self, timeout: float) -> HostFiles:
-        """See Link.files."""
-        return self.inner.files(timeout)
-
-    def close(self) -> None:
-        """See Link.close."""
-        self.inner.close()
+        self._is_replaced = self._tested.test(TEST_TIMEOUT) == OTHER_SHELL

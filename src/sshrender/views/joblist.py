@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sshrender.views import hostwords, jobstats, summary
+from sshrender.views import hostwords, jobstats, queuewords, summary
 from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rendersettings import resolution_in_words, settings_in_words
 from sshrender.views.text import clean, count, duration, local_time, pause
@@ -45,11 +45,18 @@ def table(
     # A damaged job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
         yield f"{clean(name)}  damaged: {clean(why)}"
+    remedies = [queuewords.remedy(report.get("waits") or "") for report in reports]
+    if any(remedies):
+        yield f"hint: {next(filter(None, remedies))}"
 
 
 def _aligned(reports: Sequence[Report], has_accounts: bool) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [(*_TITLES, "CPU SECONDS") if has_accounts else _TITLES]
-    rows += [(*_row(report), _cpu(report)) if has_accounts else _row(report) for report in reports]
+    further = {"CPU SECONDS": _cpu} if has_accounts else {}
+    # Last and where needed only, as it is the widest.
+    if any(map(_waits, reports)):
+        further["WAITS"] = _waits
+    rows: list[tuple[str, ...]] = [(*_TITLES, *further)]
+    rows += [(*_row(report), *(cell(report) for cell in further.values())) for report in reports]
     # Columns are as wide as their content.
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -93,6 +100,23 @@ def _settings(settings: Mapping[str, Any] | None) -> str:
     return " ".join(words)
 
 
+def _waits(report: Report) -> str:
+    """Return in a few words what a job of the queue waits for, and a running one for a host."""
+    if report["state"] == "held" or (report["state"] == "queued" and report["reason"]):
+        return clean(report["reason"], 60)
+    return clean(report.get("waits") or _without_host(report), 60)
+
+
+def _without_host(report: Report) -> str:
+    """Return that no host is usable; empty where one is, or where the job needs none."""
+    # Only then does the state of a host say something: after the run it is the last one of the journal.
+    is_running = report["state"] in ("running", "paused") and report["coordinator"]
+    # A held job waits for its release, and one without missing pages for no host.
+    if not is_running or not report["pages"]["missing"]:
+        return ""
+    return hostwords.none_usable(host["state"] for host in report["hosts"])
+
+
 def _cpu(report: Report) -> str:
     return f"{sum(account['cpu_seconds'] for account in report['accounts']):.1f}"
 
@@ -119,17 +143,20 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  overview  {clean(report['overview'], 4096)}"
     if report.get("stats"):
         yield from jobstats.lines(report["stats"])
-    # The state of a host says something only during the run: after it, it is the last one of the
-    # journal.
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
-    # A held job waits for its release, and one without missing pages for no host.
-    needs_host = is_running and report["state"] != "held" and report["pages"]["missing"]
-    if needs_host and (none := hostwords.none_usable(host["state"] for host in report["hosts"])):
+    if none := _without_host(report):
         yield f"  waits     {none} (sshrender hosts shows why)"
+    if report.get("waits"):
+        yield f"  waits     {clean(report['waits'])}"
     for pool in report.get("pools", ()):
         yield f"  {queue_in_words(pool)}"
     for host in sorted(report["hosts"], key=_rank):
         yield _host(host, is_running)
+    yield from _problems(report)
+
+
+def _problems(report: Report) -> Iterator[str]:
+    """Yield what is wrong with the pages and the document of a job, and the command that runs it."""
     yield from _waiting(report)
     yield from summary.failed_pages(report["failed_pages"])
     yield from summary.suspect_pages(report["suspect_pages"])
@@ -137,6 +164,8 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
         yield f"hint: {again(report)}"
+    elif remedy := queuewords.remedy(report.get("waits") or ""):
+        yield f"hint: {remedy}"
 
 
 def headline(report: Report) -> str:

@@ -171,7 +171,7 @@ class JobModel:
         self.ended: je.RunEnded | None = None
         self.coordinator = ""
         self.output = ""
-        self.held = ""
+        self.held = self.held_note = ""
         self.pause: Pause | None = None
         self.told_pause: Pause | None = None  # by the run's process: a full disk takes no journal entry
         self.pools = PoolReports()
@@ -316,11 +316,13 @@ class JobModel:
 
     def speed(self, now: float) -> float | None:
         """Return pages per second; None while no page can come, or there is too little to average."""
-        return None if self.paused or self.none_usable else self.rate.per_second(now)
+        if self.paused or self.held or self.none_usable:
+            return None
+        return self.rate.per_second(now)
 
     def left(self, now: float) -> float | None:
         """Return the seconds that the rest will take at this speed; None if that is unknown."""
-        if self.ended is not None or self.held or not self.speed(now):
+        if self.ended is not None or not self.speed(now):
             return None
         return self.rate.left(now, self.missing)
 
@@ -357,7 +359,7 @@ class JobModel:
     def _run_started(self, entry: je.RunStarted) -> None:
         self.run += 1
         self.began = self.now
-        self.ended, self.held, self.pause = None, "", None
+        self.ended, self.held, self.held_note, self.pause = None, "", "", None
         self.coordinator, self.output = entry.coordinator, entry.output
         self.rate = Rate()
         # Kept for a run that contacts no host at all (_run_ended).
@@ -465,9 +467,9 @@ class JobModel:
     def _request(self, entry: je.RequestHandled) -> None:
         match effect_of(entry.op):
             case Effect.HELD:
-                self.held = f"held by {entry.by}"
+                self.held, self.held_note = f"held by {entry.by}", entry.note
             case Effect.RELEASED:
-                self.held = ""
+                self.held = self.held_note = ""
             case Effect.PAGE_RETRIED:
                 page = self.pages.get(entry.page)
                 if page is not None and page.state == FAILED:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge, HostState
 from sshrender.job.journal import journalentries as je
+from sshrender.views import queuewords
 from sshrender.views.joblist import again
 from sshrender.views.text import clean, count, duration, local_time, page_list
 
@@ -236,6 +237,8 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
     causes = [row["reason"]] if row["reason"] else []
     causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
     causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
+    if row.get("waits"):
+        causes.append(": ".join(filter(None, (row["waits"], queuewords.remedy(row["waits"])))))
     # A job that waits without a reason waits for a coordinator.
     if not causes:
         causes = ["no coordinator has started it yet; sshrender coordinate --once does"]

@@ -87,6 +87,8 @@ class OutputClaim:
         self._record = record
         self._delivery = delivery
         self._lock = threading.Lock()
+        self.is_made_again = False
+        """Whether the folder is another one than at the start: it lacks the pages from before."""
 
     def deliver(self, page: int, target: Path, sha256: str) -> bool:
         """Deliver a page as publish.deliver does. Before the first one old pages are removed.
@@ -150,7 +152,7 @@ class OutputClaim:
             self._follow(found)
             return
         # A user has made the folder again. One that is gone is an OSError.
-        self._stored = None
+        self._stored, self.is_made_again = None, True
         self._advance(self._record)
 
     def _follow(self, found: Found) -> None:

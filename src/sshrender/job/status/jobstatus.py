@@ -32,7 +32,7 @@ MAX_HOSTS = 10_000
 
 @dataclass(slots=True)
 class HostShare:
-    """The work of a host for the job in all its runs. ``state``: its last one.
+    """The work of a host for the job in all its runs. ``state``: the last one in the newest run.
 
     ``flights``: attempts that it has now. A failure that is charged to nothing is not counted.
     """
@@ -82,6 +82,12 @@ class JobReport:
     """The state of each pool that the running coordinator uses."""
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
+    user: int = -1
+    """The number of the user whose folder it is, where it was read."""
+    queue_place: int | None = None
+    """Its place among its user's jobs that can start, from 1 (api/queueplaces.py); None for others."""
+    waits: str = ""
+    """In words what it waits for, where it has such a place."""
 
     @property
     def is_complete(self) -> bool:
@@ -151,6 +157,8 @@ class JobReport:
             "after": list(found.after),
             "not_before": found.not_before or None,
             "held_by": found.held or None,
+            "queue_place": self.queue_place,
+            "waits": self.waits or None,
         }
 
 
@@ -182,6 +190,8 @@ class _Progress:
                 self.runs += 1
                 self.output, self.ended, self.held = entry.output, None, ""
                 self.failed.clear()
+                # A host is as it is in this run, or not used yet.
+                self.states.clear()
                 self._leave_all()
             case je.RunEnded():
                 self.ended = entry

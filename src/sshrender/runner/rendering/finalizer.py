@@ -237,8 +237,9 @@ class Finalizer(threading.Thread):
         if free < LOW_SPACE:
             # There was room for the test file, which does not mean room for a page.
             return wire.STORAGE, "only %d KiB are free" % (free // 1024)
-        last = ": " + lines[-1] if lines else ""
-        return wire.NO_OUTPUT, "no page was rendered" + last
+        # Ghostscript skips a page without width or height in silence (measured with 10.00).
+        last = lines[-1] if lines else "nothing was reported; its MediaBox may be empty"
+        return wire.NO_OUTPUT, "no page was rendered: " + last
 
 
 def _room(raster: RasterFile) -> int:

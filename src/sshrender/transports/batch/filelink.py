@@ -56,6 +56,7 @@ class FileTransport:
             # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
             link.append(allocationholder.START + json.dumps(request).encode())
+            # Sources, whatever Python the holder has: its answer would take longer than they save.
             link.append(allocationholder.DATA + payload.build(spec.marker, spec.silence))
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"

@@ -28,6 +28,7 @@ from sshrender.transports.interface import (
     Refusal,
     RunnerSpec,
 )
+from sshrender.transports.loaderlink import LoaderLink
 from sshrender.transports.local import LocalLink
 
 KEEP_INTERVAL = 5.0
@@ -99,12 +100,12 @@ class PipeTransport:
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
         link = self._link = PipeLink(process, keep, spec)
         try:
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.loader(spec.marker), timeout)
         except LinkClosed as closed:
             link.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
             raise ConnectFailed(refusal, closed.reason) from None
-        return link
+        return LoaderLink(link, spec)
 
     def dismiss(self) -> None:
         """See FileTransport.dismiss."""

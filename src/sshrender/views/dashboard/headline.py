@@ -125,22 +125,13 @@ def _bar(job: JobModel, room: int, styles: Styles) -> Text:
 
 
 def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styles) -> Text:
-    text = Text(no_wrap=True)
     if coordinator and job.ended is None:
-        text.append(_in_work(job, width))
-        speed = job.speed(now)
-        if speed:
-            text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
-        left = job.left(now)
-        text.append(f", {duration(left)} left  " if left is not None else "  ")
-        troubled = hostwords.troubled(host.state for host in job.hosts.values())
-        # That nothing is rendered at present is due to the hold, whatever the hosts are like.
-        if job.none_usable and not job.held:
-            text.append(f"{job.none_usable}  ", "bold red")
-        elif troubled:
-            text.append(f"hosts: {troubled}  ", "bold red")
+        text = _present(job, now, has_hosts=True)
+        # What is wrong matters more than the number of hosts.
+        if text.cell_len > width:
+            text = _present(job, now, has_hosts=False)
     else:
-        text.append(_result(job))
+        text = Text(_result(job), no_wrap=True)
     room = min(_MAX_GRAPH, width - text.cell_len - _PEAK_WIDTH)
     if room >= _MIN_GRAPH:
         # A job that has ended shows its last minutes, not an empty graph.
@@ -161,12 +152,31 @@ def _result(job: JobModel) -> str:
     return f"{took}{count(job.delivered_pages, 'page')} delivered{where}  "
 
 
-def _in_work(job: JobModel, width: int) -> str:
+def _present(job: JobModel, now: float, has_hosts: bool) -> Text:
+    """Return what a running job does at present, and what keeps it from doing more."""
+    text = Text(_in_work(job, has_hosts), no_wrap=True)
+    speed = job.speed(now)
+    if speed:
+        text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
+    left = job.left(now)
+    text.append(f", {duration(left)} left  " if left is not None else "  ")
+    troubled = hostwords.troubled(host.state for host in job.hosts.values())
+    # That nothing is rendered at present is due to the hold, whatever the hosts are like.
+    if job.held:
+        text.append(f"{clean(job.held_note)}  " if job.held_note else "", "bold yellow")
+    elif job.none_usable:
+        text.append(f"{job.none_usable}  ", "bold red")
+    elif troubled:
+        text.append(f"hosts: {troubled}  ", "bold red")
+    return text
+
+
+def _in_work(job: JobModel, has_hosts: bool) -> str:
     pages = job.counts[SENT]
     if not pages:
         return "no page in work"
     hosts = sum(bool(host.flights) for host in job.hosts.values())
-    where = f" on {count(hosts, 'host')}" if width >= _NARROW else ""
+    where = f" on {count(hosts, 'host')}" if has_hosts else ""
     return f"{count(pages, 'page')} in work{where}"
 
 

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from sshrender.job.queue.requestoperations import Operation
+from sshrender.views import queuewords
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import headline
 from sshrender.views.dashboard.dialogs import Confirmation, Question
@@ -328,11 +329,15 @@ def _job(line: JobLine, number: int, styles: Styles) -> Row:
         _pages_per(line.speed),
         "" if line.left is None else duration(line.left),
         clean(line.owner),
-        clean(line.note),
+        clean(line.note or _waits(line)),
     )
     problem_style = Style.parse("bold red" if line.failed else "yellow")
     # A job without a key gets one, because the cursor follows keys.
     return Row(line.key or f"#{number}", cells, (None, style, None, problem_style))
+
+
+def _waits(line: JobLine) -> str:
+    return ": ".join(filter(None, (line.waits, queuewords.remedy(line.waits))))
 
 
 def _pool(pool: PoolLine) -> Row:

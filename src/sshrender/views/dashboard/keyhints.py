@@ -81,10 +81,13 @@ def hints(
         found.insert(1, JOBS)
     if has_filter:
         found.insert(0, CLEAR)
+    if is_running and is_held:
+        # All else waits for it, so it is named at every usual width.
+        found.insert(1, RELEASE)
     # After the keys of the pane: what moves elsewhere, then what changes the job.
     found.append(PANES)
     if is_running:
-        found += [RELEASE if is_held else HOLD, CANCEL]
+        found += [CANCEL] if is_held else [HOLD, CANCEL]
     return found
 
 

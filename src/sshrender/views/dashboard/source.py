@@ -76,6 +76,10 @@ class JobLine:
     """When it was queued, or made, as the journal writes times."""
     ended: str = ""
     """When it finished; empty while it has not."""
+    place: int | None = None
+    """Its place among its user's jobs that can start, from 1."""
+    waits: str = ""
+    """In words what it waits for, where it has such a place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ const kept = `uploads.${data.user}`;
 function keptUploads() { try { return JSON.parse(store.get(kept)).filter((each) => each.id && each.name); } catch { return []; } }
 function keep(record) { store.set(kept, JSON.stringify([...keptUploads().filter((each) => each.id !== record.id), record].slice(-50))); }
 function forget(id) { store.set(kept, JSON.stringify(keptUploads().filter((each) => each.id !== id))); }
+const originOf = (upload) => upload.record ?? { name: upload.name, size: upload.size, modified: upload.file.lastModified };
 const sameFile = (one, file) => one.name === file.name && one.size === file.size && one.modified === file.lastModified;
 // Small parts, two at a time: a broken line costs no more than one large part.
 const lanes = (partSize) => Math.min(2, Math.max(1, Math.floor(data.part / partSize)));
@@ -65,6 +66,7 @@ class Upload {
     const focused = this.buttons.contains(document.activeElement);
     this.buttons.replaceChildren(...set);
     if (focused) set[0]?.focus();
+    showAll();
   }
 
   is(state) { this.state = state; this.show(); }
@@ -74,6 +76,8 @@ class Upload {
     this.problem.hidden = false;
     // Space and sessions come back: what was sent is not lost.
     this.mayContinue = [401, 429, 507].includes(error.status);
+    // What is refused for good takes no space, and does not come back with a reload.
+    if (!this.mayContinue && this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); forget(this.id); }
     this.is("refused");
   }
 
@@ -86,6 +90,7 @@ class Upload {
     const at = uploads.indexOf(this);
     if (at >= 0) uploads.splice(at, 1);
     this.row.remove();
+    showAll();
     (uploads[at]?.buttons.querySelector("button") ?? $("choose")).focus();
     if (this.id) await call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null);
     forget(this.id);
@@ -93,6 +98,15 @@ class Upload {
   }
 
   get id() { return this.record?.id; }
+
+  // After a reload: a document that has arrived as a whole is rendered without its file.
+  async reclaim() {
+    const found = await call("GET", `api/v1/uploads/${this.id}`).catch(() => null);
+    // Meanwhile the user may have chosen the file again.
+    if (!found || found.job || found.received.length < found.parts || this.state !== "lost" || this.isRemoved) return;
+    this.done = new Set(found.received);
+    await this.inspect();
+  }
 
   // Begin anew, or learn which parts are there.
   async begin() {
@@ -259,16 +273,35 @@ class Upload {
     const at = uploads.indexOf(this);
     if (at >= 0) uploads.splice(at, 1);
     this.row.remove();
+    showAll();
     announce(`${this.name} is in the queue`);
     fresh.add(job);
     refresh();
     const url = `${root}jobs/${encodeURIComponent(job)}/`;
-    if (!uploads.length) location.href = url;
+    if (!uploads.length && !this.isOneOfMany) location.href = url;
     return false;
   }
 }
 
 const uploads = [];
+
+// One button for many documents: each becomes a job of its own.
+function showAll() {
+  const ready = uploads.filter((each) => each.state === "ready").length, button = $("render-all");
+  if (ready < 2 && button === document.activeElement) $("choose").focus();
+  button.hidden = ready < 2;
+  button.textContent = `Render all ${ready}`;
+}
+
+async function renderAll() {
+  if (!$("options").reportValidity()) return;
+  // One after the other, as the server takes them; a document that fails keeps its own words.
+  for (const each of uploads.filter((one) => one.state === "ready")) {
+    each.isOneOfMany = true;
+    if (each.state === "ready") await each.submit();
+  }
+}
+
 const fresh = new Set();
 let pumping = false;
 
@@ -283,7 +316,7 @@ function add(files) {
   for (const file of files) {
     const lost = uploads.find((each) => each.state === "lost" && sameFile(each.record, file));
     if (lost) { lost.file = file; lost.is("waiting"); continue; }
-    if (uploads.some((each) => each.file && sameFile({ name: each.name, size: each.size, modified: each.file.lastModified }, file))) continue;
+    if (uploads.some((each) => sameFile(originOf(each), file))) continue;
     if (file.size > data.limit) { notify(`${file.name} is larger than ${bytes(data.limit)}.`, true); continue; }
     if (!file.size) { notify(`${file.name} is empty.`, true); continue; }
     uploads.push(new Upload(file));
@@ -293,8 +326,11 @@ function add(files) {
 
 if ($("drop")) {
   for (const record of keptUploads()) uploads.push(new Upload(null, record));
+  // One after the other: the server reads one document of a user at a time.
+  (async () => { for (const each of [...uploads]) await each.reclaim(); })();
   $("choose").addEventListener("click", () => $("files").click());
   $("files").addEventListener("change", () => { add($("files").files); $("files").value = ""; });
+  $("render-all").addEventListener("click", renderAll);
   $("options").addEventListener("submit", (event) => event.preventDefault());
   $("options").addEventListener("change", () => { for (const each of uploads) if (["ready", "inspecting"].includes(each.state)) each.inspect(); });
   let depth = 0;
@@ -358,7 +394,7 @@ function row(job) {
     make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
     make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
     make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
-    make("span", { class: "quiet words" }, [words(job), plain(job.note)].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
+    make("span", { class: "quiet words" }, [words(job), plain(job.note) || job.waits].filter(Boolean).join("; "), make("span", { class: "when" }, ...dates(job))));
 }
 
 function list() {
@@ -374,6 +410,7 @@ function list() {
   if (found.length > most) rows.push(make("li", {}, make("button", { type: "button", text: `Show ${count(found.length - most, "more job")}`, onclick: () => { most += SHOWN; list(); } })));
   $("jobs").replaceChildren(...rows);
   if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
+  $("loading").hidden = isKnown || !$("offline").hidden;
   $("empty").hidden = !isKnown || jobs.length > 0;
   $("none").hidden = !jobs.length || found.length > 0;
   $("chips").hidden = $("search").parentElement.hidden = !jobs.length && !view.find;
@@ -392,6 +429,7 @@ async function refresh() {
     if (error.status === 401) location.reload();
     $("offline").textContent = retold(error);
     $("offline").hidden = false;
+    $("loading").hidden = true;
   }
 }
 

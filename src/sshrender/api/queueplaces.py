@@ -1,0 +1,72 @@
+"""Tells each job that waits in the queue its place among the jobs of its user.
+
+A coordinator runs the jobs of its own user only, so other users' jobs are not before a job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from sshrender.api.jobs import job_names, on_san, read_or_record
+from sshrender.core.queueorder import Entry, LeaseHolder, places
+from sshrender.job import jobattributes, lease
+from sshrender.job.folder import JobFolder
+from sshrender.job.queue.queuescanner import entry_of
+from sshrender.views import queuewords
+
+
+class Place(NamedTuple):
+    """The place of a job that can start, from 1, and in words what it waits for."""
+
+    number: int
+    waits: str
+
+
+def of(jobs: Iterable[tuple[int, Entry]], damaged: Collection[str] = ()) -> dict[str, Place]:
+    """Return the places of all jobs that can start, by name. ``jobs``: the number of each one's user."""
+    by_user: dict[int, list[Entry]] = {}
+    for user, entry in jobs:
+        by_user.setdefault(user, []).append(entry)
+    entries = [entry for own in by_user.values() for entry in own]
+    # A job that cannot be read counts as unfinished, as it does for the queue.
+    unfinished = {*damaged, *(entry.name for entry in entries if not entry.is_over)}
+    found: dict[str, Place] = {}
+    for own in by_user.values():
+        is_served = any(entry.holder is LeaseHolder.ACTIVE for entry in own)
+        for name, place in places(own, unfinished, time.time()).items():
+            found[name] = Place(place, queuewords.waits(place, is_served=is_served))
+    return found
+
+
+def of_job(san: Path, name: str) -> Place | None:
+    """Return the place of one job; None if it cannot start. Raises UserError.
+
+    Takes 1.5 heartbeats where another machine holds a lease.
+    """
+
+    def work() -> Place | None:
+        damaged: dict[str, str] = {}
+        read = {}
+        for each in job_names(san):
+            folder = JobFolder(san / each)
+            entry = read_or_record(san, each, partial(_entry, folder), damaged)
+            if entry is not None and not entry[1].is_over:
+                read[folder.lease] = entry
+        holders = lease.holders(list(read), unreadable={})
+        held = LeaseHolder.ACTIVE
+        jobs = [
+            (user, entry._replace(holder=held) if holders.get(path) else entry)
+            for path, (user, entry) in read.items()
+        ]
+        return of(jobs, damaged).get(name)
+
+    return on_san(san, work)
+
+
+def _entry(folder: JobFolder) -> tuple[int, Entry]:
+    found = jobattributes.load(folder)
+    return folder.path.lstat().st_uid, entry_of(folder.name, found, LeaseHolder.NONE)
