@@ -88,7 +88,7 @@ class JournaledSimulation(Simulation):
                 case do.ReportHost():
                     self.recorder.host_state(command)
                 case do.FinishPage():
-                    self.recorder.settled(self.scheduler.page_queue[command.page], command.state)
+                    self.recorder.page_finished(self.scheduler.page_queue[command.page], command.state)
         super()._carry_out(commands)
 
 

@@ -79,7 +79,7 @@ def test_a_drained_host_takes_nothing_from_the_first_commands(done: tuple[int, .
     """Also where earlier runs delivered every page, and the first command is the last."""
     record = {"is_suspect": False, "diagnostics": (), "host": "b"}
     inputs = _inputs({page: SimpleNamespace(page=page, **record) for page in done})
-    recorder: Any = SimpleNamespace(look_of=lambda page: None, reference=None, votes={})
+    recorder: Any = SimpleNamespace(fingerprint_of=lambda page: None, reference=None, votes={})
     router: Any = SimpleNamespace(document_parts=SimpleNamespace(per_part=0))
     scheduler = runcomponents._make_scheduler(inputs, recorder, router)
     assert scheduler.end is None

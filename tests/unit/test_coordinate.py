@@ -209,7 +209,7 @@ class TestProcesses:
             return popen(words, **options)
 
         monkeypatch.setattr(subprocess, "Popen", copying)
-        process = _Starter(home, wants_json=wants_json).start(Entry("job", standing="1 of a"))
+        process = _Starter(home, wants_json=wants_json).start(Entry("job", dead_lease="1 of a"))
         process._process.wait(stretched(30))
         order = JobOrder.decode(copy.read_bytes())
         assert order.wants_summary == wants_json

@@ -213,7 +213,7 @@ def test_a_staged_document_is_never_the_users_file(tmp_path: Path, mode: int) ->
     source.write_bytes(b"%PDF-1.4 one")
     source.chmod(mode)
     with staging.Staged(source, san) as staged:
-        staged.settle(san / "source.pdf")
+        staged.move_to(san / "source.pdf")
     source.write_bytes(b"%PDF-1.4 other")
     assert (san / "source.pdf").read_bytes() == b"%PDF-1.4 one"
     assert (san / "source.pdf").stat().st_mode & 0o777 == 0o444
@@ -248,9 +248,9 @@ def test_a_staged_document_that_its_descriptor_no_longer_finds_is_read_again(
     with staged:
         if is_replaced:
             with pytest.raises(OSError, match="Stale file handle"):
-                staged.settle(target)
+                staged.move_to(target)
         else:
-            assert staged.settle(target) == Stamp.of(target.stat())
+            assert staged.move_to(target) == Stamp.of(target.stat())
 
 
 def test_a_document_that_changes_while_it_is_copied_is_refused(

@@ -253,7 +253,7 @@ def test_a_journal_of_an_earlier_version_is_refused_in_words(folder: JobFolder) 
     with pytest.raises(OldJournal, match=words) as caught:
         JournalTail(folder.journal).new()
     with pytest.raises(OldJournal, match=words):
-        queueoperations.settle(folder)  # what changes a queued job appends to its journal
+        queueoperations.handle_requests(folder)  # what changes a queued job appends to its journal
     told = storage_error(caught.value, folder.path.parent)
     assert told.code is ExitCode.STORAGE
     assert told.hint == f"rm -r {folder.path}"

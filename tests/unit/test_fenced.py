@@ -226,7 +226,7 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
             spec=SimpleNamespace(name="job"),
             attributes=None,
             request=SimpleNamespace(
-                is_from_queue=False, is_delivered_as_asked=False, wished={}, changes={}
+                is_from_queue=False, is_delivered_as_asked=False, job_settings={}, changes={}
             ),
             compare_document=lambda: None,
         )

@@ -243,7 +243,7 @@ def test_time_in_which_nobody_could_look_says_nothing_about_a_holder(tmp_path: P
     assert observer.holder() is not None
     now[0] += 3600
     assert observer.holder() is not None
-    assert observer.standing() == ""
+    assert observer.dead_lease() == ""
     assert observer.unresponsive() is None  # it is of another machine
     looks = []
 

@@ -223,31 +223,31 @@ class TestShelf:
         now = [0.0]
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.NONE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.NONE
         held = lease.take(folder.lease)
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.UNSURE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.UNSURE
         held.beat()
         now[0] += 2
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.ACTIVE
         now[0] += lease.LEASE_SECONDS / 2
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.ACTIVE
         now[0] += lease.LEASE_SECONDS / 2
-        vanished = queue_scanner.look().entries[0]
+        vanished = queue_scanner.scan().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
-        assert vanished.standing == found.name, "whoever takes it need not watch it again"
+        assert vanished.dead_lease == found.name, "whoever takes it need not watch it again"
         held.beat()
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.ACTIVE
         held.release()
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.NONE
+        assert queue_scanner.scan().entries[0].holder is LeaseHolder.NONE
 
     def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         _job(tmp_path, "b").attributes.write_text('{"schema": 1, "priority": "high"}')
         queue_scanner = QueueScanner(tmp_path)
-        found = queue_scanner.look()
+        found = queue_scanner.scan()
         assert [entry.name for entry in found.entries] == ["a"]
         assert "damaged" in found.damaged["b"]
 
@@ -259,7 +259,7 @@ class TestShelf:
         folder = _job(tmp_path, "c")
         folder.spec.unlink()
         folder.spec.symlink_to(folder.spec)
-        found = QueueScanner(tmp_path).look()
+        found = QueueScanner(tmp_path).scan()
         assert [entry.name for entry in found.entries] == ["a"]
         assert found.damaged["b"].endswith("attributes.json: not a regular file")
         assert "symbolic links" in found.damaged["c"]
@@ -272,7 +272,7 @@ class TestShelf:
         san.mkdir()
         _job(san, "a")
         queue_scanner = QueueScanner(san)
-        assert [entry.name for entry in queue_scanner.look().entries] == ["a"]
+        assert [entry.name for entry in queue_scanner.scan().entries] == ["a"]
 
         def goes(folder: JobFolder, job: str) -> Attributes:
             shutil.rmtree(san)
@@ -281,11 +281,11 @@ class TestShelf:
         monkeypatch.setattr(jobattributes, "load_signed", goes)
         for _ in range(2):
             with pytest.raises(FileNotFoundError):
-                queue_scanner.look()
+                queue_scanner.scan()
 
     def test_what_is_being_removed_is_no_job(self, tmp_path: Path) -> None:
         _job(tmp_path, "a").path.rename(tmp_path / ".removed-a-0123abcd")
-        assert QueueScanner(tmp_path).look() == QueueSnapshot([], frozenset(), {})
+        assert QueueScanner(tmp_path).scan() == QueueSnapshot([], frozenset(), {})
 
     def test_others_jobs_are_waited_for_and_not_seen_through(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,7 +304,7 @@ class TestShelf:
         (tmp_path / "their-loop" / "job.json").symlink_to("job.json")
         kinds = ["queued", "done", "render", "damaged", "list", "fifo", "loop", "gone"]
         _job(tmp_path, "a", after=[f"their-{kind}" for kind in kinds])
-        found = QueueScanner(tmp_path).look()
+        found = QueueScanner(tmp_path).scan()
         assert [entry.name for entry in found.entries] == ["a"]
         assert found.damaged == {}, "it is not ours to tell"
         unknown = {"render", "damaged", "fifo", "loop", "queued"}
@@ -314,18 +314,18 @@ class TestShelf:
         folder = _job(tmp_path, "a", over="partial")
         now = [0.0]
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
-        assert queue_scanner.look().entries[0].is_over
+        assert queue_scanner.scan().entries[0].is_over
         jobattributes.load(folder).changed(over="").save(folder)
-        assert not queue_scanner.look().entries[0].is_over  # submitted again: it starts at once
+        assert not queue_scanner.scan().entries[0].is_over  # submitted again: it starts at once
         jobattributes.load(folder).changed(over="done").save(folder)
-        assert queue_scanner.look().entries[0].is_over
+        assert queue_scanner.scan().entries[0].is_over
         # NFS shows the folder as it was for a while.
-        known = queue_scanner._over["a"]
+        known = queue_scanner._finished["a"]
         jobattributes.load(folder).changed(over="").save(folder)
-        queue_scanner._over["a"] = known._replace(folder=folder.path.lstat())
-        assert queue_scanner.look().entries[0].is_over
+        queue_scanner._finished["a"] = known._replace(folder=folder.path.lstat())
+        assert queue_scanner.scan().entries[0].is_over
         now[0] += 60
-        assert not queue_scanner.look().entries[0].is_over
+        assert not queue_scanner.scan().entries[0].is_over
 
 
 class _Worker:
@@ -494,9 +494,9 @@ class TestForeman:
         def fails() -> QueueSnapshot:
             if queue.now < 5:
                 raise OSError(116, "Stale file handle", str(san))
-            return QueueScanner(san).look()
+            return QueueScanner(san).scan()
 
-        queue.dispatcher._queue_scanner.look = fails  # type: ignore[method-assign]  # a SAN that fails
+        queue.dispatcher._queue_scanner.scan = fails  # type: ignore[method-assign]  # a SAN that fails
         queue.dispatcher.run()
         assert queue.said[:2] == [
             f"the queue cannot be read: {san}: Stale file handle",
@@ -507,13 +507,13 @@ class TestForeman:
     def test_a_signal_during_a_look_starts_nothing(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {}, is_once=False)
-        look = queue.dispatcher._queue_scanner.look
+        look = queue.dispatcher._queue_scanner.scan
 
         def interrupted() -> QueueSnapshot:
             queue.dispatcher.stop(signal.SIGTERM)
             return look()
 
-        queue.dispatcher._queue_scanner.look = interrupted  # type: ignore[method-assign]  # a signal comes
+        queue.dispatcher._queue_scanner.scan = interrupted  # type: ignore[method-assign]  # a signal comes
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == []
 
@@ -548,14 +548,14 @@ class TestForeman:
         _job(tmp_path, "a")
         is_back = threading.Event()
         looks: list[QueueScanner] = []
-        real = QueueScanner.look
+        real = QueueScanner.scan
 
         def look(queue_scanner: QueueScanner) -> QueueSnapshot:
             looks.append(queue_scanner)
             is_back.wait(30)
             return real(queue_scanner)
 
-        monkeypatch.setattr(QueueScanner, "look", look)
+        monkeypatch.setattr(QueueScanner, "scan", look)
         monkeypatch.setattr(hangguard, "POLL_INTERVAL", 0.01)
         monkeypatch.setattr(HangDetector, "is_hanging", lambda watch: not is_back.is_set())
         queue = _Queue(tmp_path, {}, is_once=False)

@@ -172,7 +172,7 @@ def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_i
 ) -> None:
     requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     requests.ask(folder, Request(Operation.DRAIN, "ann@desk", host="node1"))
-    assert queueoperations.settle(folder).held == "ann@desk"
+    assert queueoperations.handle_requests(folder).held == "ann@desk"
     assert jobattributes.load(folder).held == "ann@desk"
     told = [(entry["op"], entry["is_late"]) for entry in lines_of(folder.journal)]
     assert told == [("hold", False), ("drain", True)]

@@ -217,10 +217,10 @@ class TestFiles:
         with pytest.raises(Unsigned, match="is missing") as caught:
             queueoperations.change(folder, Request(Operation.ALTER, "ann@desk", changes={"priority": 1}))
         assert (caught.value.code, caught.value.hint[:3]) == (ExitCode.STORAGE, "mv ")
-        for work in (jobattributes.load_signed, queueoperations.settle):
+        for work in (jobattributes.load_signed, queueoperations.handle_requests):
             with pytest.raises(Unsigned):
                 work(folder)
-        assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
+        assert QueueScanner(folder.path.parent).scan().unsigned.keys() == {NAME}
         assert not jobattributes.is_there(folder)
 
 
@@ -334,10 +334,10 @@ class TestRequests:
     def test_a_copy_of_a_request_asks_for_nothing(self, folder: JobFolder) -> None:
         path = requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
         data = path.read_bytes()
-        assert queueoperations.settle(folder).held == "ann@desk"
+        assert queueoperations.handle_requests(folder).held == "ann@desk"
         queueoperations.change(folder, Request(Operation.RELEASE, "ann@desk"))
         path.write_bytes(data)
-        assert queueoperations.settle(folder).held == ""
+        assert queueoperations.handle_requests(folder).held == ""
         assert list(folder.requests.iterdir()) == []
         operations = [entry["op"] for entry in lines_of(folder.journal)]
         assert operations == ["hold", "release"]
@@ -365,7 +365,7 @@ class TestRequests:
             name = f"{number:020d}-{number:016x}"
             text = json.dumps({**fields, "id": name, "changes": {}, "mac": "hmac-sha256:0:0"})
             (folder.requests / f"{name}.json").write_text(text)
-        assert queueoperations.settle(folder).over == ""
+        assert queueoperations.handle_requests(folder).over == ""
         assert list(folder.requests.iterdir()) == []
         told = [(entry["type"], entry["count"]) for entry in lines_of(folder.journal)]
         assert told == [("requests_refused", 50)]
@@ -382,7 +382,7 @@ class TestRequests:
     def test_a_request_under_another_name_is_none(self, folder: JobFolder) -> None:
         path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
-        assert queueoperations.settle(folder).over == ""
+        assert queueoperations.handle_requests(folder).over == ""
 
     def test_what_was_signed_for_a_job_is_worth_nothing_for_its_successor(
         self, folder: JobFolder
@@ -397,15 +397,15 @@ class TestRequests:
         make(1)
         path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         laid, old = path.read_bytes(), folder.attributes.read_bytes()
-        assert queueoperations.settle(folder).over == "cancelled"
+        assert queueoperations.handle_requests(folder).over == "cancelled"
         make(2)
         path.write_bytes(laid)
-        assert queueoperations.settle(folder).over == ""
+        assert queueoperations.handle_requests(folder).over == ""
         assert not path.exists()
         folder.attributes.write_bytes(old)
         with pytest.raises(Unsigned, match="another job of this name"):
             jobattributes.load_signed(folder)
-        assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
+        assert QueueScanner(folder.path.parent).scan().unsigned.keys() == {NAME}
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
         queueoperations.change(folder, Request(Operation.HOLD, "ann@desk", note="x" * 10_000))
@@ -415,7 +415,7 @@ class TestRequests:
         requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         before = requests.floor(time.time() + 1)
         jobattributes.load(folder).changed(handled_before=before).save(folder)
-        assert queueoperations.settle(folder).over == ""
+        assert queueoperations.handle_requests(folder).over == ""
 
     def test_ids_are_remembered_within_bounds_and_none_is_obeyed_again(self) -> None:
         found = Attributes()
@@ -490,7 +490,7 @@ class TestQueue:
             text = json.dumps({"schema": 1, "submitted": CREATED, "wishes": {"password_file": "/x"}})
             made.attributes.write_text(text)
             made.spec.write_text(folder.spec.read_text())
-        found = QueueScanner(san).look()
+        found = QueueScanner(san).scan()
         assert [entry.name for entry in found.entries] == [NAME]
         assert (len(found.unsigned), found.damaged) == (20, {})
         jobattributes.load(folder).changed(over="done").save(folder)
@@ -511,13 +511,13 @@ class TestQueue:
 
     def test_a_job_that_is_changed_later_is_not_run(self, folder: JobFolder) -> None:
         queue_scanner = QueueScanner(folder.path.parent)
-        assert len(queue_scanner.look().entries) == 1
+        assert len(queue_scanner.scan().entries) == 1
         fields = json.loads(folder.spec.read_text())
         fields["settings"]["dpi"] = 72
         folder.spec.write_text(json.dumps(fields))
-        assert list(queue_scanner.look().unsigned) == [NAME]
+        assert list(queue_scanner.scan().unsigned) == [NAME]
 
     def test_a_key_that_cannot_be_used_ends_the_command_with_the_reason(self, folder: JobFolder) -> None:
         keyfile.path().chmod(0o644)
         with pytest.raises(UserError, match="other users"):
-            QueueScanner(folder.path.parent).look()
+            QueueScanner(folder.path.parent).scan()

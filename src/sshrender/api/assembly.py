@@ -10,8 +10,27 @@ from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.views.text import count
 
 if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
     from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
+    from sshrender.job.spec import RecipeRecord
+
+
+def require_kind(settings: Settings, recipes: tuple[RecipeRecord, ...], device: str) -> None:
+    """Raise UserError if the file of ``--assemble`` cannot hold pages of this format."""
+    if settings.assemble is None:
+        return
+    from sshrender.config.validation import invalid
+    from sshrender.job.assembly.assemble import can_hold
+    from sshrender.renderers.devices import DEVICES
+
+    made = [recipe.format for recipe in recipes if not recipe.is_built_in]
+    format_ = made[0] if made else DEVICES[device].format
+    if not can_hold(settings.assemble, format_):
+        raise invalid(
+            [f"--assemble {settings.assemble}: it cannot hold {format_}; zip and cbz hold any format"],
+            "sshrender config values assemble",
+        )
 
 
 class Assembly:

@@ -20,13 +20,13 @@ WORKER = "sshrender.api.jobworker"
 def start(
     order: JobOrder,
     name: str,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
     take: Callable[[JobEnd], None],
     environment: Mapping[str, str],
 ) -> JobProcess:
     """Start a process for a job. Raises OSError if this machine has no room for one.
 
-    ``say`` gets each line of narration; ``take`` the end of the run, if the process reported one.
+    ``print_line`` gets each line of narration; ``take`` the end of the run, if the process reported one.
     """
     process = subprocess.Popen(
         # -P: modules in the current folder are not ours.
@@ -39,7 +39,7 @@ def start(
     )
     try:
         # Its threads read both pipes, or a process that prints much would block.
-        made = JobProcess(process, name, say, take)
+        made = JobProcess(process, name, print_line, take)
     except RuntimeError as error:  # there was room for a process, and none for a thread
         with process:  # closes its pipes and waits
             process.kill()
@@ -59,12 +59,12 @@ class JobProcess:
         self,
         process: subprocess.Popen[bytes],
         name: str,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         take: Callable[[JobEnd], None],
     ) -> None:
         self._process = process
         self._name = name
-        self._say = say
+        self._print_line = print_line
         self._take = take
         self._end: JobEnd | None = None
         self._threads = [
@@ -80,7 +80,7 @@ class JobProcess:
             for line in lines:
                 text = line.decode("utf-8", "replace").rstrip("\n")
                 # Lines that name their job already are not labelled twice.
-                self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
+                self._print_line(text if text.startswith(self._name) else f"{self._name}: {text}")
 
     def _read_end(self) -> None:
         assert self._process.stdout is not None

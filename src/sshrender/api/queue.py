@@ -58,14 +58,14 @@ class QueueRun:
         self,
         settings: Settings,
         config: Path | None,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         *,
         max_jobs: int = MAX_CONCURRENT_JOBS,
         is_once: bool = False,
         wants_summaries: bool = False,
         passwords: UploadPasswords | None = None,
     ) -> None:
-        """``say`` prints each line about a job; it is called from any thread. Raises UserError.
+        """``print_line`` prints each line about a job; it is called from any thread. Raises UserError.
 
         ``passwords``: of documents whose jobs only this process can run.
         """
@@ -76,13 +76,13 @@ class QueueRun:
         on_san(self._folder, lambda: require_san(self._folder))
         self._passwords = passwords or UploadPasswords()
         self._runner = JobStarter(
-            self._folder, settings, config, say, self._passwords, wants_json=wants_summaries
+            self._folder, settings, config, print_line, self._passwords, wants_json=wants_summaries
         )
         actions = JobActions(
             self._runner.start,
             self._runner.put_aside,
             self._runner.remark,
-            say,
+            print_line,
             may_run=lambda name: self._passwords.may_run(self._folder, name),
         )
         self._dispatcher = QueueDispatcher(self._folder, actions, at_once=max_jobs, is_once=is_once)
@@ -125,7 +125,7 @@ class JobStarter:
         san: Path,
         settings: Settings,
         config: Path | None,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         passwords: UploadPasswords,
         *,
         wants_json: bool,
@@ -134,7 +134,7 @@ class JobStarter:
         self._passwords = passwords
         self._settings = settings
         self._config = config
-        self._say = say
+        self._print_line = print_line
         self._wants_json = wants_json
         self.summaries: list[dict[str, Any]] = []
 
@@ -147,7 +147,7 @@ class JobStarter:
         if log_file is not None:  # the log of defects is found without the settings
             environment["SSHRENDER_LOG_FILE"] = str(log_file)
         take = partial(self.take, job.name)
-        return jobprocess.start(order, job.name, self._say, take, environment)
+        return jobprocess.start(order, job.name, self._print_line, take, environment)
 
     def _order(self, job: Entry) -> JobOrder:
         settings = self._settings
@@ -166,7 +166,7 @@ class JobStarter:
             parent=os.getpid(),
             # The job's process need not observe a lease again that this dispatcher has observed for long
             # enough.
-            known_dead=job.standing,
+            known_dead=job.dead_lease,
             config=None if self._config is None else str(self._config),
             options=options,
             wants_summary=self._wants_json,
@@ -210,11 +210,11 @@ class JobStarter:
             self._call(summary)
             self._mail(summary)
         except Exception as error:  # noqa: BLE001 - an odd address, say: other jobs must still run
-            self._say(f"{name}: no notification was sent: {error}")
+            self._print_line(f"{name}: no notification was sent: {error}")
 
     def _call(self, summary: dict[str, Any]) -> None:
         if self._settings.on_done:
-            notification.run(self._settings.on_done, summary, self._say)
+            notification.run(self._settings.on_done, summary, self._print_line)
 
     def _mail(self, summary: dict[str, Any]) -> None:
         """Mail that a job is held.
@@ -229,7 +229,7 @@ class JobStarter:
         if to:
             lines = [f"{name} is held: {summary['reason']}"]
             lines += [f"hint: fix that, then: sshrender release {shlex.quote(name)}"]
-            notification.mail(to, summary, lines, self._say)
+            notification.mail(to, summary, lines, self._print_line)
 
     def _request(self, op: Operation, reason: str) -> Request:
         # Bounded like every text of a request (job/queue/requests.py).
@@ -244,7 +244,7 @@ class JobStarter:
             why = error.what
         except queueoperations.NotHeard:
             why = "its coordinator does not answer"
-        self._say(f"{name}: this cannot be written into the job: {why}")
+        self._print_line(f"{name}: this cannot be written into the job: {why}")
         return None
 
 
@@ -269,7 +269,7 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     try:
         # Requests that came while no coordinator ran are handled first: one of them may have ended
         # the job.
-        before = queueoperations.settle(folder, held.epoch)
+        before = queueoperations.handle_requests(folder, held.epoch)
         if before.held or before.over:
             return False
         # The change is computed from what was just read, under the lease.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshrender import startlimits
 from sshrender.api import commandlines
+from sshrender.api.assembly import Assembly, require_kind
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.poolaccess import pool_setup
@@ -43,11 +44,9 @@ from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.storagepause import Pause
 from sshrender.job.output import outputlocation
 from sshrender.job.queue import requests
-from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
-from sshrender.renderers.devices import DEVICES
+from sshrender.job.spec import JobSpec, safe_stem
 
 if TYPE_CHECKING:
-    from sshrender.api.assembly import Assembly
     from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.pagecountprobe import PageCountProbe
@@ -128,16 +127,7 @@ class RunContext:
         _warn_of_password_file(settings, listener)
         file = find_inventory(settings.hosts)
         if file is None:
-            named = {"--on": settings.on, "--avoid": settings.avoid, "--engine": settings.engine}
-            # Options that select from an inventory make no sense without one, and ignoring them would
-            # render elsewhere.
-            for name, value in named.items():
-                if value is not None:
-                    raise UserError(
-                        ExitCode.USAGE,
-                        f"{name} {value}: there is no inventory to select from",
-                        "sshrender init",
-                    )
+            _require_no_selection(settings)
             # Without an inventory the jobs are in the user's own folder, which is made here.
             san = (settings.san or own_san()).absolute()
             return cls(resolved, san, [this_machine(san, settings)], listener)
@@ -223,7 +213,7 @@ class RunContext:
                 settings.dpi,
                 settings.appearance,
             )
-            _check_assembly(self.settings, settings.recipes, settings.device)
+            require_kind(self.settings, settings.recipes, settings.device)
             request = self._resume_request(order)
             return self._complete(
                 order.spec.name,
@@ -312,7 +302,7 @@ class RunContext:
         """Return the request to render a document. ``attributes``: of its job. Raises UserError."""
         settings = self.settings
         how = rendering_of(settings)
-        _check_assembly(settings, how.recipes, settings.device)
+        require_kind(settings, how.recipes, settings.device)
         output = output_of(settings.output, source, is_only)
         fields = {
             **outputlocation.recorded(output, self.san),
@@ -356,7 +346,7 @@ class RunContext:
             source=order.folder.source,
             output=output or order.folder.pages,
             changes=ranked,
-            wished=changed,
+            job_settings=changed,
             is_delivered_as_asked="output" not in ranked,
             is_from_queue=order.is_from_queue,
             known_dead=order.known_dead,
@@ -406,7 +396,6 @@ class RunContext:
     def _run(
         self, open_: Callable[[], JobPlan], connections: ConnectionPool, inbox: queue.SimpleQueue[Any]
     ) -> tuple[Outcome, JobPlan, Assembly | None]:
-        from sshrender.api.assembly import Assembly
         from sshrender.coordinator.jobrun import run_job
         from sshrender.coordinator.runcomponents import RunResources
 
@@ -460,6 +449,18 @@ def _warn_of_password_file(settings: Settings, listener: Listener) -> None:
         )
 
 
+def _require_no_selection(settings: Settings) -> None:
+    """Raise UserError for options that select from an inventory: there is none.
+
+    To ignore them would render elsewhere.
+    """
+    named = {"--on": settings.on, "--avoid": settings.avoid, "--engine": settings.engine}
+    for name, value in named.items():
+        if value is not None:
+            what = f"{name} {value}: there is no inventory to select from"
+            raise UserError(ExitCode.USAGE, what, "sshrender init")
+
+
 def _attributes(fields: dict[str, Any]) -> Attributes:
     """Return the attributes of a new job. Raises UserError for text that is not UTF-8."""
     # Requests to an earlier job of the same name must not reach this one. A day: clocks differ.
@@ -469,21 +470,6 @@ def _attributes(fields: dict[str, Any]) -> Attributes:
     except ValueError:
         what = "a job stores its settings as UTF-8, and one of these is not UTF-8"
         raise invalid([what], "sshrender config show") from None
-
-
-def _check_assembly(settings: Settings, recipes_: tuple[RecipeRecord, ...], device: str) -> None:
-    """Raise UserError if the file of ``--assemble`` cannot hold pages of this format."""
-    if settings.assemble is None:
-        return
-    from sshrender.job.assembly.assemble import can_hold
-
-    made = [recipe.format for recipe in recipes_ if not recipe.is_built_in]
-    format_ = made[0] if made else DEVICES[device].format
-    if not can_hold(settings.assemble, format_):
-        raise invalid(
-            [f"--assemble {settings.assemble}: it cannot hold {format_}; zip and cbz hold any format"],
-            "sshrender config values assemble",
-        )
 
 
 # The manifest is written at the end of a run; eight characters are the digest in a job's name.

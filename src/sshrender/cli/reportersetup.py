@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sshrender.api.runevents import stderr_reporter
 from sshrender.cli import hintcommands, jsonresult
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 def reporter_for(settings: Settings) -> Reporter:
     """Return what writes remarks, errors, progress and summaries to stderr."""
+    from sshrender.api.runevents import stderr_reporter
+
     # Errors that come before the reporter have the same form.
     jsonresult.set_progress(settings.progress)
     return stderr_reporter(settings, hintcommands.complete)

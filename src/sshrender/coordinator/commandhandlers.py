@@ -130,7 +130,7 @@ def drop_attempt(run: RunParts, command: do.DropAttempt) -> None:
 
 def finish_page(run: RunParts, command: do.FinishPage) -> None:
     """Record a page's final state. If a delivered page failed later, its file is removed."""
-    run.recorder.settled(run.scheduler.page_queue[command.page], command.state)
+    run.recorder.page_finished(run.scheduler.page_queue[command.page], command.state)
     if command.state is PageState.FAILED:
         run.page_remover.remove_delivered(command.page)
 
@@ -142,7 +142,7 @@ def report_host(run: RunParts, command: do.ReportHost) -> None:
 
 def record_reference(run: RunParts, command: do.RecordReference) -> None:
     """Record the fingerprint that hosts have to match."""
-    run.recorder.ruled(command)
+    run.recorder.reference_chosen(command)
 
 
 COMMAND_HANDLERS: Mapping[type, Callable[[RunParts, Any], None]] = {

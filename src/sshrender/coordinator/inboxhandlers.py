@@ -99,7 +99,7 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
     # The file under the name is that of an outvoted host, published after the page was withdrawn.
     if result.was_taken and task.page in run.plan.history.withdrawn:
         run.attempts.remove(task.attempt)
-        run.plan.history.withdrawn[task.page] = result.picture.sha256
+        run.plan.history.withdrawn[task.page] = result.image.sha256
         return [ev.OutvotedPagePublished(task.host, task.attempt)]
     report = run.attempts[task.attempt].report
     run.attempts.remove(task.attempt)

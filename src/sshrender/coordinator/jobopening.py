@@ -316,7 +316,7 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
     iccprofiles.copy(folder, source.request.profiles)
     # A document that is there without job.json is left by a process that ended in between, and is used
     # if it is the same.
-    stamp = documentidentity.stamp_of(folder, spec) or source.get().settle(folder.source)
+    stamp = documentidentity.stamp_of(folder, spec) or source.get().move_to(folder.source)
     if found is not None:
         _require_attributes(folder, source.request, found)
     else:

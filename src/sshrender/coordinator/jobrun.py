@@ -172,7 +172,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
     """
     held.ensure()
     plan.compare_document()
-    name, found = plan.spec.name, queueoperations.settle(plan.folder, held.epoch)
+    name, found = plan.spec.name, queueoperations.handle_requests(plan.folder, held.epoch)
     # The dispatcher's view of the queue is a moment old.
     if plan.request.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
@@ -183,7 +183,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
             f"sshrender release {shlex.quote(name)}",
         )
     # Settings that are kept for later runs: those of this command win.
-    wishes = {**found.wishes, **plan.request.wished}
+    wishes = {**found.wishes, **plan.request.job_settings}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.request.changes})
     # Saved even if nothing changes: the new epoch makes late writes of a predecessor fail.
     plan.attributes.save(plan.folder, held.epoch)

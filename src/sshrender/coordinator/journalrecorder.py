@@ -83,14 +83,14 @@ class JournalRecorder:
         # A host without a fingerprint differs from nothing (core/fingerprint.py): it has no vote.
         return {host: each for host, each in found.items() if each != HostFingerprint()}
 
-    def look_of(self, page: int) -> HostFingerprint | None:
+    def fingerprint_of(self, page: int) -> HostFingerprint | None:
         """Return the fingerprint of the host that rendered a page in an earlier run."""
         fields = self._history.fingerprints.get(page)
         return None if fields is None else _fingerprint(fields)
 
-    def greeted(self, setup: HostSetup, hello: msg.Hello, event: ev.HostConnected) -> None:
+    def host_connected(self, setup: HostSetup, hello: msg.Hello, event: ev.HostConnected) -> None:
         """Record that a host completed the handshake."""
-        look = event.fingerprint
+        fingerprint = event.fingerprint
         self.record(
             je.HostConnected(
                 host=event.host,
@@ -101,9 +101,9 @@ class JournalRecorder:
                 boot_id=hello.boot_id,
                 node=setup.node,
                 load=hello.others,
-                ghostscript=look.ghostscript,
-                canary=look.canary,
-                fonts=look.fonts,
+                ghostscript=fingerprint.ghostscript,
+                canary=fingerprint.canary,
+                fonts=fingerprint.fonts,
             )
         )
 
@@ -160,7 +160,7 @@ class JournalRecorder:
         renderer: tuple[str, str],
     ) -> None:
         """Record a page that was delivered. ``renderer``: its name, and its version if known."""
-        task, image = result.task, result.picture
+        task, image = result.task, result.image
         record = PageRecord(
             page=task.page,
             file=task.final.name,
@@ -178,7 +178,7 @@ class JournalRecorder:
         )
         self.record(record.as_entry(task.attempt, report.cpu))
 
-    def settled(self, page: Page, state: PageState) -> None:
+    def page_finished(self, page: Page, state: PageState) -> None:
         """Record that a page has failed or become suspect; its delivery is an entry already."""
         if state is PageState.FAILED:
             last = page.failures[-1]
@@ -206,21 +206,21 @@ class JournalRecorder:
         """Record that a slot opens the document again after a page, or has done so."""
         self.record(je.DocumentReopening(host=host, page=page, seconds=seconds, is_over=is_over))
 
-    def noted(self, host: str, said: tuple[str, ...]) -> None:
+    def document_diagnosed(self, host: str, diagnostics: tuple[str, ...]) -> None:
         """Record Ghostscript's reports about the document as a whole, the first time only."""
         # Each host reports the same of one document.
         if not self._history.notes:
-            self.record(je.DocumentDiagnosed(host=host, diagnostics=said))
+            self.record(je.DocumentDiagnosed(host=host, diagnostics=diagnostics))
 
-    def ruled(self, command: do.RecordReference) -> None:
+    def reference_chosen(self, command: do.RecordReference) -> None:
         """Record the fingerprint that hosts have to have."""
-        look = command.fingerprint
+        fingerprint = command.fingerprint
         self.record(
             je.ReferenceChosen(
                 agreed=command.hosts,
-                ghostscript=look.ghostscript,
-                canary=look.canary,
-                fonts=look.fonts,
+                ghostscript=fingerprint.ghostscript,
+                canary=fingerprint.canary,
+                fonts=fingerprint.fonts,
             )
         )
 
@@ -230,9 +230,9 @@ class JournalRecorder:
 
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:
         """Record the fonts that the document uses and lacks, with their pages."""
-        told = dict(islice(fonts.items(), MAX_FONT_NAMES))
-        if told and told != self._history.fonts:
-            self.record(je.FontsMissing(fonts=told))
+        listed = dict(islice(fonts.items(), MAX_FONT_NAMES))
+        if listed and listed != self._history.fonts:
+            self.record(je.FontsMissing(fonts=listed))
 
 
 def _fingerprint(fields: Mapping[str, str]) -> HostFingerprint:

@@ -21,13 +21,13 @@ from sshrender.job.signature import Unsigned
 from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean
 
-LOOK = 1.0
+SCAN_INTERVAL = 1.0
 """Seconds between two scans of the queue."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds before a job that could not be completed is tried again: doubled each time."""
 
-MAX_TOLD = 2000
+MAX_LINE = 2000
 """Most characters of a printed line, which may contain a long path twice."""
 
 DEFECTS = 3
@@ -39,7 +39,7 @@ REPEATS = 2
 may have damaged the files that the queue reads."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
-_OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
+_FINAL_CODES = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
 
 
 class JobProcess(Protocol):
@@ -60,11 +60,11 @@ class JobProcess(Protocol):
 
 @dataclass(slots=True)
 class _Task:
-    """A running job. ``is_told``: a signal to end was sent to it."""
+    """A running job. ``is_stopping``: a signal to end was sent to it."""
 
     worker: JobProcess
     priority: int
-    is_told: bool = False
+    is_stopping: bool = False
 
 
 @dataclass(slots=True)
@@ -89,13 +89,13 @@ class JobActions:
 
     ``start`` starts its process; it raises OSError if this machine cannot. ``put_aside`` holds a job
     that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
-    ``say`` prints a line. ``may_run`` returns whether this dispatcher may start the job.
+    ``print_line`` prints a line. ``may_run`` returns whether this dispatcher may start the job.
     """
 
     start: Callable[[Entry], JobProcess]
     put_aside: Callable[[str, str], None]
     remark: Callable[[str, str], None]
-    say: Callable[[str], None]
+    print_line: Callable[[str], None]
     may_run: Callable[[str], bool] = lambda _name: True
 
 
@@ -129,7 +129,7 @@ class QueueDispatcher:
         self._queue_scanner = QueueScanner(san, clocks.monotonic)
         self._hang_guard = HangGuard(san)
         self._actions = actions
-        self._say = actions.say
+        self._print_line = actions.print_line
         self._at_once = at_once
         self._is_once = is_once
         self._clock, self._wall, self._pause = clocks
@@ -138,7 +138,7 @@ class QueueDispatcher:
         self._done_with: set[str] = set()
         self._ended: set[str] = set()
         self._repeats: Counter[str] = Counter()
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         self._told_unsigned: frozenset[str] = frozenset()
         self._trouble = ""
         self._stopped_by: int | None = None
@@ -162,22 +162,22 @@ class QueueDispatcher:
                 self._pass_on(self._stopped_by)  # a job may have been starting
                 if not self._working:
                     return self._stopped_by
-            elif self._look() and self._is_once and not self._working:
+            elif self._scan() and self._is_once and not self._working:
                 return None
-            self._pause(LOOK)
+            self._pause(SCAN_INTERVAL)
 
     def _pass_on(self, number: int) -> None:
         """Send the signal to each process, once."""
         # A copy: this also runs in a signal handler, perhaps while the loop changes the dictionary.
         for task in list(self._working.values()):
-            if not task.is_told:
-                task.is_told = True
+            if not task.is_stopping:
+                task.is_stopping = True
                 task.worker.stop(number)
 
-    def _look(self) -> bool:
+    def _scan(self) -> bool:
         """Scan the queue and start jobs; return whether there is nothing left to wait for."""
         try:
-            found = self._hang_guard.call(self._queue_scanner.look)
+            found = self._hang_guard.call(self._queue_scanner.scan)
         except OSError as error:
             if isinstance(error, TimeoutError):
                 # The hanging call still uses the old scanner. Leases that it observed are worthless:
@@ -255,7 +255,7 @@ class QueueDispatcher:
     def _take_in(self, name: str, code: int, reason: str, *, needs_user: bool) -> None:
         """Handle the end of a job's process: done, try later, or hold the job."""
         # LEASE: another dispatcher runs the job, or it was held meanwhile.
-        if code in _NOT_OURS | _OVER:
+        if code in _NOT_OURS | _FINAL_CODES:
             self._ended.add(name)
         # 128 + N: the process was ended by the signal that ended this one, which says nothing about
         # the job.
@@ -264,7 +264,7 @@ class QueueDispatcher:
         self.tally.codes[code] += 1
         # A deadline with a reason is one that passed before the run began
         # (jobopening.deadline_passed).
-        if code in _OVER and not (code == ExitCode.DEADLINE and reason):
+        if code in _FINAL_CODES and not (code == ExitCode.DEADLINE and reason):
             if not self._repeats[name]:
                 self._failures.pop(name, None)
             return
@@ -273,7 +273,7 @@ class QueueDispatcher:
                 self._actions.remark(name, reason)
             self._try_later(name, reason or f"exit code {code}")
             return
-        self._say(f"{name}: cannot be completed; holding it: {reason}")
+        self._print_line(f"{name}: cannot be completed; holding it: {reason}")
         self._rest(name)  # whether or not that can be written down
         self._actions.put_aside(name, reason)
 
@@ -291,7 +291,7 @@ class QueueDispatcher:
     def _try_later(self, name: str, why: str) -> None:
         seconds = self._rest(name)
         if not self._is_once:
-            self._say(f"{name}: next try in {seconds:g} s ({why})")
+            self._print_line(f"{name}: next try in {seconds:g} s ({why})")
 
     def _rest(self, name: str) -> float:
         """Return a job's next pause, longer each time; with ``is_once`` it is not tried again."""
@@ -308,9 +308,9 @@ class QueueDispatcher:
 
     def _tell_damage(self, damaged: dict[str, str]) -> None:
         for name, why in damaged.items():
-            if self._told.get(name) != why:
-                self._say(f"{name}: {why}")
-        self._told = damaged
+            if self._reported.get(name) != why:
+                self._print_line(f"{name}: {why}")
+        self._reported = damaged
 
     def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
         """Print one line for all new unsigned jobs: a host can create thousands."""
@@ -322,12 +322,12 @@ class QueueDispatcher:
         if new:
             first = unsigned[min(new)]
             others = f", and {len(new) - 1} more" if len(new) > 1 else ""
-            told = f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}"
-            self._say(clean(told, MAX_TOLD))  # any host can name a folder
+            line = f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}"
+            self._print_line(clean(line, MAX_LINE))  # any host can name a folder
 
     def _tell_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            self._say(
+            self._print_line(
                 f"the queue cannot be read: {trouble}" if trouble else "the queue can be read again"
             )

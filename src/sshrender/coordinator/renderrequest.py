@@ -84,7 +84,7 @@ class RenderRequest:
     """The attributes of a new job."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Attributes to change if the job exists already."""
-    wished: Mapping[str, Any] = field(default_factory=dict)
+    job_settings: Mapping[str, Any] = field(default_factory=dict)
     """Job settings to add to those that it keeps for later runs."""
     is_delivered_as_asked: bool = False
     """Whether to deliver where its attributes say, instead of ``output``."""

@@ -221,7 +221,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
                 record.is_suspect,
                 record.diagnostics,
                 record.host,
-                recorder.look_of(record.page),
+                recorder.fingerprint_of(record.page),
             )
             for record in plan.history.pages.values()
         ],

@@ -50,7 +50,7 @@ def sign_again(
         raise _busy(spec, lease.in_words(other.claim)) from None
     try:
         folder.create()
-        stamp = documentidentity.stamp_of(folder, spec) or get().settle(folder.source)
+        stamp = documentidentity.stamp_of(folder, spec) or get().move_to(folder.source)
         held.ensure()
         attributes.changed(job=spec.id).save(folder, held.epoch)
         held.ensure()

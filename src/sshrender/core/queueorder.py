@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     is_held: bool = False
     after: tuple[str, ...] = ()
     not_before: float = 0.0
-    standing: str = ""
+    dead_lease: str = ""
     """The content of its lease while that stood still, if its holder has vanished."""
 
     def rank(self, now: float) -> tuple[float, float, str]:

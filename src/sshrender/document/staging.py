@@ -84,7 +84,7 @@ class Staged:
             self.clear()
             raise
 
-    def settle(self, target: Path) -> Stamp:
+    def move_to(self, target: Path) -> Stamp:
         """Give it its final name; it is read-only from then on. Raises OSError."""
         # Read-only even for the owner: hosts that log in as that user have to change the mode first.
         set_mode(self._file.fileno(), file_mode(target.parent) & 0o444)

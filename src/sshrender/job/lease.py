@@ -130,7 +130,7 @@ def take(
 ) -> Lease:
     """Take the lease; wait for LEASE_SECONDS of silence to find out whether its holder is alive.
 
-    ``known_dead``: what Observer.standing returned for a lease that was observed for so long already.
+    ``known_dead``: what Observer.dead_lease returned for a lease that was observed for so long already.
     Raises LeaseHeld when the holder is alive, OSError when the storage fails.
     """
     return take_from(LeaseFiles(path), _our_claim(), clock, pause, known_dead)
@@ -300,7 +300,7 @@ class Observer:
             self._seen, self._silent = sight, 0.0
         return (sight.claim or _NOBODY) if self._silent < LEASE_SECONDS else None
 
-    def standing(self) -> str:
+    def dead_lease(self) -> str:
         """Return an identifier of the last observation, for ``take``, once it is LEASE_SECONDS old."""
         is_long = self._silent >= LEASE_SECONDS
         return self._seen.name if self._seen is not None and is_long else ""

@@ -90,7 +90,7 @@ class HostMessages:
         if isinstance(event, ev.HostConnected):
             # Only now: its hello names the folder.
             self._host_router.begin(host, hello.folder)
-            self._journal_recorder.greeted(self._setups[host], hello, event)
+            self._journal_recorder.host_connected(self._setups[host], hello, event)
         return [event]
 
     def _on_rendered(self, host: str, report: msg.Rendered) -> list[ev.Event]:
@@ -150,7 +150,7 @@ class HostMessages:
 
     def _on_noted(self, host: str, noted: msg.Noted) -> list[ev.Event]:
         if noted.diagnostics and not self._plan.history.notes:
-            self._journal_recorder.noted(host, self._texts.lines(host, noted.diagnostics))
+            self._journal_recorder.document_diagnosed(host, self._texts.lines(host, noted.diagnostics))
         return []
 
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:

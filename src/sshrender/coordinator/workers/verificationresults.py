@@ -46,7 +46,7 @@ class Verified:
     """
 
     task: VerificationTask
-    picture: PageImage
+    image: PageImage
     doubt: str = ""
     copies: tuple[Path, ...] = ()
     was_taken: bool = False

@@ -75,7 +75,7 @@ def admit(found: Attributes, request: Request) -> Attributes | None:
     return None if found.has_handled(request.id) else found.handling(request.id)
 
 
-def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
+def handle_requests(folder: JobFolder, epoch: int | None = None) -> Attributes:
     """Handle and record the requests that came while there was no coordinator; return the attributes.
 
     Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
@@ -131,7 +131,7 @@ def change(
                 return None
             continue
         try:
-            found = settle(folder, held.epoch)
+            found = handle_requests(folder, held.epoch)
             # There is nothing to hold; a later run would begin as held.
             is_needless = request.op is Operation.HOLD and found.over == DONE
             found = found if is_needless else after(found, request, time.time())

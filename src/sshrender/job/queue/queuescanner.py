@@ -42,12 +42,12 @@ class QueueSnapshot(NamedTuple):
     unsigned: Mapping[str, Unsigned] = MappingProxyType({})
 
 
-class _Judged(NamedTuple):
+class _Checked(NamedTuple):
     """Whether a job.json in this state is signed with this key; the job's id if it is."""
 
     key: bytes | None
     status: os.stat_result
-    verdict: Unsigned | str
+    result: Unsigned | str
 
 
 class _Finished(NamedTuple):
@@ -66,10 +66,10 @@ class QueueScanner:
         self._clock = clock
         self._user: int | None = None
         self._observers: dict[str, Observer] = {}
-        self._over: dict[str, _Finished] = {}
-        self._judged: dict[str, _Judged] = {}
+        self._finished: dict[str, _Finished] = {}
+        self._checked: dict[str, _Checked] = {}
 
-    def look(self) -> QueueSnapshot:
+    def scan(self) -> QueueSnapshot:
         """Return a snapshot.
 
         Raises OSError if the shared folder itself cannot be read, UserError if the key cannot be used.
@@ -104,7 +104,7 @@ class QueueScanner:
         """Return the entry of a job of this user; None for others. Raises UserError or OSError."""
         if not folder.belongs_to(user) or not _is_job(folder):
             return None
-        now, known = self._clock(), self._over.get(folder.name)
+        now, known = self._clock(), self._finished.get(folder.name)
         # Before the attributes are read: what is written meanwhile is read with the next scan.
         status = folder.path.lstat()
         # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished. If a
@@ -113,9 +113,9 @@ class QueueScanner:
             return known.entry
         entry = self._entry(folder)
         if entry.is_over:
-            self._over[folder.name] = _Finished(now, status, entry)
+            self._finished[folder.name] = _Finished(now, status, entry)
         else:
-            self._over.pop(folder.name, None)
+            self._finished.pop(folder.name, None)
         return entry
 
     def _entry(self, folder: JobFolder) -> Entry:
@@ -127,7 +127,7 @@ class QueueScanner:
         entry = entry_of(name, found, holder)
         if holder is LeaseHolder.VANISHED:
             # Only then is it known for long enough; ``take`` compares it with what it sees.
-            entry = entry._replace(standing=self._observers[name].standing())
+            entry = entry._replace(dead_lease=self._observers[name].dead_lease())
         return entry
 
     def _require_signed(self, folder: JobFolder) -> str:
@@ -137,13 +137,13 @@ class QueueScanner:
         again.
         """
         status, key = folder.spec.lstat(), keyfile.load()
-        known = self._judged.get(folder.name)
+        known = self._checked.get(folder.name)
         # The state of the file is part of the memory: one that is written to is read again.
         if known is None or known.key != key or not _is_same(known.status, status):
-            known = self._judged[folder.name] = _Judged(key, status, _judge(folder))
-        if isinstance(known.verdict, Unsigned):
-            raise known.verdict
-        return known.verdict
+            known = self._checked[folder.name] = _Checked(key, status, _check_signature(folder))
+        if isinstance(known.result, Unsigned):
+            raise known.result
+        return known.result
 
     def _holder(self, folder: JobFolder) -> LeaseHolder:
         """Return the holder.
@@ -158,7 +158,7 @@ class QueueScanner:
         return LeaseHolder.ACTIVE if observer.has_moved else LeaseHolder.UNSURE
 
     def _remember(self, names: set[str]) -> None:
-        for known in (self._observers, self._over, self._judged):
+        for known in (self._observers, self._finished, self._checked):
             _keep(known, names)
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
@@ -182,7 +182,7 @@ class QueueScanner:
             return True
 
 
-def _judge(folder: JobFolder) -> Unsigned | str:
+def _check_signature(folder: JobFolder) -> Unsigned | str:
     """Verify a job.json. Raises UserError if it is damaged, or OSError."""
     try:
         return require_signed_spec(folder)
