@@ -338,7 +338,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         suspect=model.counts["suspect"],
         failed=model.counts["failed"],
         hosts=sum(bool(host.flights) for host in model.hosts.values()),
-        speed=None if model.paused or model.none_usable else model.rate.per_second(now),
+        speed=None if model.paused or held or model.none_usable else model.rate.per_second(now),
         left=model.left(now),
         owner=attributes.owner,
         note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.none_usable,
