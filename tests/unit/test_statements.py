@@ -211,6 +211,8 @@ def test_the_dashboard_says_since_when_a_run_is_paused_and_not_how_long_it_will_
     assert f"paused since {clock_time(journal_time(5))}" in shown
     assert "waits until" in shown
     assert "s left" not in shown
+    narrow = _headline(_paused(), "desk (pid 7)", 48).splitlines()[0]
+    assert f"big-12345678  paused, waits until {clock_time(journal_time(305))}" in narrow
 
 
 def _paused_run() -> Scheduler:
