@@ -289,8 +289,9 @@ def test_a_folder_that_is_made_again_gets_the_pages_from_before_and_no_other_doe
     monkeypatch.setattr(publish, "deliver", taken)
     ended = run(tmp_path, 6, lambda folder: [Host("honest", folder)])
     assert ended.outcome.code == ExitCode.OK
-    assert len(list(moved.glob("page-*"))) == 3
-    assert len(ended.pages()) == (6 if is_moved else 3)
+    # At least these: another page may be delivered at the same moment.
+    assert (gone := len(list(moved.glob("page-*")))) >= 3
+    assert len(ended.pages()) == (6 if is_moved else 6 - gone)
 
 
 def test_of_many_that_want_a_folder_at_once_one_has_it(desk: Desk, tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def _report(
     return jobstatus.of(JobFolder(Path("/san/big-12345678")), SPEC, journal.entries, holder, attributes)
 
 
+def _nothing() -> Journal:
+    journal = Journal(10, ["node1"])
+    journal.entries.clear()
+    return journal
+
+
 def _whole(report: JobReport) -> str:
     return "\n".join(joblist.whole(report.as_json()))
 
@@ -77,6 +83,16 @@ def _headline(journal: Journal, coordinator: str, width: int = 160) -> str:
     now = BEGAN + journal.now
     lines = headline.lines(known, _model(journal), coordinator, now, width, Styles())
     return "\n".join(line.plain for line in lines)
+
+
+def test_a_job_that_was_killed_before_it_began_is_not_said_to_be_in_the_queue() -> None:
+    """It was never submitted, so no coordinator takes it: it seemed to wait for its turn."""
+    left = _report(_nothing(), holder=None, attributes=Attributes())
+    assert "not in the queue" in left.reason
+    assert _whole(left).endswith("hint: sshrender resume big-12345678")
+    waits = _report(_nothing(), holder=None, attributes=Attributes().changed(submitted=TIME))
+    assert (waits.state, waits.reason) == ("queued", "")
+    assert "hint" not in _whole(waits)
 
 
 def _finished(failed: int = 0) -> Journal:
@@ -195,6 +211,8 @@ def test_the_dashboard_says_since_when_a_run_is_paused_and_not_how_long_it_will_
     assert f"paused since {clock_time(journal_time(5))}" in shown
     assert "waits until" in shown
     assert "s left" not in shown
+    narrow = _headline(_paused(), "desk (pid 7)", 48).splitlines()[0]
+    assert f"big-12345678  paused, waits until {clock_time(journal_time(305))}" in narrow
 
 
 def _paused_run() -> Scheduler:

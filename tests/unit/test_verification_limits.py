@@ -557,16 +557,20 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     assert isinstance(posted.get(timeout=stretched(30)), ev.StorageRecovered)
 
 
-def test_the_look_at_the_storage_finds_that_the_pages_folder_is_gone(tmp_path: Path) -> None:
-    pages = tmp_path / "pages"
-    folder = SimpleNamespace(work=tmp_path, pages=pages)
-    plan: Any = SimpleNamespace(folder=folder, output=tmp_path, history=SimpleNamespace(pages={}))
+@pytest.mark.parametrize("name", ["pages", "work", "output"])
+def test_the_look_at_the_storage_finds_that_a_folder_is_gone(tmp_path: Path, name: str) -> None:
+    gone = tmp_path / name
+    places = {"pages": tmp_path, "work": tmp_path, "output": tmp_path, name: gone}
+    folder = SimpleNamespace(work=places["work"], pages=places["pages"])
+    history = SimpleNamespace(pages={})
+    plan: Any = SimpleNamespace(folder=folder, output=places["output"], history=history)
     posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
     probe = StorageProbe(plan, posted.put, 1)
     probe.start()
-    assert posted.get(timeout=stretched(30)) == ev.StorageFailed(f"{pages}: No such file or directory")
+    words = f"{gone} is gone; mount it, or put it back"
+    assert posted.get(timeout=stretched(30)) == ev.StorageFailed(words)
     _until_looked(probe)
-    pages.mkdir()
+    gone.mkdir()
     probe.start()
     assert isinstance(posted.get(timeout=stretched(30)), ev.StorageRecovered)
 

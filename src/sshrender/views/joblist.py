@@ -162,7 +162,9 @@ def _problems(report: Report) -> Iterator[str]:
     yield from summary.suspect_pages(report["suspect_pages"])
     for note in report["notes"]:
         yield f"  document: {clean(note)}"
-    if report["state"] in ("partial", "failed"):
+    # No coordinator takes a job that was never submitted.
+    is_left = report["state"] == "queued" and not report["submitted"]
+    if is_left or report["state"] in ("partial", "failed"):
         yield f"hint: {again(report)}"
     elif remedy := queuewords.remedy(report.get("waits") or ""):
         yield f"hint: {remedy}"

@@ -63,7 +63,7 @@ class StorageProbe:
             # Space is tested last, as it says nothing if writing fails.
             reason = primitives.try_write(str(folder), self._name) or _lack_of_space(folder, space)
             if reason:
-                self._post(ev.StorageFailed(f"{folder}: {reason}"))
+                self._post(ev.StorageFailed(_in_words(folder, reason)))
                 break
         else:
             trouble = _absence(self._plan.folder.pages) or self._trouble()
@@ -77,8 +77,15 @@ def _absence(folder: Path) -> str:
     try:
         folder.stat()
     except OSError as error:
-        return f"{folder}: {error.strerror}"
+        return _in_words(folder, str(error.strerror))
     return ""
+
+
+def _in_words(folder: Path, reason: str) -> str:
+    """Return what is wrong with a folder; of one that is gone, also what to do."""
+    if reason == os.strerror(errno.ENOENT):
+        return f"{folder} is gone; mount it, or put it back"
+    return f"{folder}: {reason}"
 
 
 def _lack_of_space(folder: Path, space: int) -> str:

@@ -449,6 +449,9 @@ def _state(
 
 def _waits_for(attributes: Attributes) -> str:
     """Return the reason why a job waits, as far as its attributes say."""
+    # No coordinator takes a job that was not submitted, and its own run has not begun.
+    if not attributes.is_queued and not attributes.over:
+        return "interrupted before it began, and not in the queue: resume it"
     words = [f"after {', '.join(attributes.after)}"] if attributes.after else []
     words += [f"not before {attributes.not_before}"] if attributes.not_before else []
     return "; ".join(words)

@@ -63,7 +63,7 @@ def lines(
     facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, styles: Styles
 ) -> list[Text]:
     """Return three lines, each at most ``width`` columns wide, and one more for pools that are used."""
-    found = [_title(facts, job, coordinator), _progress(job, coordinator, now, width, styles)]
+    found = [_title(facts, job, coordinator, width), _progress(job, coordinator, now, width, styles)]
     found.append(_speed(job, coordinator, now, width, styles))
     if coordinator and job.ended is None and job.pools.latest:
         style = "yellow" if job.pools.wait(job.counts[SENT]) else "dim"
@@ -73,8 +73,12 @@ def lines(
     return found
 
 
-def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
+def _title(facts: JobFacts, job: JobModel, coordinator: str, width: int) -> Text:
     state, style = state_of(job, coordinator)
+    waits = job.pause or job.told_pause
+    # Until when it waits matters more than since when.
+    if waits is not None and waits.until and len(facts.name) + 2 + len(state) > width:
+        state = state.replace(f" {pause(waits.since, waits.until)}", f", {pause('', waits.until)}")
     text = Text(no_wrap=True)
     text.append(clean(facts.name), "bold")
     text.append("  ")
