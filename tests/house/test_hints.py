@@ -150,7 +150,7 @@ STARTS = {
     "ssh MACHINE sshrender key show | sshrender key import",
     "{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
     "htpasswd -B -c {shlex.quote(str(file))} NAME",
-    "correct the names in it: less {shlex.quote(str(path))}",
+    "correct the names in it: cat {shlex.quote(str(path))}",
     "htpasswd -B {shlex.quote(str(file))} NAME",
 }
 """Commands that start work, need another user or machine, or a program that may not be there."""

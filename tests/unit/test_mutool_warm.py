@@ -23,7 +23,7 @@ from sshrender.config.recipeappearance import AppearanceRequest
 from sshrender.renderers import mutool
 from sshrender.renderers.dialogue import PageResult
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
-from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
+from sshrender.renderers.mutool import Look, MutoolDialogue, has_written_page, look_of
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.host import rasterfolders
@@ -319,6 +319,38 @@ def test_a_slot_renders_what_is_declined_with_mutool_draw(
         assert bool(answer["diagnostics"]) == (number == BAD), answer
         assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain[number], number
     assert len(list((folder / "work").iterdir())) == len(ORDER)
+
+
+def test_a_declined_page_with_errors_in_it_is_delivered_and_suspect(folder: Path) -> None:
+    """``mutool draw`` ends with 1 there, and has rendered the page all the same."""
+    keys = "/MediaBox [0 0 99 77] /Resources << /ExtGState << /O << /OP true >> >> >> /Contents 4 0 R"
+    parts = {
+        1: ("/Type /Catalog /Pages 2 0 R", b""),
+        2: ("/Type /Pages /Kids [3 0 R] /Count 1", b""),
+        3: (f"/Type /Page /Parent 2 0 R {keys}", b""),
+        4: ("", b"/O gs 1 0 0 0 k 5 5 60 60 re f nonsense 0 1 0 0 k 30 30 60 60 re f"),
+    }
+    path = folder / "odd.pdf"
+    path.write_bytes(pdfs.assemble({number: _object(*part) for number, part in parts.items()}))
+    for has_rasters in (True, False):
+        rendering = _rendering(folder, (1,), has_rasters=has_rasters, pages=1)
+        rendering.slot.run()
+        answer = slots.answers(rendering.messages())["1.1"]
+        assert (answer["type"], answer["diagnostics"]) == (
+            "rendered",
+            ["error: unknown keyword: 'nonsense'"],
+        )
+        drawn = (folder / "work" / "p1").read_bytes()
+        assert _look(drawn) == _look(_draw(path, 1, ["-r", DPI]))
+
+
+def test_a_page_that_mutool_draw_gives_up_is_not_written() -> None:
+    command, wrong = ["mutool", "draw", "-q"], "error: unknown keyword: 'x'"
+    assert has_written_page(command, 1, [wrong])
+    assert not has_written_page(command, 1, [wrong, "error: cannot draw 'a.pdf'"])
+    assert not has_written_page(command, 1, []), "a wrong option"
+    assert not has_written_page(command, 139, [wrong])
+    assert not has_written_page(["mutool", "convert"], 1, [wrong])
 
 
 def test_a_cancelled_page_that_is_declined_is_not_rendered_by_mutool_draw(

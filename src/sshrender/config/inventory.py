@@ -172,7 +172,7 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
     # Names are checked after the forms, because a node set can only be read in a valid file.
     problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
     if problems:
-        raise invalid(problems, f"correct the names in it: less {shlex.quote(str(path))}")
+        raise invalid(problems, f"correct the names in it: cat {shlex.quote(str(path))}")
     return inventory
 
 

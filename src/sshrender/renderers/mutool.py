@@ -73,6 +73,17 @@ def look_of(recipe: Recipe) -> Optional[Look]:
     return None
 
 
+def has_written_page(command: List[str], status: int, lines: List[str]) -> bool:
+    """Return whether ``mutool draw`` ended so because of errors in a page that it has written.
+
+    It ends with 1 after any error in the contents, and then says "cannot draw" only if it gave up the
+    page (1.21, mudraw.c). Ghostscript ends with 0 there, and so does the warm MuPDF.
+    """
+    is_draw = command[:2] == _BEGINNING[:2]
+    has_given_up = any(line.startswith("error: cannot draw") for line in lines)
+    return is_draw and status == 1 and bool(lines) and not has_given_up
+
+
 class MutoolDialogue(Dialogue):
     """See Dialogue. ``recipe``: says which lines make a page suspect. ``password``: of the document."""
 

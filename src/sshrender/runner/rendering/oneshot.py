@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Dict, List, NamedTuple, Optional
 
-from sshrender.renderers import diagnostics
+from sshrender.renderers import diagnostics, mutool
 from sshrender.renderers import recipe as recipes
 from sshrender.runner import wire
 from sshrender.runner.host import memorylimits, processes, processlimits, sandbox, scratch
@@ -78,6 +78,7 @@ class OneShot:
 
     def _step(self, command: List[str], deadline: float) -> float:
         """Run one step; return its CPU seconds. Raises SessionEnded."""
+        words = command
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
         # Each step has a sandbox of its own, with the same folders.
@@ -117,6 +118,11 @@ class OneShot:
         # Set by hand: Popen would wait for a process that wait4(2) has collected, and warn when it is
         # deleted.
         process.returncode = status
+        # Only where the lines make the page suspect: the problem must not go unnoticed.
+        if recipes.warnings(self._recipe, self._lines) and mutool.has_written_page(
+            words, status, self._lines
+        ):
+            status = 0
         if status != 0 or self._killed_as is not None:
             kind = self._killed_as or wire.CRASHED
             raise SessionEnded(kind, reason_for(kind, status, program), self._lines)
