@@ -21,8 +21,8 @@ from sshrender.api.statusreports import job_reports
 from sshrender.cli import tablewatch
 from sshrender.cli.app import app
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import lease
-from sshrender.job.spec import RecipeRecord
+from sshrender.job import jobattributes, lease
+from sshrender.job.spec import RecipeRecord, load_spec
 from sshrender.views import jobstats
 from sshrender.views.rate import JournalRate
 from tests.cli import jobs
@@ -423,3 +423,22 @@ def test_at_a_terminal_clean_asks(
     assert b"gamma-12345678: unfinished, 2 of 3 pages missing" in shown
     assert b"Remove this unfinished job, too?" in shown
     assert _jobs(say("status", "--json")) == left
+
+
+@pytest.mark.parametrize("name", ["job.json", "attributes.json"])
+def test_a_job_of_a_newer_version_is_not_called_damaged(san: Path, name: str) -> None:
+    """Its owner would set aside, on our advice, a job that another machine can run."""
+    folder = jobs.make(san, "new", submitted=QUEUED)
+    file = folder.path / name
+    fields = json.loads(file.read_text())
+    file.write_text(json.dumps({**fields, "schema": 2, "unknown": 1}))
+    read = load_spec if name == "job.json" else jobattributes.load
+    with pytest.raises(UserError) as raised:
+        read(folder)
+    assert "written by a newer version of sshrender: it has schema 2" in raised.value.what
+    assert raised.value.hint == "update the program on this machine"
+    # A field of a wrong form is named.
+    wrong = "created" if name == "job.json" else "priority"
+    file.write_text(json.dumps({**fields, wrong: []}))
+    with pytest.raises(UserError, match=f"{name} is damaged: {wrong} is wrong"):
+        read(folder)

@@ -192,6 +192,7 @@ WORDS = {
     "read the file; if you trust it, add {option} {shlex.quote(str(place))}",
     "run the same command again with a longer --deadline",
     "choose another folder with -o DIR",
+    "update the program on this machine",
     "add --password-file FILE",
     "omit --recipe, as Ghostscript gets the password unseen; or add the field to the recipe",
     "copy it again from where it came from",

@@ -242,7 +242,7 @@ class TestForms:
             {"not_before": "2026-01-01"},
             {"held": "\ud800"},
             {"why": 7},
-            {"schema": 2},
+            {"schema": 0},
             {"priority": 10**6},
         ],
         ids=lambda changes: json.dumps(changes),
@@ -283,7 +283,7 @@ class TestForms:
             ("settings", {"recipes": [{"name": "x", "format": "exe", "extension": "png"}]}),
             ("", {"name": "../one"}),
             ("", {"created": "soon"}),
-            ("", {"schema": 2}),
+            ("", {"schema": 0}),
         ],
         ids=json.dumps,
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
 MAX_NAME_BYTES = 255
 """NAME_MAX of Linux file systems (limits.h)."""
@@ -72,3 +72,12 @@ Moment = Annotated[str, AfterValidator(moment)]
 Marker = Annotated[str, AfterValidator(marker)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256."""
+
+
+def in_words(error: Exception) -> str:
+    """Return in one line what is wrong with a file: of wrong fields the first."""
+    if isinstance(error, ValidationError):
+        found = error.errors()[0]
+        field = ".".join(str(part) for part in found["loc"] if part != "schema_")
+        return f"{field or 'a field'} is wrong ({found['msg'].splitlines()[0]})"
+    return (str(error).splitlines() or ["unreadable"])[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import fencedfiles, fieldpatterns, signature
@@ -153,18 +153,16 @@ def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
         fields = json.loads(fencedfiles.read(folder.attributes), object_pairs_hook=_once_each)
+        signature.require_schema(folder.attributes, fields, 1)
         found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
         if is_run:  # any host could have removed them: what the owner allowed is not known
             raise signature.missing(folder, folder.attributes) from None
         return Attributes()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        first = str(error).splitlines()[0]
-        if isinstance(error, ValidationError):
-            first = f"{error.error_count()} fields are wrong"
         raise UserError(
             ExitCode.STORAGE,
-            f"{folder.attributes} is damaged: {first}; {signature.THEN}",
+            f"{folder.attributes} is damaged: {fieldpatterns.in_words(error)}; {signature.THEN}",
             signature.set_aside(folder),
         ) from None
     # After the form was checked: what is verified is what was parsed.

@@ -84,6 +84,18 @@ THEN = "set the job aside, then render or submit the document again"
 """The hint for a job whose files cannot be used."""
 
 
+def require_schema(path: Path, fields: Any, known: int) -> None:
+    """Raise UserError for a file that a newer version has written: nothing is wrong with the job."""
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if type(schema) is int and schema > known:
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{path} was written by a newer version of sshrender: it has schema {schema}, and this one"
+            f" reads {known}",
+            "update the program on this machine",
+        )
+
+
 def set_aside(folder: JobFolder) -> str:
     """Return the command that moves a job's folder out of the queue, for inspection."""
     aside = folder.path.with_name(f".unsigned-{folder.name}")

@@ -19,7 +19,7 @@ from sshrender.document import pagelist
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import iccprofiles, signature
-from sshrender.job.fieldpatterns import Digest, Moment, Name, Text
+from sshrender.job.fieldpatterns import Digest, Moment, Name, Text, in_words
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
 from sshrender.renderers import switches
@@ -288,6 +288,7 @@ def load_signed_spec(folder: JobFolder) -> JobSpec | None:
 def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     try:
         fields = json.loads(read_plain(folder.spec))
+        signature.require_schema(folder.spec, fields, 1)
         # ``schema`` is a reserved name in pydantic: the field is schema_.
         bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
         text = json.dumps({**bare, "schema_": fields["schema"]})
@@ -295,7 +296,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise damaged(folder.spec, str(error)) from None
+        raise damaged(folder.spec, in_words(error)) from None
     if spec.name != folder.name or _JOB_NAME.fullmatch(spec.name) is None:
         raise damaged(folder.spec, "it describes another job than its name")
     if is_run:
