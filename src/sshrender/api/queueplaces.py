@@ -45,7 +45,7 @@ def of(jobs: Iterable[tuple[int, Entry]], damaged: Collection[str] = ()) -> dict
 def of_job(san: Path, name: str) -> Place | None:
     """Return the place of one job; None if it cannot start. Raises UserError.
 
-    Takes 1.5 heartbeats where another machine holds a lease.
+    Takes 1.5 heartbeats if another machine holds a lease.
     """
 
     def work() -> Place | None:

@@ -51,9 +51,12 @@ class _Plain:
         return self._by_typer(value, param, ctx)
 
     def _by_typer(self, value: Any, param: Any, ctx: Any) -> Any:
-        # None: get_runtime_param() makes typer's own reader, which stays.
+        # None: get_runtime_param() makes typer's own reader, and keeps it in our place.
         param._runtime_param = None
-        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        reader = param.get_runtime_param()
+        # Put back: a tree that is used again must refuse an empty value again.
+        param._runtime_param = self
+        return reader.coerce(value, param=param, ctx=ctx)
 
 
 _MAY_BE_EMPTY = ("note", "alter after", "alter not_before")

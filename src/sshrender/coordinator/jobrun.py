@@ -203,7 +203,7 @@ def _follow_output(plan: JobPlan) -> None:
 
 
 def with_taker(folder: JobFolder, outcome: Outcome) -> Outcome:
-    """Return the outcome; where a user's command took the job from this run, with what it did.
+    """Return the outcome; if a user's command took the job from this run, with what it did.
 
     A run that was stopped (SIGSTOP, a suspended machine) renews no lease: hold and cancel then take it.
     """

@@ -52,7 +52,7 @@ def table(
 
 def _aligned(reports: Sequence[Report], has_accounts: bool) -> Iterator[str]:
     further = {"CPU SECONDS": _cpu} if has_accounts else {}
-    # Last and where needed only, as it is the widest.
+    # Last, and only if needed, as it is the widest.
     if any(map(_waits, reports)):
         further["WAITS"] = _waits
     rows: list[tuple[str, ...]] = [(*_TITLES, *further)]
@@ -108,7 +108,7 @@ def _waits(report: Report) -> str:
 
 
 def _without_host(report: Report) -> str:
-    """Return that no host is usable; empty where one is, or where the job needs none."""
+    """Return that no host is usable; empty if one is, or if the job needs none."""
     # Only then does the state of a host say something: after the run it is the last one of the journal.
     is_running = report["state"] in ("running", "paused") and report["coordinator"]
     # A held job waits for its release, and one without missing pages for no host.

@@ -20,5 +20,5 @@ def waits(place: int, *, is_served: bool) -> str:
 
 
 def remedy(words: str) -> str:
-    """Return the command that ends the wait, or nothing where only other jobs have to end."""
+    """Return the command that ends the wait, or nothing if only other jobs have to end."""
     return COMMAND if words.endswith(_UNSTARTED) else ""

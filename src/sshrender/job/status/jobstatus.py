@@ -83,11 +83,11 @@ class JobReport:
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
     user: int = -1
-    """The number of the user whose folder it is, where it was read."""
+    """The number of the user whose folder it is, if it was read."""
     queue_place: int | None = None
     """Its place among its user's jobs that can start, from 1 (api/queueplaces.py); None for others."""
     waits: str = ""
-    """In words what it waits for, where it has such a place."""
+    """What it waits for, in words, if it has such a place."""
 
     @property
     def is_complete(self) -> bool:

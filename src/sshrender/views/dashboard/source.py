@@ -79,7 +79,7 @@ class JobLine:
     place: int | None = None
     """Its place among its user's jobs that can start, from 1."""
     waits: str = ""
-    """In words what it waits for, where it has such a place."""
+    """What it waits for, in words, if it has such a place."""
 
 
 @dataclass(frozen=True, slots=True)
