@@ -378,7 +378,8 @@ def test_an_output_folder_that_cannot_be_written(sshrender: Run, five: Path) -> 
     (five.parent / "file").write_text("in the way")
     answer = sshrender("render", five, "-o", "file/out")
     assert answer.returncode == 6
-    assert "-o DIR" in answer.stderr
+    file = five.parent / "file"
+    assert f"\nhint: this is a file, and has to be a folder: ls -ld {file}\n" in answer.stderr
 
 
 def test_a_san_that_is_not_there(sshrender: Run, five: Path) -> None:

@@ -85,7 +85,8 @@ def test_the_slowest_host_does_not_hold_the_last_page(farm_factory: FarmFactory,
         code, summary = job.end()
     assert code == 0
     hosts = {host["name"]: host for host in summary["hosts"]}
-    assert (hosts["node3"]["pages"], hosts["node3"]["hedged"]) == (0, 1)
+    # Once its page is done elsewhere, it may get another one.
+    assert hosts["node3"]["pages"] == 0 < hosts["node3"]["hedged"]
     assert sum(host["failures"] for host in hosts.values()) == 0
     delivered = job.of("page_delivered")
     assert sorted(entry["page"] for entry in delivered) == list(range(1, 41))

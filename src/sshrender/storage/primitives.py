@@ -104,22 +104,22 @@ class HangDetector(threading.Thread):
         self.folder = folder
         self._pause = pause
         self._asked_at: Optional[float] = None
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         """Ask until ``stop`` is called."""
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             # Read without a lock by is_hanging(): one assignment is atomic in CPython.
             self._asked_at = time.monotonic()
             # An error is an answer, too: the next operation on the folder shows what it means.
             with contextlib.suppress(OSError):
                 os.statvfs(self.folder)
             self._asked_at = None
-            self._stop.wait(self._pause)
+            self._ended.wait(self._pause)
 
     def stop(self) -> None:
         """Stop asking; return at once."""
-        self._stop.set()
+        self._ended.set()
 
     def is_hanging(self) -> bool:
         """Return whether a call has been without an answer for HANG_TIMEOUT."""
