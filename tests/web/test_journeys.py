@@ -187,8 +187,7 @@ def test_an_upload_is_paused_and_goes_on_after_a_reload(
     browser.wait_for("document.getElementById('render-all').textContent === 'Render all 2'")
     assert browser.run("document.querySelectorAll('.upload').length") == 2
     browser.click("#render-all")
-    browser.wait_for("document.querySelectorAll('.job').length > 1")
-    browser.wait_for("!document.querySelector('.upload')")
+    browser.wait_for("!document.querySelector('.upload') && document.querySelectorAll('.job').length>1")
     assert browser.run("document.activeElement.id") == "choose"
 
 
