@@ -106,7 +106,8 @@ def _signals_are_as_before() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _RESTORED}
     yield
     for number, handler in before.items():
-        signal.signal(number, handler)
+        if handler is not None:  # not one of Python's
+            signal.signal(number, handler)
 
 
 _started: list[subprocess.Popen[Any]] = []

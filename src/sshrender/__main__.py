@@ -23,14 +23,15 @@ def main() -> None:
 
 
 def _run() -> int:
-    from sshrender import threadfailure
+    from sshrender import signalexceptions, threadfailure
 
     try:
         from sshrender import program
 
         return program.main()
-    except Exception as error:  # noqa: BLE001 - a limit leaves no room even to load or to report
-        return threadfailure.say_what_is_left(error)
+    except BaseException as error:  # noqa: BLE001 - a limit leaves no room even to load or to report
+        number = signalexceptions.signal_of(error)  # one after another, before they are ignored
+        return threadfailure.say_what_is_left(error) if number is None else 128 + number
 
 
 if __name__ == "__main__":

@@ -137,8 +137,9 @@ def _report(error: UserError) -> int:
 
 def _interrupted(number: int) -> int:
     """Return the exit code of a signal. Print nothing, unless a limit has sent it or JSON is wanted."""
-    # The command ends in a moment; another one of the kind must not end it without its JSON.
-    signal.signal(number, signal.SIG_IGN)
+    # The command ends in a moment; another signal must not end it without its JSON.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU):
+        signal.signal(each, signal.SIG_IGN)
     if number == signal.SIGXCPU:
         jsonresult.narrate_cpu_limit(128 + number)
         error = cpu_limit_reached()

@@ -503,6 +503,10 @@ class TestDocument:
         path = pdfs.write(home / "a b.pdf", pdfs.numbered(1))
         for address in (f"file://{home}/a%20b.pdf", f"file://localhost{home}/a%20b.pdf", f"file:{path}"):
             assert require_files([Path(address)]) == find_documents([Path(address)]) == [path]
+        latin = pdfs.write(home / os.fsdecode(b"\xe9t\xe9.pdf"), pdfs.numbered(1))
+        assert require_files([Path(f"file://{home}/%E9t%E9.pdf")]) == [latin]
+        no_path = Path("file:///a%00.pdf")
+        assert require_files([no_path]) == [no_path], "it is refused as a name that is not there"
 
     def test_other_names_stay(self, home: Path) -> None:
         pdfs.write(home / "a.pdf", pdfs.numbered(1))

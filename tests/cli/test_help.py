@@ -184,12 +184,6 @@ def test_no_folder_of_the_command_line_is_looked_at_while_options_are_read(
     assert not [path for path in looked_at if path.startswith("/dead")]
 
 
-@cache
-def _unused_tree() -> Any:
-    # Not TREE: from then on typer itself reads an option of which it has read a value (cli/values.py).
-    return typer.main.get_command(app)
-
-
 def _takes_value(param: Any) -> bool:
     return not (getattr(param, "is_flag", False) or getattr(param, "count", False))
 
@@ -200,7 +194,7 @@ def test_an_empty_value_is_refused_with_the_name_of_its_option(
 ) -> None:
     """As ``--output "$OUT"`` is where the variable is not set: the current folder would be meant."""
     monkeypatch.setattr(os, "environ", {})
-    found: Any = _unused_tree()
+    found: Any = TREE
     for word in command:
         found = found.commands[word]
     taken = set()

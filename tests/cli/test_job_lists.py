@@ -62,7 +62,7 @@ def queue(san: Path) -> Iterator[Path]:
     jobs.make(san, "epsilon", submitted=QUEUED, priority=5, owner="bob@mill", recipes=(MUTOOL,))
     jobs.make(san, "eta", [started(), delivered(1), ended("cancelled")], over="cancelled")
     jobs.make(san, "theta", submitted=QUEUED, held="bob@desk")
-    zeta = jobs.make(san, "zeta", [started(), delivered(1)])
+    zeta = jobs.make(san, "zeta", [started(), delivered(1)], submitted=QUEUED)
     held = lease.take(zeta.lease)
     yield san
     held.release()
@@ -85,10 +85,11 @@ def test_a_job_that_waits_says_how_many_are_before_it(queue: Path, say: Say) -> 
     rows = {row["job"].partition("-")[0]: row for row in json.loads(say("status", "--json"))["jobs"]}
     waits = {name: (row["queue_place"], row["waits"]) for name, row in rows.items() if row["waits"]}
     assert waits == {"epsilon": (1, "next in the queue"), "delta": (2, "1 job before it")}
-    listed = {line.partition("-")[0]: line for line in say("status").splitlines()}
+    lines = say("status").splitlines()
+    listed = {line.partition("-")[0]: line for line in lines}
     assert listed["delta"].endswith("1 job before it")
     assert listed["theta"].endswith("held by bob@desk")
-    assert "hint" not in listed, "a coordinator will take them"
+    assert HINT not in lines, "a coordinator will take them"
     line = next(line for line in JobListSource(queue, "", []).read().jobs if "delta" in line.name)
     assert (line.place, line.waits) == (2, "1 job before it")
 
@@ -102,6 +103,11 @@ def test_where_no_coordinator_runs_the_command_that_starts_one_is_said(san: Path
     assert say("status").splitlines()[-1] == HINT
     row = json.loads(say("status", "one", "--json"))
     assert (row["queue_place"], row["waits"]) == (1, "no coordinator has started it yet")
+    # A job that is rendered in the foreground is no sign of a coordinator.
+    foreground = lease.take(jobs.make(san, "foreground", [started()]).lease)
+    assert say("status").splitlines()[-1] == HINT
+    assert say("status", "one").splitlines()[-1] == HINT
+    foreground.release()
 
 
 @pytest.mark.parametrize(

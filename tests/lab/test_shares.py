@@ -127,8 +127,11 @@ def test_a_high_priority_goes_first_and_a_low_one_does_not_starve(farm_factory: 
         rush.render("low", 60, "--priority", "-5")
         wait_until(lambda: len(rush.delivered("low")) > 8)
         rush.render("high", 2000, "--priority", "5")  # 500 s, until it is killed
+        wait_until(lambda: rush.delivered("high"))
+        since = len(rush.delivered("low"))
         wait_until(lambda: len(rush.delivered("high")) > 20)
         before = len(rush.delivered("low"))
+        assert before - since < len(rush.delivered("high")) / 4
         wait_until(lambda: len(rush.delivered("low")) > before, 180, "it has a turn now and then")
         for process in rush.running:
             process.kill()

@@ -348,6 +348,7 @@ def test_a_page_that_mutool_draw_gives_up_is_not_written() -> None:
     command, wrong = ["mutool", "draw", "-q"], "error: unknown keyword: 'x'"
     assert has_written_page(command, 1, [wrong])
     assert not has_written_page(command, 1, [wrong, "error: cannot draw 'a.pdf'"])
+    assert not has_written_page(command, 1, ["error: cannot open file 'b.png'", "Rendering failed"])
     assert not has_written_page(command, 1, []), "a wrong option"
     assert not has_written_page(command, 139, [wrong])
     assert not has_written_page(["mutool", "convert"], 1, [wrong])

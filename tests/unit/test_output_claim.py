@@ -6,6 +6,7 @@ import errno
 import hashlib
 import itertools
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from sshrender.coordinator import pagerestoration
 from sshrender.coordinator.workers.verificationresults import OutputGone
+from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import lease
 from sshrender.job.folder import JobFolder
@@ -292,6 +295,28 @@ def test_a_folder_that_is_made_again_gets_the_pages_from_before_and_no_other_doe
     # At least these: another page may be delivered at the same moment.
     assert (gone := len(list(moved.glob("page-*")))) >= 3
     assert len(ended.pages()) == (6 if is_moved else 6 - gone)
+
+
+def test_a_folder_that_is_made_again_after_the_last_page_gets_all_whatever_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = run(tmp_path, 3, lambda folder: [Host("honest", folder)])
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+
+    def passed(_plan: object) -> None:
+        raise UserError(ExitCode.DEADLINE, "the deadline passed", "")
+
+    monkeypatch.setattr(pagerestoration, "require_time", passed)
+    pagerestoration.complete_output(ended.plan, lambda: None)
+    assert len(ended.pages()) == 3
+    # A page that is lost for good is no page of a job that is done.
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (ended.plan.folder.pages / "page-0002.ppm").unlink()
+    with pytest.raises(OutputFailed, match="lacks pages: 2"):
+        pagerestoration.complete_output(ended.plan, lambda: None)
+    assert len(ended.pages()) == 2
 
 
 def test_of_many_that_want_a_folder_at_once_one_has_it(desk: Desk, tmp_path: Path) -> None:

@@ -163,8 +163,8 @@ def test_an_upload_is_paused_and_goes_on_after_a_reload(
     wait_until(lambda: _stored(client) > before, what="the first part")
     browser.click(".upload .buttons button")
     browser.wait_for(TOLD.format("paused"))
-    is_paused.set()
     assert _stored(client) == before + 1
+    is_paused.set()
     page.open("login", "document.readyState === 'complete'")
     page.open("")
     # The last part may have arrived although the page was paused: then nothing is missing.

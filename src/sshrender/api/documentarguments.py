@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import re
 import shlex
 import stat
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers.devices import DEVICES
@@ -94,7 +95,8 @@ def _local(named: Path) -> Path:
     # A folder may be called ``file:``.
     if found is None or Path(named.parts[0]).exists():
         return named
-    return Path("/", unquote(str(named)[found.end() :]))
+    path = os.fsdecode(unquote_to_bytes(os.fsencode(str(named)[found.end() :])))
+    return named if "\0" in path else Path("/", path)
 
 
 def _documents(named: Path) -> list[Path]:

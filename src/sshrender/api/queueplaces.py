@@ -36,10 +36,15 @@ def of(jobs: Iterable[tuple[int, Entry]], damaged: Collection[str] = ()) -> dict
     unfinished = {*damaged, *(entry.name for entry in entries if not entry.is_over)}
     found: dict[str, Place] = {}
     for own in by_user.values():
-        is_served = any(entry.holder is LeaseHolder.ACTIVE for entry in own)
+        is_served = any(_is_of_queue(entry) for entry in own)
         for name, place in places(own, unfinished, time.time()).items():
             found[name] = Place(place, queuewords.waits(place, is_served=is_served))
     return found
+
+
+def _is_of_queue(entry: Entry) -> bool:
+    """Return whether a coordinator of the queue runs this job, and goes on with the next one."""
+    return entry.holder is LeaseHolder.ACTIVE and entry.submitted is not None
 
 
 def of_job(san: Path, name: str) -> Place | None:

@@ -53,7 +53,7 @@ def job_report(san: Path, named: str) -> JobOnDisk:
     """Return the job that the user names. Raises UserError."""
     (found,) = read_jobs(san, lambda: [find_job(san, named)], are_named=True)
     # Only then are other jobs looked at.
-    if found.report.state == "queued":
+    if found.report.state == "queued" and not _is_left_alone(found.report):
         place = queueplaces.of_job(found.folder.path.parent, found.folder.name)
         if place is not None:
             found.report.queue_place, found.report.waits = place
@@ -66,11 +66,21 @@ def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
     Raises UserError.
     """
     found = read_jobs(san, lambda: all_jobs(san, damaged), damaged)
-    places = queueplaces.of((_queue_entry(each) for each in found), damaged)
+    # Jobs that nothing runs are before no other.
+    entries = (_queue_entry(each) for each in found if not _is_left_alone(each.report))
+    places = queueplaces.of(entries, damaged)
     for each in found:
         if each.report.state == "queued" and each.folder.name in places:
             each.report.queue_place, each.report.waits = places[each.folder.name]
     return [each.report for each in found]
+
+
+def _is_left_alone(report: JobReport) -> bool:
+    """Return whether no coordinator starts the job, because something but its user has changed it.
+
+    False for another user's job, whose signature only that user can check.
+    """
+    return report.state == "queued" and report.user == os.geteuid() and bool(why_not_runnable(report))
 
 
 def _queue_entry(job: JobOnDisk) -> tuple[int, Entry]:

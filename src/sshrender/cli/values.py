@@ -70,7 +70,6 @@ def _refuse_empty(value: Any, param: Any, ctx: Any) -> None:
     """
     texts = value if isinstance(value, list | tuple) else [value]
     is_typed = getattr(ctx.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
-    # The api refuses an empty JOB with a hint of its own.
     if "" not in texts or not is_typed:
         return
     if param.param_type_name == "option":

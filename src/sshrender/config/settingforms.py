@@ -78,7 +78,7 @@ def values(declared: Declared, own_recipes: Iterable[str] = ()) -> list[str]:
 
 
 def wrong_value(declared: Declared, value: Any) -> str:
-    """Say that the setting does not take a value: what it takes, and the nearest value."""
+    """Say that the setting does not take this value: what it takes, and the nearest value."""
     text = f"must be {form(declared)}"
     # 0.5: a value with a few wrong letters still has a neighbour.
     near = difflib.get_close_matches(str(value).lower(), values(declared), n=1, cutoff=0.5)

@@ -39,14 +39,14 @@ def _next_time_of_day(text: str, now: datetime) -> datetime:
 
 def _both(local: datetime) -> tuple[datetime, datetime]:
     """Return what a local time stands for: two times in the hour that the end of summer time repeats."""
-    # PEP 495. In the hour that the begin of summer time leaves out, the second time is the earlier one,
-    # and is not used.
+    # PEP 495. In the hour that the beginning of summer time leaves out, the second time is the earlier
+    # one, and is not used.
     first = _in_utc(local.replace(fold=0))
     return first, max(first, _in_utc(local.replace(fold=1)))
 
 
 def _in_utc(moment: datetime) -> datetime:
-    # astimezone() alone is an hour early for a local time that the begin of summer time leaves out
+    # astimezone() alone is an hour early for a local time that the beginning of summer time leaves out
     # (measured with CPython 3.11); timestamp() is not.
     return datetime.fromtimestamp(moment.timestamp(), UTC)
 

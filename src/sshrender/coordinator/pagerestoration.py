@@ -48,7 +48,7 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in selected}
     history.keep_present(remembered, present, plan.page_file)
     _adopt(plan, remembered, present, fence, epoch)
-    copies = _deliver_all(plan, remembered, fence)
+    copies = _deliver_all(plan, remembered, fence, lambda: require_time(plan))
     plan.history = remembered
     fence()
     plan.folder.clear_work(epoch)
@@ -62,20 +62,30 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
 def complete_output(plan: JobPlan, fence: Callable[[], None]) -> None:
     """If the output folder was made again during the run, deliver the pages that it lacks.
 
-    Any other folder is left alone: the user may take pages out of it while the job runs. Raises as
-    restore_pages.
+    Any other folder is left alone: the user may take pages out of it while the job runs. Raises
+    OutputLost if it is another job's by now, OutputFailed if a page cannot be delivered, or OSError.
     """
+    # A folder that was made again after the last delivery is noticed here.
+    plan.claim.require()
     if not plan.claim.is_made_again:
         return
     present = history.sizes(plan.output)
     pages = {n: page for n, page in plan.history.pages.items() if page.file not in present}
-    for path in _deliver_all(plan, replace(plan.history, pages=pages), fence):
+    lacking = replace(plan.history, pages=dict(pages))
+    # Whatever the deadline: the run is over, and this takes a moment.
+    for path in _deliver_all(plan, lacking, fence, lambda: None):
         _secure(path)
     sync_folder(plan.output)
+    undelivered = sorted(pages.keys() - lacking.pages.keys())
+    if undelivered:
+        reason = f"it was made again, and lacks pages: {', '.join(map(str, undelivered[:20]))}"
+        raise OutputFailed(errno.EIO, reason, str(plan.output))
 
 
-def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) -> list[Path]:
-    """Deliver every page again; return the copies to flush. Raises OSError.
+def _deliver_all(
+    plan: JobPlan, remembered: History, fence: Callable[[], None], check_time: Callable[[], None]
+) -> list[Path]:
+    """Deliver every page again; return the copies to flush. Raises OSError, or as ``check_time``.
 
     Pages that are gone leave ``remembered``, and so do those whose name in the output folder cannot be
     written: they are tried for a moment, and put into ``plan.blocked``.
@@ -87,7 +97,7 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
     while left:
         again, blocked = [], {}
         for number, record in left:
-            require_time(plan)
+            check_time()
             # Before the file is opened: if it fails, exactly what was seen here is removed.
             seen = publish.identity(plan.folder.pages / record.file)
             try:

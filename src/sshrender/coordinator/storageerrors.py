@@ -16,6 +16,7 @@ from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal.journal import OldJournal
 from sshrender.storage import files, filesystemcheck
+from sshrender.storage.files import dangling_link
 
 _OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
 """Errors of a name whose file cannot be replaced."""
@@ -70,13 +71,6 @@ def _file_above(folder: Path) -> Path | None:
     return next((each for each in (folder, *folder.parents) if each.is_file()), None)
 
 
-def _dangling(folder: Path) -> Path | None:
-    """Return the part of a path that is a link to a file or folder that is not there."""
-    return next(
-        (each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()), None
-    )
-
-
 def _permission(error: OSError, san: Path) -> str:
     """Return a hint for a file that may not be written; for another user's job it names that user."""
     path, folder = named_file(error), san
@@ -102,7 +96,7 @@ def output_error(error: OSError, output: Path) -> UserError:
         hint = "choose another folder with -o DIR"
         if error.errno == errno.ENOTDIR and (file := _file_above(output)) is not None:
             hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
-        elif error.errno == errno.EEXIST and (link := _dangling(output)) is not None:
+        elif error.errno == errno.EEXIST and (link := dangling_link(output)) is not None:
             target = os.path.realpath(link)
             why = f"{link} is a link to {target}, which is not there"
             hint = f"mkdir -p {shlex.quote(target)}"

@@ -49,7 +49,7 @@ def leaves(
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield each wanted page, with what it has or inherits of _INHERITED. ``wanted``: in order.
 
-    Ends early, with a complaint, if the page tree is broken, whatever pikepdf raises then.
+    Ends early, with a complaint, if the page tree is broken; raises what pikepdf raises.
     """
     walker = _Walk(document, claimed)
     for numbers in wanted:

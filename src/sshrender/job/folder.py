@@ -13,7 +13,7 @@ from pathlib import Path
 from sshrender.document.splitting import PARTS, SOURCE
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.leasefiles import EPOCHS
-from sshrender.storage.files import open_folder
+from sshrender.storage.files import dangling_link, open_folder
 from sshrender.storage.newfiles import folder_mode, make_folder
 
 WORK = "work"
@@ -204,10 +204,14 @@ def require_san(san: Path) -> None:
     """Raise UserError if the shared folder does not exist."""
     if not san.is_dir():
         # mkdir makes no folder under the name of a link that leads nowhere.
-        target = os.path.realpath(san) if san.is_symlink() else str(san)
+        link = dangling_link(san)
+        target = str(san) if link is None else os.path.realpath(san)
+        why = (
+            "" if link is None else f": {link} is a link to {os.path.realpath(link)}, which is not there"
+        )
         raise UserError(
             ExitCode.STORAGE,
-            f"the shared folder {san} does not exist",
+            f"the shared folder {san} does not exist{why}",
             "mount it, or name another folder with --san DIR;"
             f" if it is new: mkdir -p {shlex.quote(target)}",
         )

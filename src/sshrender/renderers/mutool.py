@@ -76,11 +76,12 @@ def look_of(recipe: Recipe) -> Optional[Look]:
 def has_written_page(command: List[str], status: int, lines: List[str]) -> bool:
     """Return whether ``mutool draw`` ended so because of errors in a page that it has written.
 
-    It ends with 1 after any error in the contents, and then says "cannot draw" only if it gave up the
-    page (1.21, mudraw.c). Ghostscript ends with 0 there, and so does the warm MuPDF.
+    It ends with 1 after any error in the contents, and says "cannot draw" if it gave up the page, and
+    "Rendering failed" if it gave up everything, as without a place for the file (1.21, mudraw.c).
+    Ghostscript ends with 0 after such errors, and so does the warm MuPDF.
     """
     is_draw = command[:2] == _BEGINNING[:2]
-    has_given_up = any(line.startswith("error: cannot draw") for line in lines)
+    has_given_up = any(line.startswith(("error: cannot draw", "Rendering failed")) for line in lines)
     return is_draw and status == 1 and bool(lines) and not has_given_up
 
 

@@ -37,6 +37,13 @@ def rename(source: Path, target: Path) -> None:
     primitives.rename(str(source), str(target))
 
 
+def dangling_link(path: Path) -> Path | None:
+    """Return the part of a path that is a link to a file or folder that is not there."""
+    return next(
+        (each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None
+    )
+
+
 def free_bytes(folder: Path) -> int:
     """Return how many bytes an ordinary user may still write in a folder, which may not exist yet.
 

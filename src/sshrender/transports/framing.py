@@ -16,7 +16,7 @@ KEPT_NOISE = 12
 """Lines of other output that are kept for error messages."""
 
 _BEGINNING = re.compile(rb"(\w+-\d+\.\d+-[0-9a-f]+)?")
-"""The first line of the loader: the name of its Python, where that is new enough to be sent a runner."""
+"""The first line of the loader: the name of its Python, if that is new enough to be sent a runner."""
 
 
 class MessageReader:

@@ -123,7 +123,7 @@ class LinkClosed(Exception):
 
     def refusal(self, words: str) -> Refusal:
         """Return the kind of a runner that did not start. ``words``: what the host printed last."""
-        # Only an administrator can change that another program is started.
+        # Only an administrator can change which program is started.
         if self._runs_another(words) or self._may_run_nothing(words):
             return Refusal.PROTOCOL
         lacks = self.lacks_program(words) or self._is_python_2(words)

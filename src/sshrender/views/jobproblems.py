@@ -241,7 +241,7 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
         causes.append(": ".join(filter(None, (row["waits"], queuewords.remedy(row["waits"])))))
     # A job that waits without a reason waits for a coordinator.
     if not causes:
-        causes = ["no coordinator has started it yet; sshrender coordinate --once does"]
+        causes = [f"{queuewords.UNSTARTED}: {queuewords.COMMAND}"]
     for cause in causes:
         yield Problem("waiting", cause, times=1)
 

@@ -7,18 +7,18 @@ from sshrender.views.text import count
 COMMAND = "sshrender coordinate"
 """The command that runs the jobs of the queue."""
 
-_UNSTARTED = "no coordinator has started it yet"
+UNSTARTED = "no coordinator has started it yet"
 
 
 def waits(place: int, *, is_served: bool) -> str:
     """Return what a job waits for. ``place``: from 1; ``is_served``: whether jobs of its user run."""
     before = f"{count(place - 1, 'job')} before it" if place > 1 else ""
     if is_served:
-        # A job that runs holds a coordinator, which takes the next one when a place is free.
+        # The coordinator takes the next job when a place is free.
         return before or "next in the queue"
-    return ", ".join(filter(None, (before, _UNSTARTED)))
+    return ", ".join(filter(None, (before, UNSTARTED)))
 
 
 def remedy(words: str) -> str:
     """Return the command that ends the wait, or nothing if only other jobs have to end."""
-    return COMMAND if words.endswith(_UNSTARTED) else ""
+    return COMMAND if words.endswith(UNSTARTED) else ""

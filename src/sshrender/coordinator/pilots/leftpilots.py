@@ -1,4 +1,4 @@
-"""Cancels or holds the pilots in the queue of an engine whose coordinator is gone.
+"""Cancels or holds pilots that a coordinator which is gone has left in an engine's queue.
 
 Arrays to cancel have tombstones by then, so a pilot that starts anyway does nothing. Without this, it
 would keep its place in the queue until it starts. A pilot that is held keeps its place, and the job's

@@ -153,7 +153,7 @@ class Pilots:
         return waiting, pages, may_grow
 
     def _gave_back_useless(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> bool:
-        """Give back the allocation of a host that was refused; return whether it was refused.
+        """Give back the allocation of a host that was refused; return whether it was given back.
 
         The host stays refused and is not removed: it is the reason why a run without others ends.
         """

@@ -63,8 +63,8 @@ def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
 def _check(pool: PoolSetup) -> PoolCheck:
     engine = pool.engine
     try:
-        # The version first: a wrong engine is told from one that does not answer, and a word of one that
-        # only asks makes another one submit (-w of qsub).
+        # The version first: it tells a wrong engine from one that does not answer. And an option that
+        # only asks one engine makes another one submit (-w of qsub).
         version = engine.version(pool.call(engine.version_command()))
     except SubmissionRefused as refused:
         return _failed(pool, REFUSED, refused.reason)

@@ -73,7 +73,8 @@ def is_of_one_name(error: OSError, folder: Path, name: str) -> bool:
 class NameTrouble:
     """Notices that one file cannot be written for a while although others in its folder can.
 
-    Each failure is examined: a storage that failed, and works again at the last one, is no such file.
+    Each failure is examined: if the storage failed as well, and works again only at the last failure, no
+    single file is at fault.
     """
 
     def __init__(self, wait: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -118,7 +118,7 @@ class OneShot:
         # Set by hand: Popen would wait for a process that wait4(2) has collected, and warn when it is
         # deleted.
         process.returncode = status
-        # Only where the lines make the page suspect: the problem must not go unnoticed.
+        # Only if the lines make the page suspect: the problem must not go unnoticed.
         if recipes.warnings(self._recipe, self._lines) and mutool.has_written_page(
             words, status, self._lines
         ):

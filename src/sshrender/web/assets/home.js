@@ -76,8 +76,8 @@ class Upload {
     this.problem.hidden = false;
     // Space and sessions come back: what was sent is not lost.
     this.mayContinue = [401, 429, 507].includes(error.status);
-    // What is refused for good takes no space, and does not come back with a reload.
-    if (!this.mayContinue && this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); forget(this.id); }
+    // What is no PDF, or too large, takes no space, and does not come back with a reload. Any other answer may be of a proxy.
+    if ([413, 415].includes(error.status) && this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); forget(this.id); }
     this.is("refused");
   }
 
@@ -97,13 +97,22 @@ class Upload {
     pump();
   }
 
+  vanish() {
+    forget(this.id);
+    uploads.splice(uploads.indexOf(this), 1);
+    this.row.remove();
+    showAll();
+  }
+
   get id() { return this.record?.id; }
 
   // After a reload: a document that has arrived as a whole is rendered without its file.
   async reclaim() {
     const found = await call("GET", `api/v1/uploads/${this.id}`).catch(() => null);
+    // It became a job before the reload, whose answer was lost.
+    if (found?.job && this.state === "lost" && !this.isRemoved) return this.vanish();
     // Meanwhile the user may have chosen the file again.
-    if (!found || found.job || found.received.length < found.parts || this.state !== "lost" || this.isRemoved) return;
+    if (!found || found.received.length < found.parts || this.state !== "lost" || this.isRemoved) return;
     this.done = new Set(found.received);
     await this.inspect();
   }
@@ -241,7 +250,8 @@ class Upload {
       this.is(error.status === 422 ? "refused" : "ready");
       if (error.password) {
         this.problem.textContent = error.password === "wrong" ? "This password does not open the document." : "This document needs a password.";
-        this.secret.focus();
+        // Not from another field that the user is in by now.
+        if (document.activeElement === document.body || this.row.contains(document.activeElement)) this.secret.focus();
         this.secret.select();
       }
     }
@@ -298,7 +308,7 @@ async function renderAll() {
   // One after the other, as the server takes them; a document that fails keeps its own words.
   for (const each of uploads.filter((one) => one.state === "ready")) {
     each.isOneOfMany = true;
-    if (each.state === "ready") await each.submit();
+    if (each.state === "ready" && !each.isRemoved) await each.submit();
   }
 }
 
