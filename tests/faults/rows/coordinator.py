@@ -7,7 +7,7 @@ import shlex
 import signal
 from pathlib import Path
 
-from tests.faults.fault import Fault, for_seconds, second, send
+from tests.faults.fault import MANY, Fault, for_seconds, second, send
 from tests.faults.night import PATIENCE, Morning, Night
 from tests.lab.host import faketime
 from tests.stretch import wait_until
@@ -171,6 +171,7 @@ FAULTS = [
         "one gets the lease, the other ends with 9",
         prepares=_start_another,
         code=None,
+        pages=MANY,  # the other one may be seconds later
         checks=_one_was_turned_away,
     ),
 ]

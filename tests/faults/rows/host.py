@@ -95,7 +95,7 @@ FAULTS = [
         "host/python3 missing",
         "refused with that reason; the others render",
         breaks=lambda n: node(n).remove("/usr/bin/python3"),
-        host_says="127",
+        host_says="python3 not found",
     ),
     Fault(
         "host/Ghostscript missing",

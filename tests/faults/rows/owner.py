@@ -6,6 +6,7 @@ import time
 
 from tests.faults.fault import MANY, Fault, delivered_by, node
 from tests.faults.night import Morning, Night
+from tests.lab.slow import pace
 
 WORK = "for i in 1 2 3; do nice -n 19 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!; done"
 YIELD_TIMEOUT = 8.0
@@ -46,6 +47,8 @@ FAULTS = [
         "owner/returns and leaves again",
         "seen within seconds: takes no more pages, hands back what waits, gets 2 s for what runs; "
         "used again when it is idle",
+        # The job lasts until the owner has left, and a while longer.
+        prepares=lambda n: pace(n.farm.hosts, 0.15),
         breaks=_come_and_go,
         after=10,
         pages=MANY,
