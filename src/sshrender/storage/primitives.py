@@ -105,6 +105,7 @@ class HangDetector(threading.Thread):
         self._pause = pause
         self._asked_at: Optional[float] = None
         self._ended = threading.Event()
+        self._was_overdue = False
 
     def run(self) -> None:
         """Ask until ``stop`` is called."""
@@ -122,7 +123,12 @@ class HangDetector(threading.Thread):
         self._ended.set()
 
     def is_hanging(self) -> bool:
-        """Return whether a call has been without an answer for HANG_TIMEOUT."""
+        """Return whether a call has been without an answer for HANG_TIMEOUT, at two looks in a row.
+
+        After a stop of this process (SIGSTOP, a suspended machine) the first look finds an old call.
+        """
         # Read once: it may become None between the two tests.
         asked_at = self._asked_at
-        return asked_at is not None and time.monotonic() - asked_at > HANG_TIMEOUT
+        is_overdue = asked_at is not None and time.monotonic() - asked_at > HANG_TIMEOUT
+        is_second, self._was_overdue = self._was_overdue, is_overdue
+        return is_overdue and is_second
