@@ -32,7 +32,7 @@ JSON = ["status", "--json"]
 def test_an_interrupt_while_modules_are_loaded_ends_a_command_without_a_word(
     module: str, words: list[str]
 ) -> None:
-    """Whoever typed a wrong name and presses Ctrl-C at once has not met a defect."""
+    """A user who typed a wrong name and presses Ctrl-C at once has not met a defect."""
     answer = _answer(LOADING.format(module=module, number="SIGINT", words=words))
     assert (answer.returncode, answer.stderr) == (130, "")
     # Before the program itself is loaded nothing can print.
@@ -44,8 +44,7 @@ def test_an_interrupt_while_modules_are_loaded_ends_a_command_without_a_word(
 def test_an_interrupt_ends_a_command_that_a_script_has_started_in_the_background() -> None:
     """There a shell starts it with the signal ignored (POSIX, XCU 2.11)."""
     code = LOADING.format(module="sshrender.cli.status", number="SIGINT", words=JSON)
-    ignored = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}"
-    answer = _answer(ignored.replace("; \n", "\n"))
+    answer = _answer(f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{code}")
     assert (answer.returncode, answer.stderr) == (130, "")
     assert '"exit_code": 130' in answer.stdout
 

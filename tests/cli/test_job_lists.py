@@ -110,6 +110,19 @@ def test_where_no_coordinator_runs_the_command_that_starts_one_is_said(san: Path
     foreground.release()
 
 
+def test_a_job_that_no_coordinator_starts_is_before_no_other(san: Path, say: Say) -> None:
+    """Something else than its user has written its attributes."""
+    written = jobs.make(san, "written", submitted=QUEUED)
+    jobs.make(san, "two", submitted="2026-01-02T00:01:00.000Z")
+    fields = json.loads(written.attributes.read_text())
+    written.attributes.write_text(json.dumps({**fields, "priority": 7}))
+    rows = {row["job"].partition("-")[0]: row for row in json.loads(say("status", "--json"))["jobs"]}
+    alone = {name: json.loads(say("status", name, "--json")) for name in rows}
+    for found in (rows, alone):
+        places = {name: row["queue_place"] for name, row in found.items()}
+        assert places == {"written": None, "two": 1}
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [

@@ -79,7 +79,7 @@ TYPED = {
     ),
     "mount it, or name another folder with --san DIR; if it is new: mkdir -p"
     " {shlex.quote(target)}": SITUATIONS,
-    "mkdir -p {shlex.quote(target)}": "tests/unit/test_name_errors.py",
+    "mkdir -p {shlex.quote(link.target)}": "tests/unit/test_name_errors.py",
     "ls -ld {shlex.quote(str(folder.path))}": "tests/lab/test_trust.py",
     "sshrender release {shlex.quote(name)}": SITUATIONS,
     "rm -r {folder}": "tests/unit/test_entries.py",

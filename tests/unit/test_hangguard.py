@@ -13,7 +13,7 @@ import pytest
 
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.errors import ExitCode
-from sshrender.storage import hangguard
+from sshrender.storage import hangguard, primitives
 from sshrender.storage.hangguard import HangGuard
 from sshrender.storage.primitives import HangDetector
 
@@ -98,3 +98,26 @@ def test_a_limit_of_this_machine_is_not_blamed_on_the_shared_folder(tmp_path: Pa
         assert error.code is ExitCode.USAGE
         assert "ulimit" in error.hint
     assert storage_error(OSError(errno.EIO, "x"), tmp_path).code is ExitCode.STORAGE
+
+
+def test_an_old_call_is_no_hang_at_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped in the middle of a call finds it old when it continues."""
+    answers, is_asked = threading.Event(), threading.Event()
+
+    def unanswered(_folder: str) -> None:
+        is_asked.set()
+        answers.wait(60)
+
+    monkeypatch.setattr(primitives, "HANG_TIMEOUT", 0.0)
+    monkeypatch.setattr(os, "statvfs", unanswered)
+    detector = HangDetector(str(tmp_path), pause=600)
+    detector.start()
+    assert is_asked.wait(60)
+    looks = [detector.is_hanging() for _ in range(3)]
+    answers.set()
+    detector.stop()
+    detector.join(60)
+    assert looks == [False, True, True]
+    assert not detector.is_hanging()

@@ -340,8 +340,8 @@ def test_a_declined_page_with_errors_in_it_is_delivered_and_suspect(folder: Path
             "rendered",
             ["error: unknown keyword: 'nonsense'"],
         )
-        drawn = (folder / "work" / "p1").read_bytes()
-        assert _look(drawn) == _look(_draw(path, 1, ["-r", DPI]))
+        rendered = (folder / "work" / "p1").read_bytes()
+        assert _look(rendered) == _look(_draw(path, 1, ["-r", DPI]))
 
 
 def test_a_page_that_mutool_draw_gives_up_is_not_written() -> None:

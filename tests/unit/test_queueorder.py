@@ -237,7 +237,7 @@ class TestShelf:
         vanished = queue_scanner.scan().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
-        assert vanished.dead_lease == found.name, "whoever takes it need not watch it again"
+        assert vanished.dead_lease == found.name, "the process that takes it does not watch it again"
         held.beat()
         assert queue_scanner.scan().entries[0].holder is LeaseHolder.ACTIVE
         held.release()

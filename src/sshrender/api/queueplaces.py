@@ -5,6 +5,7 @@ A coordinator runs the jobs of its own user only, so other users' jobs are not b
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable
 from functools import partial
@@ -13,9 +14,11 @@ from typing import NamedTuple
 
 from sshrender.api.jobs import job_names, on_san, read_or_record
 from sshrender.core.queueorder import Entry, LeaseHolder, places
+from sshrender.errors import UserError
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.queue.queuescanner import entry_of
+from sshrender.job.spec import require_signed_spec
 from sshrender.views import queuewords
 
 
@@ -55,21 +58,42 @@ def of_job(san: Path, name: str) -> Place | None:
 
     def work() -> Place | None:
         damaged: dict[str, str] = {}
-        read = {}
+        read = []
         for each in job_names(san):
             folder = JobFolder(san / each)
-            entry = read_or_record(san, each, partial(_entry, folder), damaged)
-            if entry is not None and not entry[1].is_over:
-                read[folder.lease] = entry
-        holders = lease.holders(list(read), unreadable={})
-        held = LeaseHolder.ACTIVE
-        jobs = [
-            (user, entry._replace(holder=held) if holders.get(path) else entry)
-            for path, (user, entry) in read.items()
-        ]
+            found = read_or_record(san, each, partial(_entry, folder), damaged)
+            if found is not None and not found[1].is_over:
+                read.append((folder, *found))
+        holders = lease.holders([folder.lease for folder, _, _ in read], unreadable={})
+        jobs = []
+        for folder, user, entry in read:
+            if holders.get(folder.lease):
+                jobs.append((user, entry._replace(holder=LeaseHolder.ACTIVE)))
+            elif not is_left_alone(folder, user):
+                jobs.append((user, entry))
         return of(jobs, damaged).get(name)
 
     return on_san(san, work)
+
+
+def is_left_alone(folder: JobFolder, user: int) -> bool:
+    """Return whether no coordinator starts the job of this user, because something else has changed it.
+
+    False for another user's job, whose signature only that user can check. Reads the shared folder.
+    """
+    if user != os.geteuid():
+        return False
+    try:
+        require_runnable(folder)
+    except (UserError, OSError):
+        return True
+    return False
+
+
+def require_runnable(folder: JobFolder) -> None:
+    """Raise UserError if this user's coordinator on this machine would not run the job, or OSError."""
+    require_signed_spec(folder)
+    jobattributes.load_signed(folder)
 
 
 def _entry(folder: JobFolder) -> tuple[int, Entry]:

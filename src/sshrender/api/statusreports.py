@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
 from sshrender.job.output import outputlocation
 from sshrender.job.queue.queuescanner import entry_of
-from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.job.spec import JobSpec
 from sshrender.job.status import jobstatus
 from sshrender.job.status.accounting import Account
 from sshrender.job.status.jobstatus import JobReport
@@ -53,7 +53,7 @@ def job_report(san: Path, named: str) -> JobOnDisk:
     """Return the job that the user names. Raises UserError."""
     (found,) = read_jobs(san, lambda: [find_job(san, named)], are_named=True)
     # Only then are other jobs looked at.
-    if found.report.state == "queued" and not _is_left_alone(found.report):
+    if found.report.state == "queued":
         place = queueplaces.of_job(found.folder.path.parent, found.folder.name)
         if place is not None:
             found.report.queue_place, found.report.waits = place
@@ -66,8 +66,9 @@ def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
     Raises UserError.
     """
     found = read_jobs(san, lambda: all_jobs(san, damaged), damaged)
+    left_alone = on_san(san, lambda: _left_alone(found))
     # Jobs that nothing runs are before no other.
-    entries = (_queue_entry(each) for each in found if not _is_left_alone(each.report))
+    entries = (_queue_entry(each) for each in found if each.folder.name not in left_alone)
     places = queueplaces.of(entries, damaged)
     for each in found:
         if each.report.state == "queued" and each.folder.name in places:
@@ -75,12 +76,12 @@ def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
     return [each.report for each in found]
 
 
-def _is_left_alone(report: JobReport) -> bool:
-    """Return whether no coordinator starts the job, because something but its user has changed it.
-
-    False for another user's job, whose signature only that user can check.
-    """
-    return report.state == "queued" and report.user == os.geteuid() and bool(why_not_runnable(report))
+def _left_alone(jobs: Sequence[JobOnDisk]) -> set[str]:
+    """Return the names of queued jobs that no coordinator starts (api/queueplaces.py)."""
+    queued = (each for each in jobs if each.report.state == "queued")
+    return {
+        each.folder.name for each in queued if queueplaces.is_left_alone(each.folder, each.report.user)
+    }
 
 
 def _queue_entry(job: JobOnDisk) -> tuple[int, Entry]:
@@ -91,13 +92,8 @@ def _queue_entry(job: JobOnDisk) -> tuple[int, Entry]:
 def why_not_runnable(report: JobReport) -> str:
     """Return why this user's coordinator on this machine would not run the job; empty if it would."""
     folder = JobFolder(Path(report.folder))
-
-    def work() -> None:
-        require_signed_spec(folder)
-        jobattributes.load_signed(folder)
-
     try:
-        on_san(folder.path.parent, work)
+        on_san(folder.path.parent, lambda: queueplaces.require_runnable(folder))
     except UserError as error:
         return error.what
     return ""

@@ -60,7 +60,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
         hint = _permission(error, san)
     file = _file_above(san) if error.errno == errno.ENOTDIR else None
     if file is not None:
-        hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+        hint = _not_a_folder(file)
     elif _is_in_the_way(error, san):
         hint = _way_out(where, error)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
@@ -69,6 +69,10 @@ def storage_error(error: OSError, san: Path) -> UserError:
 def _file_above(folder: Path) -> Path | None:
     """Return the part of a path that is a file, so that nothing can be below it."""
     return next((each for each in (folder, *folder.parents) if each.is_file()), None)
+
+
+def _not_a_folder(file: Path) -> str:
+    return f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
 
 
 def _permission(error: OSError, san: Path) -> str:
@@ -95,11 +99,10 @@ def output_error(error: OSError, output: Path) -> UserError:
         why = error.strerror
         hint = "choose another folder with -o DIR"
         if error.errno == errno.ENOTDIR and (file := _file_above(output)) is not None:
-            hint = f"this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}"
+            hint = _not_a_folder(file)
         elif error.errno == errno.EEXIST and (link := dangling_link(output)) is not None:
-            target = os.path.realpath(link)
-            why = f"{link} is a link to {target}, which is not there"
-            hint = f"mkdir -p {shlex.quote(target)}"
+            why = str(link)
+            hint = f"mkdir -p {shlex.quote(link.target)}"
         return UserError(ExitCode.STORAGE, f"cannot write to the output folder {output}: {why}", hint)
     return UserError(
         ExitCode.STORAGE,

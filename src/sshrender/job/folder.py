@@ -206,9 +206,7 @@ def require_san(san: Path) -> None:
         # mkdir makes no folder under the name of a link that leads nowhere.
         link = dangling_link(san)
         target = str(san) if link is None else os.path.realpath(san)
-        why = (
-            "" if link is None else f": {link} is a link to {os.path.realpath(link)}, which is not there"
-        )
+        why = "" if link is None else f": {link}"
         raise UserError(
             ExitCode.STORAGE,
             f"the shared folder {san} does not exist{why}",

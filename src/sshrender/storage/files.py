@@ -16,7 +16,7 @@ import time
 import uuid
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from sshrender.storage import primitives
 from sshrender.storage.newfiles import create, file_mode, replace
@@ -37,11 +37,22 @@ def rename(source: Path, target: Path) -> None:
     primitives.rename(str(source), str(target))
 
 
-def dangling_link(path: Path) -> Path | None:
-    """Return the part of a path that is a link to a file or folder that is not there."""
-    return next(
-        (each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None
-    )
+class DanglingLink(NamedTuple):
+    """A link to a file or folder that is not there: ``target``."""
+
+    path: Path
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is a link to {self.target}, which is not there"
+
+
+def dangling_link(path: Path) -> DanglingLink | None:
+    """Return the part of a path that is such a link; None if there is none."""
+    for each in (path, *path.parents):
+        if each.is_symlink() and not each.exists():
+            return DanglingLink(each, os.path.realpath(each))
+    return None
 
 
 def free_bytes(folder: Path) -> int:
