@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.simulatedfarm import SimulatedFarm
-from sshrender import gctuning
+from sshrender.process import gctuning
 
 SLOTS_PER_HOST = 32
 

@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    from sshrender import signalexceptions, threadfailure
+    from sshrender.process import signalexceptions, threadfailure
 
     try:
         from sshrender import program

@@ -8,10 +8,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from sshrender import commandstarttime, gctuning, signalexceptions, startlimits, threadfailure
 from sshrender.cli import jsonresult, statusline, streams
 from sshrender.errors import ExitCode, UserError, cpu_limit_reached, ended_with, limit_reached
-from sshrender.signalexceptions import Ended, signal_of
+from sshrender.process import commandstarttime, gctuning, signalexceptions, startlimits, threadfailure
+from sshrender.process.signalexceptions import Ended, signal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def main() -> int:
     """Run a command and write out what it printed; return its exit code."""
     commandstarttime.start()
     signalexceptions.heed_interrupt()
-    threadfailure.watch_threads(_report)
+    threadfailure.watch_threads(_report, _log)
     streams.open_missing()
     streams.be_lenient()
     return flushed(until_signal(_within_limits))
@@ -133,6 +133,14 @@ def _report(error: UserError) -> int:
     jsonresult.narrate(error)
     jsonresult.put_error(error.what, error.hint, error.code)
     return error.code
+
+
+def _log(error: BaseException) -> None:
+    """Write the traceback into the log of defects: none reaches the terminal."""
+    # Imported only when needed: every command loads this module, and hardly any needs the log.
+    from sshrender.api import errorlog
+
+    errorlog.record(error)
 
 
 def _interrupted(number: int) -> int:

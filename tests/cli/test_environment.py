@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sshrender import program, signalexceptions, startlimits, threadfailure
+from sshrender import program
 from sshrender.api import errorlog
 from sshrender.api.documentarguments import find_documents, require_files
 from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import inboxhandlers, signals, userswitchcheck
 from sshrender.errors import ExitCode, UserError, limit_reached
+from sshrender.process import signalexceptions, startlimits, threadfailure
 from sshrender.renderers import canary
 from sshrender.runner.handshake import HandshakeFacts
 from sshrender.runner.host import hostfacts, processlimits
@@ -312,7 +313,7 @@ def test_a_thread_without_memory_ends_the_command(dies: str) -> None:
     pid = os.fork()
     if pid == 0:
         os.dup2(writing, 2)
-        threadfailure.watch_threads(lambda _limit: 1 // 0)
+        threadfailure.watch_threads(lambda _limit: 1 // 0, print)
         waits = threading.Event()
 
         def fail(*_: object) -> None:
@@ -413,7 +414,7 @@ class TestFloor:
 def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
     error = ValueError("of a thread")
-    threadfailure._log(error)
+    program._log(error)
     assert "of a thread" in (home / "log").read_text()
 
 

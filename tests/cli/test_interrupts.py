@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from sshrender import signalexceptions, threadfailure
+from sshrender.process import signalexceptions, threadfailure
 
 LOADING = """
 import os, signal, sys
@@ -65,7 +65,7 @@ def test_a_signal_is_not_lost_in_a_function_whose_exceptions_python_drops(
     before = {each: signal.getsignal(each) for each in (number, signal.SIGHUP, signal.SIGALRM)}
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    threadfailure.watch_threads(lambda error: int(error.code))
+    threadfailure.watch_threads(lambda error: int(error.code), print)
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_DFL)
         signalexceptions.raise_on_signals()

@@ -15,7 +15,7 @@ import pytest
 from sshrender import program
 from sshrender.cli import jsonresult, statusline, streams
 from sshrender.errors import ExitCode, UserError
-from sshrender.signalexceptions import Ended
+from sshrender.process.signalexceptions import Ended
 from sshrender.views import resultschema
 from tests import jsonschema, pdfs
 from tests.commandtree import TREE

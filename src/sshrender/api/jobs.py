@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sshrender import commandstarttime
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory, state_folder
 from sshrender.config.settings import Settings
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
+from sshrender.process import commandstarttime
 from sshrender.storage.files import require_listing, visible
 from sshrender.utf8 import writable
 

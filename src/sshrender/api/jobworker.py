@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender import commandstarttime, gctuning, startlimits, threadfailure
+from sshrender.api import errorlog
 from sshrender.api.jobworkermessages import MAX_ORDER_BYTES, JobEnd, JobOrder
+from sshrender.process import commandstarttime, gctuning, startlimits, threadfailure
 
 if TYPE_CHECKING:
     from sshrender.api.results import RenderResult
@@ -34,7 +35,7 @@ def main() -> None:
     # First of all: anything printed to descriptor 1 before would be mixed with the result.
     results = _take_stdout()
     startlimits.limit_reservations()
-    threadfailure.watch_threads(lambda limit: _write_end(results, _failed(limit, [])))
+    threadfailure.watch_threads(lambda limit: _write_end(results, _failed(limit, [])), errorlog.record)
     # Bounded: the dispatcher writes less than this, and more is not an order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
     # The parent is compared after prctl(2): a parent that ended before that sends no signal.
@@ -83,7 +84,6 @@ def end_with_parent(parent: int) -> bool:
 
 def run(order: JobOrder) -> JobEnd:
     """Run the job; return how that ended, whatever goes wrong."""
-    from sshrender.api import errorlog
     from sshrender.errors import ExitCode, NeedsUser, UserError, limit_reached
 
     reporters: list[Reporter] = []

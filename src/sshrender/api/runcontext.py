@@ -14,7 +14,6 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from sshrender import startlimits
 from sshrender.api import commandlines
 from sshrender.api.assembly import Assembly, require_kind
 from sshrender.api.hostaccess import host_setup, this_machine
@@ -45,6 +44,7 @@ from sshrender.job.journal.storagepause import Pause
 from sshrender.job.output import outputlocation
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, safe_stem
+from sshrender.process import startlimits
 
 if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from sshrender import gctuning
 from sshrender.api.jobworkermessages import MAX_CONCURRENT_JOBS
 from sshrender.cli import hintcommands, jsonresult, options, statusline
+from sshrender.process import gctuning
 from sshrender.views import safeprint
 from sshrender.views.text import count
 

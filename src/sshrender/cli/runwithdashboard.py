@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
-from sshrender import gctuning
 from sshrender.api import errorlog
 from sshrender.cli import dashboard, hintcommands, jsonresult
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.storagepause import Pause
+from sshrender.process import gctuning
 from sshrender.views import safeprint
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sshrender import gctuning
 from sshrender.cli import hintcommands, jsonresult, options, streams
 from sshrender.errors import ExitCode, UserError
+from sshrender.process import gctuning
 from sshrender.views import safeprint
 
 if TYPE_CHECKING:

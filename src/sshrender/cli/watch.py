@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
-from sshrender import gctuning
 from sshrender.cli import completion, dashboard, jsonresult, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.process import gctuning
 from sshrender.views import safeprint
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sshrender import gctuning
 from sshrender.coordinator.jobcompletion import record_end, write_manifest
 from sshrender.coordinator.jobopening import (
     check_output,
@@ -34,6 +33,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
 from sshrender.job.output import outputclaim, outputlocation
 from sshrender.job.queue import drains, queueoperations
+from sshrender.process import gctuning
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.summary import undrain
 

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from sshrender import processreaper
+from sshrender.process import reaper
 
 MAX_LINE_BYTES = 1 << 20
 """Size limit of one answer. The largest are 64 pages with 50 names of fonts each, of 127 characters."""
@@ -66,7 +66,7 @@ def _close_pipes(process: subprocess.Popen[bytes]) -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process that no ReaderProcess refers to any more."""
     if process.poll() is None:
-        processreaper.end(process, STOP_TIMEOUT)
+        reaper.end(process, STOP_TIMEOUT)
     _close_pipes(process)
 
 
@@ -168,10 +168,10 @@ class ReaderProcess:
         data = os.read(descriptor, 65536)
         if not data:
             # The end of its output without ``end``: it crashed, or a limit ended it.
-            status = processreaper.collect(self._process, STOP_TIMEOUT)
+            status = reaper.collect(self._process, STOP_TIMEOUT)
             raise WorkerFailed(f"it ended with status {status}")
         return data
 
     def stop(self) -> None:
         """End it now. Any thread, any number of times."""
-        processreaper.end(self._process, STOP_TIMEOUT)
+        reaper.end(self._process, STOP_TIMEOUT)

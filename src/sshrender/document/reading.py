@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender import startlimits
 from sshrender.document import pagelist, workeranswers
 from sshrender.document.boxes import Box
 from sshrender.document.facts import DocumentFacts, PasswordError
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.errors import ExitCode, UserError
+from sshrender.process import startlimits
 
 FACTS_TIMEOUT = 60.0
 """Seconds until the facts are known."""

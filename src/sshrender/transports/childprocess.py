@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from sshrender import processreaper
+from sshrender.process import reaper
 
 END_TIMEOUT = 0.5
 """Seconds that a process gets to end by itself after its input was closed."""
@@ -105,7 +105,7 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     # A process in an uninterruptible wait (a hung mount) outlives SIGKILL. It is collected later.
-    processreaper.collect(process, END_TIMEOUT)
+    reaper.collect(process, END_TIMEOUT)
 
 
 def _is_running(process: subprocess.Popen[Any]) -> bool:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from sshrender import processreaper
+from sshrender.process import reaper
 from sshrender.storage.files import open_plain
 from sshrender.transports import childprocess, payload
 from sshrender.transports.interface import (
@@ -133,4 +133,4 @@ class LocalLink:
         self._inputs.close()
         self._outputs.close()
         # It kills its group itself; only its own exit status is collected here.
-        processreaper.collect(self._process, 0.5)
+        reaper.collect(self._process, 0.5)

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from sshrender import processreaper
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint, combined
+from sshrender.process import reaper
 from sshrender.renderers import canary
 from sshrender.runner.host import hostfacts, processlimits
 
@@ -116,6 +116,6 @@ class LocalCanary:
             self._process.wait(TIME_LIMIT)
         # Also after a timeout, and harmless after its end.
         finally:
-            processreaper.end(self._process, 1.0)
+            reaper.end(self._process, 1.0)
         # Raises OSError if the program wrote nothing: _of_program() ignores that.
         return hashlib.sha256((folder / "canary.ppm").read_bytes()).hexdigest()

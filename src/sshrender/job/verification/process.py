@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sshrender import processreaper
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import (
     MAX_SIDE,
@@ -30,6 +29,7 @@ from sshrender.job.verification.verify import (
     require_size,
 )
 from sshrender.job.verification.worker import MAX_PACKET
+from sshrender.process import reaper
 
 CPU_SECONDS = 10.0
 BYTES_A_SECOND = 10e6
@@ -220,7 +220,7 @@ class _Child:
     def stop(self) -> None:
         """End it. One that hangs in the kernel ends when its storage answers."""
         self._socket.close()
-        processreaper.end(self._process, 1.0)
+        reaper.end(self._process, 1.0)
 
     def _ended(self) -> Exception:
         """Return why it answered nothing."""

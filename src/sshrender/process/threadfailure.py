@@ -14,8 +14,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from sshrender import signalexceptions
 from sshrender.errors import ExitCode, limit_reached
+from sshrender.process import signalexceptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sshrender.errors import UserError
 
 
-def watch_threads(report: Callable[[UserError], int]) -> None:
-    """Log errors that threads did not handle; if a limit is the cause, ``report`` it and exit.
+def watch_threads(report: Callable[[UserError], int], log: Callable[[BaseException], object]) -> None:
+    """Pass errors that threads did not handle to ``log``; if a limit is the cause, report it and exit.
 
     ``report`` returns the exit code. A signal whose exception Python drops is sent again.
     """
@@ -33,7 +33,7 @@ def watch_threads(report: Callable[[UserError], int]) -> None:
         if failed.exc_value is None:
             return
         _end_if_limit(failed.exc_value, report)
-        _log(failed.exc_value)
+        log(failed.exc_value)
 
     def of_interpreter(failed: sys.UnraisableHookArgs) -> None:
         lost = signalexceptions.signal_of(failed.exc_value)
@@ -44,20 +44,12 @@ def watch_threads(report: Callable[[UserError], int]) -> None:
         # CPython calls this when Thread._bootstrap raises: the thread's own excepthook was not reached.
         if isinstance(thread, threading.Thread) and failed.exc_value is not None:
             _end_if_limit(failed.exc_value, report)
-            _log(failed.exc_value)
+            log(failed.exc_value)
         else:
             sys.__unraisablehook__(failed)
 
     threading.excepthook = of_thread
     sys.unraisablehook = of_interpreter
-
-
-def _log(error: BaseException) -> None:
-    """Write the traceback into the log of defects: none reaches the terminal."""
-    # Imported only when needed: every command loads this module, and hardly any needs the log.
-    from sshrender.api import errorlog
-
-    errorlog.record(error)
 
 
 def _end_if_limit(error: BaseException, report: Callable[[UserError], int]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sshrender import processreaper
+from sshrender.process import reaper
 from tests.stretch import stretched, wait_until
 
 
@@ -27,17 +27,17 @@ def test_a_process_that_outlives_its_end_is_waited_for(
     pid = process.pid
     # As with one of the lowest priority on a busy machine: the signal has no effect yet.
     process.kill = lambda: None
-    monkeypatch.setattr(processreaper, "_left", [])
+    monkeypatch.setattr(reaper, "_left", [])
     if not has_room:
         monkeypatch.setattr(_thread, "start_new_thread", _no_room)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        assert processreaper.end(process, 0) is None
+        assert reaper.end(process, 0) is None
         del process
         gc.collect()
     assert [str(each.message) for each in warned] == []
     os.close(theirs)
-    for left in processreaper._left:
+    for left in reaper._left:
         left.wait(stretched(10))
     wait_until(lambda: not _is_there(pid), 10, "its end", pause=0.01)
 
