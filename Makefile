@@ -17,7 +17,7 @@ PDF ?= /usr/share/debian-reference/debian-reference.en.pdf
 
 TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) libisal2 openssh-client openssh-server iproute2 iptables util-linux procps \
-	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core slurm-wlm munge nginx-light curl jq
+	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap debootstrap tmux chromium fonts-dejavu-core slurm-wlm munge nginx-light curl jq
 
 .PHONY: try try-web test test-all coverage faults check compiled benchmark benchmark-documents pictures lock clean packages-try packages-test
 

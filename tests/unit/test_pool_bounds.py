@@ -333,6 +333,36 @@ def test_a_node_that_was_drained_before_the_run_gets_no_page(tmp_path: Path) -> 
     assert removed == ev.HostRemoved("slurm:7_0", "it is drained")
 
 
+def test_pilots_that_exclude_a_node_are_replaced_when_it_is_put_back_into_use(tmp_path: Path) -> None:
+    """It may be the only free node: they would wait for another one for ever."""
+    requests: list[Command] = []
+
+    def submit(command: Command) -> Answer:
+        requests.append(command)
+        return Answer(0, str(7 + len(requests)))
+
+    run = Run(tmp_path, pages=100, drained={"n1": ev.DrainRequested("n1", "ann", "a new disk")})
+    run.pool.answers["sbatch"] = submit
+    manager = run.pool.manager
+    manager._resize(0.0)
+    run.start()
+    manager.give_up("slurm:8_0")
+    run.update()
+    manager._resize(1.0)
+    assert "--exclude=n1" in requests[-1].words
+    before = len(requests)
+    for now in (2.0, 3.0):
+        manager._resize(now)
+        assert len(requests) == before, "they were replaced although the node is still drained"
+    run.pilots.on_drain(ev.UndrainRequested("n1", "ann"))
+    run.update()
+    manager._resize(4.0)
+    assert [call.split()[0] for call in run.pool.called[-2:]] == ["scancel", "sbatch"]
+    assert not any(word.startswith("--exclude") for word in requests[-1].words)
+    waiting = [array.avoid for array in manager._arrays if array.waiting()]
+    assert ("n1",) not in waiting
+
+
 def test_pilots_that_leave_before_they_are_used_pause_the_pool(tmp_path: Path) -> None:
     """Where an engine cannot keep off a drained node, the next pilot would start there again."""
     run = Run(tmp_path, pages=1, drained={"n1": ev.DrainRequested("n1", "ann", "")})

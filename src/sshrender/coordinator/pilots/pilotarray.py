@@ -107,6 +107,8 @@ class PilotArray:
     is_inherited: bool = False
     """Whether an earlier coordinator has submitted it, which may have held or cancelled elements."""
     was_listed: bool = False
+    avoid: tuple[str, ...] = ()
+    """The nodes that its submission excludes."""
 
     @property
     def number(self) -> str:

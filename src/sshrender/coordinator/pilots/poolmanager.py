@@ -304,6 +304,8 @@ class PoolManager:
         if demand.is_held != self._is_held:
             self._is_held = demand.is_held
             self._hold_waiting()
+        if not demand.is_held:
+            self._cancel_narrow(demand.avoid, now)
         with self._lock:
             pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
             for pilot in pilots:
@@ -333,6 +335,17 @@ class PoolManager:
                 continue
             if self._engine.set_held(array, self._is_held) and self._is_held:
                 self._cancel(array, waiting)
+
+    def _cancel_narrow(self, avoid: tuple[str, ...], now: float) -> None:
+        """Cancel waiting pilots that exclude a node which is no longer to be avoided.
+
+        No other node may be free. New ones are submitted in their place.
+        """
+        narrow = [array for array in self._arrays if not set(array.avoid) <= set(avoid)]
+        for array in narrow if now >= self._cancels.due else ():
+            if (waiting := array.waiting()) and not self._cancel(array, waiting):
+                self._cancels.failed(now)
+                return
 
     def _cancel_some(self, count: int, now: float) -> None:
         """Cancel the newest of those that wait; after a failure not at once again."""
@@ -368,7 +381,8 @@ class PoolManager:
         # The files of the connections exist before the submission (arrayfolder.py).
         try:
             array.folder.create(indexes, self._maker.epoch)
-            command = engine.submit(array_request(setup, array, self._demand.avoid))
+            array.avoid = self._demand.avoid
+            command = engine.submit(array_request(setup, array, array.avoid))
         except OSError:  # it is tried again, and a full disk must not be filled with folders
             array.folder.remove()
             raise
