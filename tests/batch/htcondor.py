@@ -85,8 +85,8 @@ def main(folder: str, name: str, words: list[str]) -> int:
     cluster = Cluster(Path(folder))
     cluster.note(name, words)
     if name == "condor_ssh_to_job":
-        # Without this option the real one fails in the first eight seconds of a job (23.9, measured): its
-        # schedd does not know the address of the job's starter yet.
+        # Without this option the real one fails in the first eight seconds of a job (23.9, measured):
+        # its schedd does not know the address of the job's starter yet.
         if words[0] != "-auto-retry":
             print("(Use -auto-retry to keep trying periodically.)", file=sys.stderr)
             return 1

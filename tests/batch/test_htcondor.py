@@ -18,8 +18,8 @@ from tests.lab import requirements, slow
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(Path(__file__).with_name("htcondorpool.sh"))
 
-# In the matrix: it downloads a system and packages, and CI must not depend on their servers. The commands
-# and answers of batch systems are tested with stand-ins (test_pilots.py).
+# In the matrix: it downloads a system and packages, and CI must not depend on their servers. The
+# commands and answers of batch systems are tested with stand-ins (test_pilots.py).
 pytestmark = [pytest.mark.lab, pytest.mark.matrix, pytest.mark.timeout(1500)]
 
 PAGES = 24
@@ -48,7 +48,8 @@ def system(tmp_path: Path) -> Path:
         check=False,
     )
     if made.returncode:
-        pytest.skip(f"Debian 13 and HTCondor cannot be fetched: {made.stdout[-400:]}{made.stderr[-400:]}")
+        said = made.stdout[-400:] + made.stderr[-400:]
+        pytest.skip(f"Debian 13 and HTCondor cannot be fetched: {said}")
     return tmp_path / "root"
 
 
@@ -74,7 +75,8 @@ def test_jobs_over_htcondor_lose_nothing_and_leave_nothing(system: Path, folder:
         check=False,
     )
     log = answer.stdout + answer.stderr
-    assert {"resume 0", "pipe 0", "drained 0", "none 130", "left 0"} <= set(answer.stdout.split("\n")), log
+    ends = {"resume 0", "pipe 0", "drained 0", "none 130", "left 0"}
+    assert ends <= set(answer.stdout.split("\n")), log
     assert "never" not in answer.stdout, log
     (pool,) = json.loads((folder / "hosts.json").read_text())["pools"]
     assert (pool["state"], pool["free"], pool["reason"]) == ("usable", 4, ""), log

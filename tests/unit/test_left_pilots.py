@@ -148,6 +148,24 @@ def test_a_check_counts_the_pilots_of_an_engine_that_names_no_owner() -> None:
     assert found.reason == "1 waiting in the queue: Resources"
 
 
+def test_a_pool_whose_queue_cannot_be_asked_is_not_usable() -> None:
+    """HTCondor's nodes are told by one daemon, and its queue by another, which may be off."""
+    gone = """Error: Can't find address for schedd desk
+
+Extra Info: You probably saw this error because the condor_schedd is not
+running on the machine you are trying to query. If the condor_schedd is not
+"""
+    site = Site(
+        "htcondor",
+        condor_version=Answer(0, "$CondorVersion: 23.9.6 2026-07-12 $"),
+        condor_q=Answer(1, "", gone),
+        condor_status=Answer(0, '[{"Machine": "n1", "State": "Unclaimed", "Cpus": 8}]'),
+    )
+    (found,) = check_pools(list(site.pools.values()))
+    assert (found.state, found.free) == ("lost", 0)
+    assert found.reason == "htcondor does not answer: Can't find address for schedd desk"
+
+
 def test_a_check_asks_side_by_side_and_shows_what_to_type_on_the_login_host() -> None:
     meeting = threading.Barrier(3)
 

@@ -76,9 +76,11 @@ def _check(pool: PoolSetup) -> PoolCheck:
         try:
             # Its failure is not a refusal: the engine answered a moment ago.
             nodes = engine.nodes(pool.call(engine.nodes_command()))
+            # HTCondor's nodes and its queue are the business of two daemons.
+            pilots = listing.result()
         except (EngineUnavailable, SubmissionRefused) as error:
             return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
-        pilots, reason = listing.result(), refusal.result()
+        reason = refusal.result()
     usable = [node for node in nodes if node.is_usable]
     waiting = [each for each in pilots if each.state in (ElementState.WAITING, ElementState.HELD)]
     state = REFUSED if reason else USABLE
@@ -101,11 +103,8 @@ def _check(pool: PoolSetup) -> PoolCheck:
 
 
 def _pilots(pool: PoolSetup) -> list[Element]:
-    """Return the pilots in the queue; none, without an error, if the engine does not list them."""
-    try:
-        found = pool.engine.elements(pool.call(pool.engine.query([])))
-    except (EngineUnavailable, SubmissionRefused):
-        return []
+    """Return the pilots in the queue. Raises what ``call`` raises."""
+    found = pool.engine.elements(pool.call(pool.engine.query([])))
     # TORQUE and OpenPBS list the jobs of everybody, and other users have pilots, too. The other engines
     # are asked for the user's own jobs, and name no owner.
     return [

@@ -53,7 +53,7 @@ _HELD_ON_PURPOSE = (None, 1, 15)
 """HoldReasonCode (Job ClassAd Attributes): by condor_hold, and at its submission."""
 
 _AWAY = (
-    "can't find address of local schedd",
+    "can't find address",
     "failed to connect",
     "failed to fetch ads",
     "can't connect",

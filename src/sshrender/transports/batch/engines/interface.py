@@ -51,18 +51,21 @@ class Answer:
     @property
     def reason(self) -> str:
         """Return its complaint in one line, without the names of programs in front."""
-        lines = [each.strip() for each in (self.err or self.out).splitlines()]
+        text = _EXPLANATION.split(self.err or self.out, maxsplit=1)[0]
+        lines = [each.strip() for each in text.splitlines()]
         # The first three lines: commands repeat their usage after the error.
         kept = [line for line in lines if line and not line.lower().startswith(_USELESS)]
-        text = "; ".join(dict.fromkeys(_PREFIX.sub("", line) for line in kept[:3]))
-        return clean(text)[:MAX_REASON] or f"exit code {self.code}"
+        complaint = "; ".join(dict.fromkeys(_PREFIX.sub("", line) for line in kept[:3]))
+        return clean(complaint)[:MAX_REASON] or f"exit code {self.code}"
 
 
 _PREFIX = re.compile(
-    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel|qhold|qrls|pbsnodes)\w*: )?"
+    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel|qhold|qrls|pbsnodes|condor_)\w*: )?"
     r"(?:error: )?",
     re.IGNORECASE,
 )
+_EXPLANATION = re.compile(r"^Extra Info:", re.MULTILINE)
+"""HTCondor explains at length what the cause may be (condor_utils/condor_q.cpp)."""
 _USELESS = ("usage:", "exiting.", "try ")
 
 
