@@ -45,15 +45,15 @@ mount -t tmpfs tmpfs "$ROOT/run"
 mkdir -p "$ROOT/srv/job" "$ROOT/run/lock" "$ROOT/run/sshd"
 mount --bind "$3" "$ROOT/srv/job"
 hostname desk
-printf '127.0.0.1 localhost\n' > "$ROOT/etc/hosts"
+printf '127.0.0.1 desk localhost\n' > "$ROOT/etc/hosts"
+: > "$ROOT/etc/resolv.conf" # no name server can be reached from here
 ip link set lo up
 enter install -d -o condor -g condor /run/condor /run/lock/condor
 enter install -d -o ann -g ann -m 0700 /srv/job/san /srv/job/home
 enter condor_master
 enter chown ann /srv/job
 as_ann() { enter setpriv --reuid ann --regid ann --init-groups env HOME=/srv/job/home bash -c "cd /srv/job; $1"; }
-for _ in $(seq 600); do [ "$(as_ann 'condor_status -af Machine')" = desk ] && break; sleep 0.2; done
-delivered() { cat "$3"/san/many-*/journal.jsonl 2> /dev/null | grep -c '"page_delivered"'; }
+for _ in $(seq 600); do [ "$(as_ann 'timeout 5 condor_status -af Machine')" = desk ] && break; sleep 0.2; done
 until_true() { for _ in $(seq 1200); do as_ann "$1" > /dev/null 2>&1 && return; sleep 0.2; done; echo "never: $1"; }
 
 as_ann 'sshrender hosts --hosts files.toml --json > hosts.json'
@@ -65,7 +65,7 @@ until_true 'grep -q "\"removed\"" san/many-*/journal.jsonl'
 as_ann 'kill -KILL "$(cat render.pid)"'
 wait || true
 touch "$3/go"
-as_ann 'sshrender resume --hosts files.toml many' && code=0 || code=$?
+as_ann "sshrender resume --hosts files.toml many" && code=0 || code=$?
 echo "resume $code"
 # Reached by condor_ssh_to_job.
 as_ann 'sshrender render --hosts pipe.toml --dpi 41 -o pipe many.pdf' && code=0 || code=$?
@@ -74,10 +74,10 @@ echo "pipe $code"
 rm "$3/go"
 as_ann 'sshrender render --hosts files.toml --dpi 42 -o drained many.pdf' &
 until_true '[ "$(cat $(grep -l "dpi\": 42" san/many-*/job.json | xargs dirname)/journal.jsonl | grep -c page_delivered)" -ge 3 ]'
-as_ann 'sshrender drain desk --note "new disk"'
+as_ann 'sshrender drain --hosts files.toml desk --note "new disk"'
 until_true '[ "$(condor_q -constraint "JobStatus == 1" -af:r Requirements | grep -c desk)" -ge 1 ]'
 touch "$3/go"
-as_ann 'sshrender undrain desk'
+as_ann 'sshrender undrain --hosts files.toml desk'
 wait $! && code=0 || code=$?
 echo "drained $code"
 # A pool that no node can serve says so, and its job leaves nothing in the queue.
@@ -91,4 +91,4 @@ as_ann 'gs -q -dSAFER -dBATCH -dNOPAUSE -sDEVICE=png16m -r40 -dTextAlphaBits=4 -
 left() { grep -lsz '[s]shrender-\(holder\|runner\)' /proc/[0-9]*/cmdline; find "$ROOT/dev/shm" "$ROOT/run" "$ROOT/tmp" -iname '*sshrender*'; }
 for _ in $(seq 100); do [ -z "$(left)" ] && break; sleep 0.2; done
 echo "left $(left | wc -l)"
-left
+left || true

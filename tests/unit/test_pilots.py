@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -725,6 +726,18 @@ def test_pools_of_one_engine_share_its_answers_and_those_of_another_cluster_do_n
     monkeypatch.setenv("SLURM_CONF", "/etc/other.conf")
     others.append(file())
     assert len({here, *others}) == 5
+
+
+def test_a_runner_has_a_home_if_the_batch_system_sets_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTCondor sets none. Where nothing is cached, fontconfig then complains on each page."""
+    monkeypatch.delenv("HOME")
+    pilot = allocationholder.Holder(str(tmp_path), 0, KEY, time.monotonic(), 0)
+    pilot._start_runner({"argv": ["sh", "-c", 'echo "$HOME"'], "silence": 60})
+    assert pilot._runner is not None
+    output, _ = pilot._runner.communicate(timeout=60)
+    assert output.decode().strip() == pwd.getpwuid(os.getuid()).pw_dir
 
 
 def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: Path) -> None:

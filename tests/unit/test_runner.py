@@ -272,10 +272,14 @@ def test_standard_phrases_are_no_warnings() -> None:
         "   **** This file had errors that were repaired or ignored.",
         "   **** The file was produced by: ",
         "   **** >>>> Scribus PDF Library 1.5.5 <<<<",
+        "Fontconfig error: No writable cache directories",
+        'Fontconfig warning: "/etc/fonts/local.conf", line 5: empty font directory name ignored',
+        "Fontconfig error: Cannot load default config file: File not found",
         "   **** Error: page not found.",
     ]
     assert diagnostics.warnings(lines) == [
         "circular reference to indirect object",
+        "Fontconfig error: Cannot load default config file: File not found",
         "**** Error: page not found.",
     ]
     assert diagnostics.was_not_rendered(lines)

@@ -24,6 +24,9 @@ _MEANINGLESS = re.compile(
     r"|Loading [A-Za-z0-9_.+-]+ font from "
     r"|Querying operating system for font files"
     r"|Substituting font "
+    # The fonts are found all the same. Warnings are about the files of the host.
+    r"|Fontconfig error: No writable cache directories"
+    r"|Fontconfig warning: "
     r"|GPL Ghostscript [0-9.]+ \("
     r"|Copyright \(C\)"
     r"|This software is supplied under"
