@@ -113,7 +113,7 @@ class PageTransitions:
         host.consecutive_failures.clear()
         # Only a delivered page resets these, not the handshake: a host that reports storage failures and
         # reconnects again and again would suspend the whole run.
-        host.disconnects = host.uncharged_failures = host.storage_failures = 0
+        host.disconnects = host.uncharged_failures = host.storage_failures = host.refusals = 0
         host.budget.earn_page()
         # The fingerprint at the time of sending, not the host's current one: the host may have been
         # upgraded since.

@@ -20,14 +20,15 @@ Hosts
   has been compared with the others' (compatibility.py). Only IDLE hosts get pages.
 - LoadSampled makes an IDLE host BUSY when other people's load per core exceeds ``busy_above``, and a
   BUSY host IDLE when it falls below ``idle_below``. In between the state stays.
-- HostRefused makes it REFUSED: not tried again in this run, except that an outage of the storage or a
-  new reference was the cause and has passed.
+- HostRefused makes it REFUSED. It is tried again on request, when an outage of the storage or a new
+  reference was the cause and has passed, and after a long pause if the host itself lacks something.
 - HostLost, silence, a breach of the protocol (HostDistrusted) and recalled attempts that do not come
   back make it LOST. It is contacted again after a pause, which doubles each time; a delivered page
   resets that.
 - Different pages that fail on it in a row make it QUARANTINED, unless no other host is IDLE. The pause
   doubles each time; it ends at once when no other host is left.
-- DrainRequested makes it DRAINED, UndrainRequested undoes that.
+- DrainRequested makes it DRAINED, UndrainRequested undoes that, and has a host that was left tried again
+  at once.
 - HostsExpected says how many hosts may still be added: the run waits for them without a limit.
 - HostAdded makes a new or a REMOVED host CONNECTING; HostRemoved makes a host REMOVED, which is no
   failure.
@@ -80,7 +81,9 @@ from sshrender.core.states import HostState, JobEnd, PageState
 _APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 """Pages that were being verified when the run ended are kept."""
 
-_IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested, ev.HostAdded})
+_IGNORED_WHILE_FINISHING = frozenset(
+    {ev.RetryRequested, ev.MoveRequested, ev.HostAdded, ev.UndrainRequested}
+)
 """They would reopen pages after the hosts were told that no page follows, or connect to more hosts."""
 
 _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
