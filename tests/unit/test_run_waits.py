@@ -235,12 +235,12 @@ def test_the_lines_of_a_run_promise_no_wild_time_after_a_standstill() -> None:
     script = Script([HostPlan("a", 1)], 100)
     script.connect("a")
     shot = snapshot.take(script.scheduler)
-    for changes in ({"held": "held by ann"}, {"paused": "full"}):
+    for held, paused in (("held by ann", ""), ("", "full")):
         rate = Rate()
         for second in range(11):
             follow(rate, replace(shot, done=second, delivered_here=second), float(second))
         for second in range(11, 3611):
-            still = replace(shot, done=10, delivered_here=10, running=0, **changes)
+            still = replace(shot, done=10, delivered_here=10, running=0, held=held, paused=paused)
             follow(rate, still, float(second))
         view = io.StringIO()
         after = replace(shot, done=11, delivered_here=11)
