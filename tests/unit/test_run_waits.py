@@ -162,8 +162,8 @@ def test_a_run_records_that_no_page_is_sent_for_a_while() -> None:
     assert found == [
         [], [do.ReportSuspicion("a", "quota", 2.0)], [do.ReportSuspicion("a", "quota", 4.0)]
     ]  # fmt: skip
-    assert (shot.withheld, shot.withheld_left) == ("quota", 4.0)
-    assert plain.progress_line(shot, Rate(), 0.0).endswith("no page is sent for 4s: quota")
+    assert (shot.withheld, shot.withheld_left) == ("a: quota", 4.0)
+    assert plain.progress_line(shot, Rate(), 0.0).endswith("no page is sent for 4s: a: quota")
     assert snapshot.take(script.scheduler).withheld == ""
 
 

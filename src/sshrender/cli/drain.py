@@ -110,7 +110,7 @@ def undrain(
         if done.was_drained:
             safeprint.note(f"{name} may be used again" + (f", and {told}" if told else ""))
         else:  # a job may have drained it for itself, in the dashboard, or refused or lost it
-            remark = f"; {told}: what drained, refused or lost it tries it again" if told else ""
+            remark = f"; {told}: a host that is lost or refused there is tried again" if told else ""
             safeprint.note(f"{name} was not drained{remark}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))

@@ -21,6 +21,7 @@ class StorageHealth:
         self.paused = ""
         self._policy = policy
         self._reason = ""
+        self._writer: str | None = None
         self._probe_at: float | None = None
         self._paused_at = 0.0
         self._suspected_since: float | None = None
@@ -34,7 +35,7 @@ class StorageHealth:
         """
         if host is not None:
             self._suspected[host] = reason
-        self._reason = reason
+        self._reason, self._writer = reason, host
         # Kept from the first suspicion on, as its age decides when the storage is given up.
         if self._suspected_since is None:
             self._suspected_since = now
@@ -80,7 +81,8 @@ class StorageHealth:
         """Return why no page is sent though the run is not paused, and for how many seconds."""
         if self.paused or self._probe_at is None or self._probe_at <= now:
             return "", 0.0
-        return self._reason, self._probe_at - now
+        reason = self._reason if self._writer is None else f"{self._writer}: {self._reason}"
+        return reason, self._probe_at - now
 
     def is_suspended(self) -> bool:
         """Return whether no page is to be sent now."""
