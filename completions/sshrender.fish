@@ -68,7 +68,7 @@ complete -c sshrender -n '__sshrender_is ""' -a overview -d 'Write the HTML over
 complete -c sshrender -n '__sshrender_is ""' -a watch -d 'Open the dashboard of a job, or of all jobs and hosts. Leaving it does not stop a job.'
 complete -c sshrender -n '__sshrender_is ""' -a serve -d 'Run the web front end: upload PDFs, watch their jobs, see and download the pages.'
 complete -c sshrender -n '__sshrender_is ""' -a drain -d 'Take a host out of use, for every job; without HOST, list the drained hosts.'
-complete -c sshrender -n '__sshrender_is ""' -a undrain -d 'Put a drained host back into use, for every job.'
+complete -c sshrender -n '__sshrender_is ""' -a undrain -d 'Put a drained host back into use, for every job; have a repaired one tried again.'
 complete -c sshrender -n '__sshrender_is ""' -a move -d 'Render pages of a running job on this host only, wherever they are now.'
 complete -c sshrender -n '__sshrender_is ""' -a man -d 'Show a page of the manual.'
 complete -c sshrender -n '__sshrender_is ""' -a config -d 'Settings and inventory: show, find, check.'

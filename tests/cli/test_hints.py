@@ -341,6 +341,7 @@ COMPLETE = {"pages": {"total": 9, "done": 9, "suspect": 0, "failed": 0, "missing
         ({"exit_code": 6, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 6}, "sshrender resume 'a b-12345678'"),
         ({"exit_code": 9}, "sshrender status 'a b-12345678'"),
+        ({"exit_code": 9, "reason": "held by ann"}, "sshrender release 'a b-12345678'"),
         ({"exit_code": 0}, ""),
         ({"exit_code": 0, "hosts": [REFUSED]}, "sshrender hosts"),
         ({"exit_code": 3, **COMPLETE, "assembled": None}, ""),

@@ -135,6 +135,7 @@ STARTS = {
         " sshrender key import --force"
     ),
     "sshrender watch {shlex.quote(plan.spec.name)}",
+    "sshrender status {shlex.quote(name)}",
     "end that process and try again; to see it: sshrender status {shlex.quote(spec.name)}",
     "install Ghostscript here, or see what the hosts need: sshrender hosts",
     "Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",

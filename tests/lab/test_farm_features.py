@@ -64,6 +64,43 @@ def test_a_host_without_the_recipes_program_is_refused_and_named(farm: Farm, thi
     assert _host(summary, "node1")["pages"] == 30
 
 
+@pytest.mark.parametrize("kind", ["san", "key"])
+def test_a_host_that_was_repaired_renders_in_the_same_run_after_undrain(
+    farm: Farm, thirty: Path, kind: str
+) -> None:
+    open_gate_after(farm.hosts, 0.05, 4, GATE)
+    node2 = farm["node2"]
+    keys = node2._config / "authorized_keys"
+    before = keys.read_text()
+    if kind == "key":
+        keys.write_text("")
+    else:
+        node2.san("gone")
+    process = _start(farm, thirty, "--pin", "30=node2")
+    _await_state(farm, "refused")
+    keys.write_text(before)
+    node2.san("back")
+    undrain = [*PROGRAM, "undrain", "node2", "--hosts", str(farm.root / "hosts.toml")]
+    said = farm.run(undrain)
+    assert said.returncode == 0
+    assert "1 running job informed" in said.stderr
+    _await_state(farm, "idle")
+    go_on(farm)
+    code, summary, stderr = _end(process)
+    assert code == 0, stderr
+    assert _host(summary, "node2")["pages"] >= 1
+
+
+def _await_state(farm: Farm, state: str) -> None:
+    """Wait until node2 is in this state."""
+
+    def is_there() -> bool:
+        states = [each for each in _journal(farm) if each["type"] == "host_state"]
+        return any((each["host"], each["state"]) == ("node2", state) for each in states)
+
+    wait_until(is_there, 60, lambda: _journal(farm))
+
+
 def test_what_is_fallen_back_to_need_not_be_everywhere(farm: Farm, thirty: Path) -> None:
     farm["node2"].remove("/usr/bin/pdftoppm")
     (farm.root / "sshrender.toml").write_text(

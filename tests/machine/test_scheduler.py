@@ -114,8 +114,15 @@ class Farm:
         self.connecting.discard(host)
         if self.rng.random() < self.unlucky:
             return ev.HostLost(host, "no answer")
+        if self.rng.random() < self.unlucky / 4 and self.may_refuse(host):
+            return ev.HostRefused(host, "a kind", "a reason", is_tried_again=self.rng.random() < 0.5)
         self.connected.add(host)
         return ev.HostConnected(host, 1, self.rng.choice([0.1, 0.1, 2.0]) if self.unlucky else 0.1, 0.0)
+
+    def may_refuse(self, host: str) -> bool:
+        """A run whose hosts are all refused ends."""
+        others = (each.state for name, each in self.scheduler.hosts.items() if name != host)
+        return any(state is not HostState.REFUSED for state in others)
 
     def lose(self, host: str) -> ev.Event:
         self.connected.discard(host)

@@ -46,6 +46,8 @@ KINDS = [
     "page_failed",
     "storage_failed",
     "storage_recovered",
+    "storage_suspected",
+    "hosts_awaited",
     "document_diagnosed",
     "document_reopening",
     "requested",

@@ -287,7 +287,7 @@ def test_a_host_works_or_is_free_and_those_with_a_problem_come_first() -> None:
     journal.state("gone", "lost", "no message for 8 s")
     journal.state("bad", "refused", "python3 not found on bad")
     hosts = _model(journal).hosts
-    assert {name: host.word for name, host in hosts.items()} == {
+    assert {name: host.in_words(None) for name, host in hosts.items()} == {
         "idler": "free", "worker": "working", "guest": "busy (others)", "gone": "lost", "bad": "refused",
     }  # fmt: skip
     ordered = sorted(
@@ -378,7 +378,7 @@ def test_a_finished_job_shows_its_duration_its_folder_and_its_hosts() -> None:
     assert "took 1m00s on 1 host, 10 pages delivered in /out" in _headline(journal, "")
     hosts = _model(journal).hosts
     assert {host.state for host in hosts.values()} == {"idle"}
-    assert all(host.word == "free" for host in hosts.values())
+    assert all(host.in_words(None) == "free" for host in hosts.values())
 
 
 def test_runs_that_found_nothing_to_do_and_the_time_between_runs_count_nothing() -> None:

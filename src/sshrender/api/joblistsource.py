@@ -37,7 +37,8 @@ from sshrender.job.spec import JobSpec, load_spec
 from sshrender.job.status import jobstatus
 from sshrender.utf8 import writable
 from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed, PoolLine
-from sshrender.views.jobmodel import HostRow, JobModel
+from sshrender.views.hostrow import HostRow
+from sshrender.views.jobmodel import JobModel
 
 # The list is read every few seconds, and another user decides how long a journal is.
 MAX_LISTED_JOURNAL = 8 << 20
@@ -357,7 +358,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         speed=model.speed(now),
         left=model.left(now),
         owner=attributes.owner,
-        note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.none_usable,
+        note=model.paused or held or model.pools.wait(model.counts["sent"]) or model.no_host,
         is_coordinated=True,
     )
 

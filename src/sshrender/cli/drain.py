@@ -87,7 +87,10 @@ def undrain(
     json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Put a drained host back into use, for every job."""
+    """Put a drained host back into use, for every job; have a repaired one tried again.
+
+    Running jobs of yours that refused, lost or quarantined the host connect to it again at once.
+    """
     from sshrender.api import hostcontrol
     from sshrender.api.jobs import san_folder
 
@@ -106,8 +109,8 @@ def undrain(
         told = f"{count(informed, 'running job')} informed" if informed else ""
         if done.was_drained:
             safeprint.note(f"{name} may be used again" + (f", and {told}" if told else ""))
-        else:  # a job may have drained it for itself, in the dashboard
-            remark = f"; {told}, in case one had drained it" if told else ""
+        else:  # a job may have drained it for itself, in the dashboard, or refused or lost it
+            remark = f"; {told}: a host that is lost or refused there is tried again" if told else ""
             safeprint.note(f"{name} was not drained{remark}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))

@@ -13,6 +13,7 @@ from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.workers.verificationresults import VerificationTask
 from sshrender.core import commands as do
 from sshrender.core.states import PageState
+from sshrender.job.journal import journalentries as je
 
 # To hosts
 
@@ -140,6 +141,18 @@ def report_host(run: RunParts, command: do.ReportHost) -> None:
     run.recorder.host_state(command)
 
 
+def report_no_host(run: RunParts, command: do.ReportNoHost) -> None:
+    """Record how long the run waits for a usable host."""
+    run.recorder.record(je.HostsAwaited(waits=round(command.seconds, 3)))
+
+
+def report_suspicion(run: RunParts, command: do.ReportSuspicion) -> None:
+    """Record why no page is sent for a while."""
+    run.recorder.record(
+        je.StorageSuspected(host=command.host, reason=command.reason, waits=command.seconds)
+    )
+
+
 def record_reference(run: RunParts, command: do.RecordReference) -> None:
     """Record the fingerprint that hosts have to match."""
     run.recorder.reference_chosen(command)
@@ -163,6 +176,8 @@ COMMAND_HANDLERS: Mapping[type, Callable[[RunParts, Any], None]] = {
     do.DropAttempt: drop_attempt,
     do.FinishPage: finish_page,
     do.ReportHost: report_host,
+    do.ReportNoHost: report_no_host,
+    do.ReportSuspicion: report_suspicion,
     do.RecordReference: record_reference,
 }
 """The handler of each command."""

@@ -62,7 +62,8 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
     # An unreachable host may be rebooting; a refused key does not change by itself.
     if item.refusal.may_come_back:
         return [ev.HostLost(host, item.reason)]
-    return [ev.HostRefused(host, item.refusal.value, item.reason)]
+    kind = item.refusal
+    return [ev.HostRefused(host, kind.value, item.reason, kind.is_tried_again)]
 
 
 def on_transfer_done(run: RunParts, item: TransferDone) -> list[ev.Event]:
@@ -138,7 +139,7 @@ def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
         # Not the page's fault, and none from this host will be readable: it comes back to the queue.
         reason = f"this machine cannot read what it writes in the shared folder: {result.task.work.name}"
         failed = _attempt_failed(run, result.task, FailureKind.HOST, result.reason)
-        return [*failed, ev.HostRefused(host, Refusal.SAN.value, reason)]
+        return [*failed, ev.HostRefused(host, Refusal.SAN.value, reason, is_tried_again=True)]
     kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
     return _attempt_failed(run, result.task, kind, result.reason)
 

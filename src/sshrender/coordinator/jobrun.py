@@ -174,14 +174,16 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
     plan.compare_document()
     name, found = plan.spec.name, queueoperations.handle_requests(plan.folder, held.epoch)
     # The dispatcher's view of the queue is a moment old.
-    if plan.request.is_from_queue and (found.held or found.over):
-        raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
+    is_from_queue = plan.request.is_from_queue
     if found.held:
         raise UserError(
-            ExitCode.USAGE,
+            ExitCode.LEASE if is_from_queue else ExitCode.USAGE,
             f"job {name} is held by {found.held}",
             f"sshrender release {shlex.quote(name)}",
         )
+    if is_from_queue and found.over:
+        hint = f"sshrender status {shlex.quote(name)}"
+        raise UserError(ExitCode.LEASE, f"job {name} is already finished", hint)
     # Settings that are kept for later runs: those of this command win.
     wishes = {**found.wishes, **plan.request.job_settings}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.request.changes})

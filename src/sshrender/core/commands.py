@@ -146,6 +146,26 @@ class ReportHost(NamedTuple):
     reason: str
 
 
+class ReportNoHost(NamedTuple):
+    """Record that no host is usable, and that the run waits so many seconds for one.
+
+    0: it does not wait any more, or without a limit.
+    """
+
+    seconds: float
+
+
+class ReportSuspicion(NamedTuple):
+    """Record that no page is sent for so many seconds, as the storage takes none though probes succeed.
+
+    ``host``: the one that could not write; empty if it was this machine.
+    """
+
+    host: str
+    reason: str
+    seconds: float
+
+
 class RecordReference(NamedTuple):
     """Record the fingerprint that hosts have to match from now on; ``hosts``: how many do."""
 
@@ -178,6 +198,8 @@ Command = (
     | DropAttempt
     | FinishPage
     | ReportHost
+    | ReportNoHost
+    | ReportSuspicion
     | RecordReference
     | EndJob
 )

@@ -63,12 +63,14 @@ class HostConnected(NamedTuple):
 class HostRefused(NamedTuple):
     """The host failed a check that only an administrator can fix.
 
-    ``refusal``: the kind, a value of transports/interface.Refusal.
+    ``refusal``: the kind, a value of transports/interface.Refusal. ``is_tried_again``: whether the host
+    is contacted again after a long pause.
     """
 
     host: str
     refusal: str
     reason: str
+    is_tried_again: bool = False
 
 
 class HostLost(NamedTuple):
@@ -279,7 +281,7 @@ class DrainRequested(NamedTuple):
 
 
 class UndrainRequested(NamedTuple):
-    """A user puts the host back into use."""
+    """A user puts the host back into use, also one that was refused, lost or quarantined."""
 
     host: str
     by: str

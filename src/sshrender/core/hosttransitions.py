@@ -21,8 +21,8 @@ from sshrender.core.states import FailureKind, HostState
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 
-_NOT_TRIED_AGAIN = frozenset({HostState.REFUSED, HostState.REMOVED})
-"""States of hosts that are not connected to again unless the cause has gone."""
+_NOT_TRIED_SOON = frozenset({HostState.REFUSED, HostState.REMOVED})
+"""States of hosts that a failure of their connection does not change."""
 
 _NO_SAN = "san"
 """The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
@@ -113,7 +113,7 @@ class HostTransitions:
         if event.refusal == _NO_SAN and self._run.storage.is_suspended():
             self.mark_lost(host, event.reason)
         else:
-            self._refuse(host, event.refusal, event.reason)
+            self._refuse(host, event.refusal, event.reason, event.is_tried_again)
 
     def on_fonts(self, event: ev.FontsKnown) -> None:
         """Take in whether a host's fonts can change the page images."""
@@ -174,14 +174,23 @@ class HostTransitions:
             self._recall_attempts(host, "its host was drained", self._run.policy.drain_grace)
 
     def on_undrain(self, event: ev.UndrainRequested) -> None:
-        """Put the host back into use."""
+        """Put the host back into use; connect again to one that was left."""
         host = self._run.hosts.get(event.host)
-        if host is None or not host.drain_reason:
+        if host is None:
             return
-        host.drain_reason = ""
-        host.recalling_since = None  # running attempts may continue
-        if host.is_connected and not host.awaits_comparison:
-            self._set_usable_state(host)
+        was_drained, host.drain_reason = bool(host.drain_reason), ""
+        if host.state is HostState.REFUSED and not host.plan.is_lent:
+            # Its pauses begin anew, as what was wrong may have been repaired.
+            host.refusals = 0
+            self._reconnect(host, f"undrained by {event.by}")
+        # Lost or quarantined. Without the time it is being connected to already.
+        elif host.retry_at is not None:
+            host.retry_at = None
+            self._run.issue(do.ConnectHost(host.name))
+        elif was_drained:
+            host.recalling_since = None  # running attempts may continue
+            if host.is_connected and not host.awaits_comparison:
+                self._set_usable_state(host)
 
     # Failures
 
@@ -231,9 +240,8 @@ class HostTransitions:
             # The runner's own words (its jobfolder.py and warmrenderer.py): FailureKind.STORAGE stands
             # for reading and for writing.
             cannot_read = reason.startswith("cannot read ")
-            self._refuse(
-                host, _NO_SAN, reason if cannot_read else f"cannot write to the shared folder: {reason}"
-            )
+            what = reason if cannot_read else f"cannot write to the shared folder: {reason}"
+            self._refuse(host, _NO_SAN, what, is_tried_again=True)
 
     def reconnect_after_outage(self) -> None:
         """Connect to the hosts that were refused for the shared folder: the outage was the cause."""
@@ -291,16 +299,26 @@ class HostTransitions:
 
     # Helpers
 
-    def _refuse(self, host: Host, refusal: str, reason: str) -> None:
+    def _refuse(self, host: Host, refusal: str, reason: str, is_tried_again: bool = False) -> None:
         host.refusal = refusal
-        self._disconnect(host, HostState.REFUSED, reason)
+        host.is_tried_again = is_tried_again and not host.plan.is_lent
+        retry_at = self._after_refusal(host) if host.is_tried_again else None
+        self._disconnect(host, HostState.REFUSED, reason, retry_at)
+
+    def _after_refusal(self, host: Host) -> float:
+        """Return when a refused host is tried again."""
+        host.refusals += 1
+        policy = self._run.policy
+        return self._run.now + _doubled_pause(policy.refused_first, policy.max_refused, host.refusals)
 
     def _revive(self, host: Host) -> None:
         """Connect again to a host whose page images, once refused, turn out to be the reference."""
         self._reconnect(host, "most hosts render the test page as it does")
 
     def _reconnect(self, host: Host, reason: str) -> None:
-        host.refusal = ""
+        host.refusal, host.storage_failures, host.retry_at = "", 0, None
+        # It may just be tried again: that connection is replaced.
+        host.is_connected = host.awaits_comparison = False
         self._run.set_state(host, HostState.CONNECTING, reason)
         self._run.issue(do.ConnectHost(host.name))
 
@@ -358,9 +376,13 @@ class HostTransitions:
         self, host: Host, state: HostState, reason: str, retry_at: float | None = None
     ) -> None:
         """Close the connection and requeue the host's attempts. ``retry_at`` None: not tried again."""
-        is_over = host.state is HostState.REFUSED and state not in _NOT_TRIED_AGAIN
+        is_refused = host.state is HostState.REFUSED and state not in _NOT_TRIED_SOON
+        # A refused host that is tried again has no time for the next try meanwhile.
+        is_over = is_refused and (host.retry_at is not None or not host.is_tried_again)
         if host.state is HostState.REMOVED or is_over:
             return  # reports of its failure that crossed its refusal or removal must not bring it back
+        if is_refused:  # it stays so: what was wrong with it may be wrong still
+            state, reason, retry_at = host.state, host.reason, self._after_refusal(host)
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at

@@ -25,6 +25,12 @@ class NoHostTimeout:
         self._since: float | None = None
         self.expected = HostsExpected(0)
         """Hosts that may still be added: they wait in a queue for as long as that takes."""
+        self.ends_at: float | None = None
+        """When the run gives up; None while a host is usable, or is waited for without a limit."""
+
+    def suspend(self) -> None:
+        """Do not count this time: the run could not render either way."""
+        self._since = self.ends_at = None
 
     def is_over(self, states: frozenset[HostState], now: float, has_delivered: bool) -> str:
         """Return why the run should stop waiting for hosts in these states; empty while it should wait.
@@ -34,7 +40,7 @@ class NoHostTimeout:
         """
         # A host that may come ends the waiting: it begins again when that host is lost.
         if states & PROMISING or self.expected.number:
-            self._since = None
+            self.suspend()
             return ""
         # No host can recover by itself, so there is nothing to wait for.
         # Also without any host, as the empty set is a subset.
@@ -43,10 +49,11 @@ class NoHostTimeout:
         # The job has begun, and owners go home at night. The time until then does not count as time
         # without hosts: the wait begins when the last of these hosts is lost.
         if has_delivered and HostState.BUSY in states:
-            self._since = None
+            self.suspend()
             return ""
         if self._since is None:
             self._since = now
         wait = max(self._policy.wait, self._policy.lost_wait) if has_delivered else self._policy.wait
+        self.ends_at = self._since + wait
         late = self.expected.reason or _LATE.get(states, "no host was usable in time")
-        return late if now - self._since >= wait else ""
+        return late if now >= self.ends_at else ""

@@ -113,7 +113,7 @@ class PageTransitions:
         host.consecutive_failures.clear()
         # Only a delivered page resets these, not the handshake: a host that reports storage failures and
         # reconnects again and again would suspend the whole run.
-        host.disconnects = host.uncharged_failures = host.storage_failures = 0
+        host.disconnects = host.uncharged_failures = host.storage_failures = host.refusals = 0
         host.budget.earn_page()
         # The fingerprint at the time of sending, not the host's current one: the host may have been
         # upgraded since.
@@ -267,11 +267,14 @@ class PageTransitions:
 
     def _suspect_storage(self, attempt: Attempt, reason: str) -> None:
         """Suspend sending until a probe from here shows whether the storage or the host has failed."""
-        if attempt.rendered_at is None:  # the host could not write its file
-            self._run.storage.suspect(self._run.now, reason, attempt.host)
-            self._run.update_page(self._run.remove_attempt(attempt))
+        run = self._run
+        is_of_host = attempt.rendered_at is None
+        delay = run.storage.suspect(run.now, reason, attempt.host if is_of_host else None)
+        if delay:
+            run.issue(do.ReportSuspicion(attempt.host if is_of_host else "", reason, delay))
+        if is_of_host:  # it could not write its file
+            run.update_page(run.remove_attempt(attempt))
         else:  # we could not publish it; the file waits in work/ and is verified again later
-            self._run.storage.suspect(self._run.now, reason)
             self._unverified[attempt.name] = attempt
 
     # Helpers

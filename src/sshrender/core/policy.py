@@ -66,6 +66,10 @@ class Policy:
     max_quarantine: float = 900.0
     reconnect_first: float = 3.0
     max_reconnect: float = 60.0
+    refused_first: float = 300.0
+    """Pause before a refused host is tried again whose cause may go by itself; it doubles each time. A
+    host boots in less, and one that stays refused costs a login."""
+    max_refused: float = 3600.0
     yield_grace: float = 2.0
     """Time for a running page to finish when the host's owner is back, if it can finish by then."""
     drain_grace: float = 1.0
@@ -111,3 +115,5 @@ class HostPlan:
     """Replaces ``Policy.queue_seconds``: at least twice the round trip; None: the policy's."""
     ignores_load: bool = False
     """It renders whatever its load is: the machine that the user works on."""
+    is_lent: bool = False
+    """A batch system lends it. Once refused it is given back, and cannot be tried again."""

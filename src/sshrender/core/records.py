@@ -183,6 +183,10 @@ class Host:
     storage_failures: int = 0
     quarantines: int = 0
     disconnects: int = 0
+    refusals: int = 0
+    """Refusals in a row after which it is tried again."""
+    is_tried_again: bool = False
+    """Whether it is tried again while it is refused."""
     retry_at: float | None = None
     recalling_since: float | None = None
     recall_grace: float = 0.0

@@ -20,14 +20,15 @@ Hosts
   has been compared with the others' (compatibility.py). Only IDLE hosts get pages.
 - LoadSampled makes an IDLE host BUSY when other people's load per core exceeds ``busy_above``, and a
   BUSY host IDLE when it falls below ``idle_below``. In between the state stays.
-- HostRefused makes it REFUSED: not tried again in this run, except that an outage of the storage or a
-  new reference was the cause and has passed.
+- HostRefused makes it REFUSED. It is tried again on request, when an outage of the storage or a new
+  reference was the cause and has passed, and after a long pause if the host itself lacks something.
 - HostLost, silence, a breach of the protocol (HostDistrusted) and recalled attempts that do not come
   back make it LOST. It is contacted again after a pause, which doubles each time; a delivered page
   resets that.
 - Different pages that fail on it in a row make it QUARANTINED, unless no other host is IDLE. The pause
   doubles each time; it ends at once when no other host is left.
-- DrainRequested makes it DRAINED, UndrainRequested undoes that.
+- DrainRequested makes it DRAINED, UndrainRequested undoes that, and has a host that was left tried again
+  at once.
 - HostsExpected says how many hosts may still be added: the run waits for them without a limit.
 - HostAdded makes a new or a REMOVED host CONNECTING; HostRemoved makes a host REMOVED, which is no
   failure.
@@ -80,7 +81,9 @@ from sshrender.core.states import HostState, JobEnd, PageState
 _APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 """Pages that were being verified when the run ended are kept."""
 
-_IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested, ev.HostAdded})
+_IGNORED_WHILE_FINISHING = frozenset(
+    {ev.RetryRequested, ev.MoveRequested, ev.HostAdded, ev.UndrainRequested}
+)
 """They would reopen pages after the hosts were told that no page follows, or connect to more hosts."""
 
 _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
@@ -135,6 +138,7 @@ class Scheduler:
         self._page_transitions = PageTransitions(run, self._host_transitions)
         self._assignment = Assignment(run)
         self._no_host_timeout = NoHostTimeout(policy)
+        self._reported_no_host: float | None = None
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
@@ -195,6 +199,17 @@ class Scheduler:
     def paused_seconds(self) -> float:
         """Return how long it has been paused; 0 while it is not."""
         return self._run.storage.paused_seconds(self._run.now)
+
+    @property
+    def no_host_left(self) -> float | None:
+        """Return for how long a run without a usable host waits; None: it does not, or no limit."""
+        ends_at = self._no_host_timeout.ends_at
+        return None if ends_at is None else max(0.0, ends_at - self._run.now)
+
+    @property
+    def withheld(self) -> tuple[str, float]:
+        """Return why no page is sent though the storage works, and for how many seconds more."""
+        return self._run.storage.withheld(self._run.now)
 
     @property
     def storage_left(self) -> float:
@@ -341,6 +356,7 @@ class Scheduler:
             # No attempts: what was being rendered is finished and verified.
             elif self.policy.ends_when_held and not self.attempts:
                 self._end(JobEnd.HELD, self.held)
+            self._end_without_hosts()
 
     def _assign(self) -> None:
         """Give pages to hosts. Each step sees the slots that the earlier ones have filled."""
@@ -350,7 +366,6 @@ class Scheduler:
         if not self.page_queue.has_waiting():
             self._assignment.recall()
             self._assignment.hedge()
-        self._end_without_hosts()
 
     def _may_withdraw_pages(self) -> bool:
         """Return whether hosts that may still connect can outvote those that delivered pages."""
@@ -366,11 +381,27 @@ class Scheduler:
     # The end
 
     def _end_without_hosts(self) -> None:
+        if self.end is not None:
+            return
+        # While the job is held or the storage fails, no host could render: a wait begins afterwards.
+        if self.held or self.paused:
+            self._no_host_timeout.suspend()
+            self._report_no_host()
+            return
         given_up = self._no_host_timeout.is_over(
             self._suitable_states(), self._run.now, has_delivered=self.delivered_here > 0
         )
         if given_up:
             self._end(JobEnd.NO_HOST, given_up)
+        else:
+            self._report_no_host()
+
+    def _report_no_host(self) -> None:
+        """Have it recorded when the run begins to wait for a host, or waits no longer."""
+        ends_at = self._no_host_timeout.ends_at
+        if ends_at != self._reported_no_host:
+            self._reported_no_host = ends_at
+            self._run.issue(do.ReportNoHost(0.0 if ends_at is None else ends_at - self._run.now))
 
     def _suitable_states(self) -> frozenset[HostState]:
         """Return the states of the hosts that could render any page that is left.

@@ -43,6 +43,12 @@ class Snapshot:
     """Seconds since the pause began."""
     pause_left: float = 0.0
     """Seconds that it still waits for the storage before it gives up."""
+    no_host_left: float | None = None
+    """Seconds that it still waits for a usable host; None: one is usable, or there is no limit."""
+    withheld: str = ""
+    """Why no page is sent for a while though the storage works; empty while pages are sent."""
+    withheld_left: float = 0.0
+    """Seconds until pages are sent again."""
 
     @property
     def delivered(self) -> int:
@@ -63,6 +69,7 @@ class Snapshot:
 def take(scheduler: Scheduler) -> Snapshot:
     """Return a snapshot of the scheduler."""
     counts = scheduler.page_queue.counts
+    withheld, withheld_left = scheduler.withheld
     return Snapshot(
         total=len(scheduler.page_queue.pages),
         done=counts[PageState.DONE],
@@ -76,6 +83,9 @@ def take(scheduler: Scheduler) -> Snapshot:
         hosts=tuple(_view(host) for host in scheduler.hosts.values()),
         paused_seconds=scheduler.paused_seconds,
         pause_left=_pause_left(scheduler),
+        no_host_left=scheduler.no_host_left,
+        withheld=withheld,
+        withheld_left=withheld_left,
     )
 
 

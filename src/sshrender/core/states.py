@@ -64,7 +64,7 @@ class HostState(enum.Enum):
     LOST = "lost"
     """Unreachable, silent, or misbehaving: contacted again after a pause."""
     REFUSED = "refused"
-    """Unusable until an administrator repairs it: not contacted again in this run."""
+    """Unusable until an administrator repairs it: contacted again on request, or after a long pause."""
     REMOVED = "removed"
     """Removed from the run without a failure, as when its batch job ends; may be added again."""
 

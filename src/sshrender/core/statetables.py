@@ -38,7 +38,11 @@ def _from(*sources: State) -> frozenset[State]:
 HOST_CHANGES: tuple[Change[HostState], ...] = (
     Change(_from(HostState.UNKNOWN), _from(HostState.CONNECTING), "run starts"),
     Change(_from(HostState.CONNECTING), CONNECTED, "handshake and canary page accepted"),
-    Change(_from(HostState.LOST, HostState.QUARANTINED), CONNECTED, "connected again after a pause"),
+    Change(
+        _from(HostState.LOST, HostState.QUARANTINED, HostState.REFUSED),
+        CONNECTED,
+        "connected again after a pause",
+    ),
     Change(_from(HostState.IDLE), _from(HostState.BUSY), "load of others above busy_above"),
     Change(_from(HostState.BUSY), _from(HostState.IDLE), "load of others below idle_below"),
     Change(_from(HostState.IDLE, HostState.BUSY), _from(HostState.DRAINED), "drain"),
@@ -66,7 +70,9 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
         _from(HostState.CONNECTING), _from(HostState.UNKNOWN), "the run ended before the host answered"
     ),
     Change(
-        _from(HostState.REFUSED), _from(HostState.CONNECTING), "storage is back, or majority changed"
+        _from(HostState.REFUSED),
+        _from(HostState.CONNECTING),
+        "undrain, storage is back, or majority changed",
     ),
     Change(frozenset(HostState) - {HostState.REMOVED}, _from(HostState.REMOVED), "removed from the run"),
     Change(_from(HostState.REMOVED), _from(HostState.CONNECTING), "added again"),

@@ -21,23 +21,30 @@ class StorageHealth:
         self.paused = ""
         self._policy = policy
         self._reason = ""
+        self._writer: str | None = None
         self._probe_at: float | None = None
         self._paused_at = 0.0
         self._suspected_since: float | None = None
         self._suspected: dict[str, str] = {}
         self._unconfirmed_recoveries = 0
 
-    def suspect(self, now: float, reason: str, host: str | None = None) -> None:
-        """Suspect the storage: this host, or this machine (None), could not write a page."""
+    def suspect(self, now: float, reason: str, host: str | None = None) -> float:
+        """Suspect the storage: this host, or this machine (None), could not write a page.
+
+        Return for how many seconds no page is sent, if that begins now and is noticeable; else 0.
+        """
         if host is not None:
             self._suspected[host] = reason
-        self._reason = reason
+        self._reason, self._writer = reason, host
         # Kept from the first suspicion on, as its age decides when the storage is given up.
         if self._suspected_since is None:
             self._suspected_since = now
         # A probe that is due stays: later reports must not move it.
-        if self._probe_at is None and not self.paused:
-            self._probe_at = now + self._probe_delay()
+        if self._probe_at is not None or self.paused:
+            return 0.0
+        delay = self._probe_delay()
+        self._probe_at = now + delay
+        return delay
 
     def failed(self, now: float, reason: str) -> None:
         """Pause: a probe from here failed, so no host is to blame."""
@@ -69,6 +76,13 @@ class StorageHealth:
         """Return for how long a suspected storage is still waited for while probes succeed."""
         since = now if self._suspected_since is None else self._suspected_since
         return max(0.0, self._policy.storage_wait - (now - since))
+
+    def withheld(self, now: float) -> tuple[str, float]:
+        """Return why no page is sent though the run is not paused, and for how many seconds."""
+        if self.paused or self._probe_at is None or self._probe_at <= now:
+            return "", 0.0
+        reason = self._reason if self._writer is None else f"{self._writer}: {self._reason}"
+        return reason, self._probe_at - now
 
     def is_suspended(self) -> bool:
         """Return whether no page is to be sent now."""

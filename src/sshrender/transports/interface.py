@@ -50,8 +50,22 @@ class Refusal(enum.Enum):
     @property
     def may_come_back(self) -> bool:
         """Whether the reason may disappear without action by an administrator."""
-        # Other reasons need an administrator, so no timer contacts such a host again.
         return self in (Refusal.UNREACHABLE, Refusal.NO_ADDRESS)
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether a refused host is contacted again, after a long pause."""
+        # These are what the host itself lacks, and it may be booting or being upgraded. Repeated logins
+        # that fail would look like an attack; the rest is not mended on the host.
+        return self in (
+            Refusal.NO_PYTHON,
+            Refusal.LIMITS,
+            Refusal.SYSTEM,
+            Refusal.NO_GHOSTSCRIPT,
+            Refusal.NO_SANDBOX,
+            Refusal.SAN,
+            Refusal.FILES,
+        )
 
 
 class ConnectFailed(Exception):

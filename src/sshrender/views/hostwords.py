@@ -35,11 +35,14 @@ _MAY_RENDER = frozenset(("idle", "connecting", "unknown"))
 _WORDS = {"busy": "busy (others)", "unknown": "not used"}
 
 
-def word(state: str, *, is_working: bool) -> str:
-    """Return a state in words. ``is_working``: whether the host renders a page now."""
+def word(state: str, *, is_working: bool, is_withheld: bool = False) -> str:
+    """Return a state in words. ``is_working``: whether the host renders a page now.
+
+    ``is_withheld``: whether no page is sent to any host for a while (core/storagehealth.py).
+    """
     # "idle" means: not loaded by others. Whether pages are rendered there is what users want to read.
     if state == "idle":
-        return "working" if is_working else "free"
+        return "working" if is_working else "waits" if is_withheld else "free"
     return _WORDS.get(state, state)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sshrender.views import hostwords, jobstats, queuewords, summary
 from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rendersettings import resolution_in_words, settings_in_words
-from sshrender.views.text import clean, count, duration, local_time, pause
+from sshrender.views.text import clean, count, duration, local_time, pause, waits_until
 
 MAX_WAITING = 10
 """Waiting pages that are listed: a storage that is late with one is late with many."""
@@ -114,7 +114,8 @@ def _without_host(report: Report) -> str:
     # A held job waits for its release, and one without missing pages for no host.
     if not is_running or not report["pages"]["missing"]:
         return ""
-    return hostwords.none_usable(host["state"] for host in report["hosts"])
+    none, wait = hostwords.none_usable(host["state"] for host in report["hosts"]), report.get("no_host")
+    return none and none + waits_until(wait["until"] or "" if wait else "")
 
 
 def _cpu(report: Report) -> str:
@@ -151,7 +152,7 @@ def whole(report: Report) -> Iterator[str]:
     for pool in report.get("pools", ()):
         yield f"  {queue_in_words(pool)}"
     for host in sorted(report["hosts"], key=_rank):
-        yield _host(host, is_running)
+        yield _host(host, is_running, report.get("withheld"))
     yield from _problems(report)
 
 
@@ -228,8 +229,11 @@ def _rank(host: Mapping[str, Any]) -> tuple[int, bool]:
     return min(rank, len(hostwords.TROUBLED)), False
 
 
-def _host(host: Mapping[str, Any], is_running: bool) -> str:
-    """Return a line for a host. After the end, that it could be used until then says nothing."""
+def _host(host: Mapping[str, Any], is_running: bool, withheld: Mapping[str, Any] | None = None) -> str:
+    """Return a line for a host. After the end, that it could be used until then says nothing.
+
+    ``withheld``: the time in which no page is sent to any host, if that is now.
+    """
     words = [count(host["pages"], "page")]
     if host["pages"]:
         words.append(
@@ -239,9 +243,13 @@ def _host(host: Mapping[str, Any], is_running: bool) -> str:
         words.append(count(host["failures"], "failure"))
     if host.get("hedged"):
         words.append(f"{host['hedged']} hedged")
-    reason = f": {clean(host['reason'])}" if host["reason"] else ""
+    why, is_working = host["reason"], host["running"] > 0
+    if withheld and host["state"] == "idle" and not is_working:
+        why = f"{pause('', withheld['until'])}: {withheld['reason']}"
+    reason = f": {clean(why)}" if why else ""
     has_state = is_running or host["state"] in hostwords.TROUBLED
-    word = " " + hostwords.word(host["state"], is_working=host["running"] > 0) if has_state else ""
+    state = hostwords.word(host["state"], is_working=is_working, is_withheld=bool(withheld))
+    word = f" {state}" if has_state else ""
     # A semicolon after a reason, which may itself hold a colon.
     colon = "; " if word or reason else ": "
     return f"  host      {clean(host['name'])}{clean(word)}{reason}{colon}" + ", ".join(words)

@@ -10,17 +10,19 @@ import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
+from sshrender.job.journal.runwaits import RunWaits
 from sshrender.job.journal.storagepause import Pause
 from sshrender.job.queue.requestoperations import Effect, effect_of
 from sshrender.views import hostwords
+from sshrender.views.hostrow import HostRow, InFlight
 from sshrender.views.jobduration import RunTimes
 from sshrender.views.poolreports import PoolReports
 from sshrender.views.rate import Rate
 from sshrender.views.severity import ERROR, severity
+from sshrender.views.text import waits_until
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""
@@ -66,72 +68,6 @@ class PageRow:
     history: list[je.JournalEntry] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class InFlight:
-    """An attempt that a host holds. ``begun``: when a slot was free for it, as far as known."""
-
-    attempt: str
-    page: int
-    host: str
-    since: float
-    begun: float | None = None
-
-
-@dataclass(slots=True)
-class HostRow:
-    """One host. Loads are threads per core."""
-
-    name: str
-    state: str = "unknown"
-    reason: str = ""
-    slots: int = 0
-    cores: int = 0
-    others: float = 0.0
-    ours: float = 0.0
-    pages: int = 0
-    failures: int = 0
-    hedged: int = 0
-    seconds: float = 0.0
-    ghostscript: str = ""
-    node: str = ""
-    """The node of a pilot of a batch system."""
-    flights: dict[str, InFlight] = field(default_factory=dict)
-    reopening: dict[int, float] = field(default_factory=dict)
-    """Times since when slots open the document again, by the page after which they do."""
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
-
-    @property
-    def is_working(self) -> bool:
-        """Whether it renders a page now."""
-        return bool(self.flights)
-
-    @property
-    def word(self) -> str:
-        """Its state in words."""
-        return hostwords.word(self.state, is_working=self.is_working)
-
-    def begin(self, now: float) -> None:
-        """Mark the oldest attempts, as many as there are slots, as being rendered."""
-        # A slot that opens the document again renders nothing meanwhile. None: the number of slots is
-        # not known.
-        free = max(0, self.slots - len(self.reopening)) if self.slots else None
-        # Attempts are held in the order in which they were sent, and the runner starts them in that
-        # order.
-        for flight in islice(self.flights.values(), free):
-            if flight.begun is None:
-                flight.begun = now
-
-    @property
-    def running(self) -> int:
-        """Slots at work: a host holds more attempts than it renders at a time."""
-        return min(len(self.flights), self.slots or len(self.flights))
-
-    @property
-    def median(self) -> float | None:
-        """The median of seconds per page, of the last hundred pages."""
-        return statistics.median(self.recent) if self.recent else None
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
     """An attempt on the timeline: which host rendered which page, and when."""
@@ -175,6 +111,7 @@ class JobModel:
         self.pause: Pause | None = None
         self.told_pause: Pause | None = None  # by the run's process: a full disk takes no journal entry
         self.pools = PoolReports()
+        self.waits = RunWaits()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
         self.notes: list[str] = []
@@ -208,6 +145,7 @@ class JobModel:
         self.now = max(self.now, entry.moment.timestamp())
         self.times.take(entry, self.now)
         self.pools.take(entry)
+        self.waits.take(entry)
         # PageEntry is a subclass of JournalEntry, so the other entries are those that are none.
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
@@ -217,6 +155,7 @@ class JobModel:
             self._reopening(entry)
         else:
             self._take_of_page(entry, self.pages[entry.page])
+        self.rate.stand_still(self.now, self._is_still)
         # Samples come every few seconds and tell nothing that a log should keep.
         if not isinstance(entry, je.HostsSampled):
             self._log(entry)
@@ -327,11 +266,22 @@ class JobModel:
         return self.rate.left(now, self.missing)
 
     @property
+    def _is_still(self) -> bool:
+        """Whether no page can come. Pages in work are delivered while the job is held, for example."""
+        return bool(self.paused or (not self.counts[SENT] and (self.held or self.none_usable)))
+
+    @property
     def none_usable(self) -> str:
         """That no host can render now, in words; empty while one can, or no page is missing."""
         if not self.missing:
             return ""
         return hostwords.none_usable(host.state for host in self.hosts.values())
+
+    @property
+    def no_host(self) -> str:
+        """``none_usable``, and until when the run waits for a host, if there is a limit."""
+        none, wait = self.none_usable, self.waits.host
+        return none and none + waits_until(wait.until if wait else "")
 
     def _usual(self) -> float:
         recent = [host.median for host in self.hosts.values() if host.median is not None]

@@ -11,7 +11,7 @@ from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.journal.journalformat import as_fields, timestamp
 from sshrender.views import safeprint
 from sshrender.views.plain import progress_line
-from sshrender.views.rate import Rate, of_run
+from sshrender.views.rate import Rate, follow, of_run
 
 STATUS_INTERVAL = 5.0
 """Seconds between two status lines, also while nothing is delivered: a program then knows that the run
@@ -39,7 +39,7 @@ class JsonLinesView:
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Write a status line if one is due."""
         # Before the line is made, so that its speed includes this snapshot.
-        self._rate.note(now, snapshot.delivered_here)
+        follow(self._rate, snapshot, now)
         self._status = status(snapshot, self._rate, now)
         self._last = progress_line(snapshot, self._rate, now)
         # The first snapshot gives a line at once: a program knows that the run has begun.
@@ -77,11 +77,17 @@ def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:
             "missing": snapshot.missing,
         },
         "rate": None if speed is None else round(speed, 3),
-        "seconds_left": None if left is None else round(left, 1),
+        "seconds_left": _rounded(left),
         "hosts_rendering": sum(host.running > 0 for host in snapshot.hosts),
         "paused": snapshot.paused,
         "held": snapshot.held,
+        "no_host_seconds_left": _rounded(snapshot.no_host_left),
+        "withheld": snapshot.withheld,
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _event(kind: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.storagepause import Pause
 from sshrender.views import hostwords, safeprint
 from sshrender.views.pooltable import queue_in_words
-from sshrender.views.rate import Rate, of_run
+from sshrender.views.rate import Rate, follow, of_run
 from sshrender.views.text import clean, clock_time, count, duration, pause
 
 FIRST_INTERVAL = 5.0
@@ -43,13 +43,13 @@ class PlainView:
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
-        self._rate.note(now, snapshot.delivered_here)
+        follow(self._rate, snapshot, now)
         if self._started is None:
             self._started = now
             self._next = now + self._interval
         # The reason why a run waits is repeated: a log that just ends would look like a hang. Progress
         # is measured in pages of a terminal state; the time alone makes no line.
-        waits = snapshot.paused or hostwords.none_usable_in(snapshot)
+        waits = snapshot.paused or snapshot.withheld or hostwords.none_usable_in(snapshot)
         if now >= self._next and (snapshot.settled != self._last_settled or waits):
             self._last_settled = snapshot.settled
             self._interval = min(2 * self._interval, MAX_INTERVAL)
@@ -73,7 +73,7 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
     if snapshot.paused:
         return ", ".join([*parts, pause_now(snapshot)])
     if none := hostwords.none_usable_in(snapshot):
-        return ", ".join([*parts, none])
+        return ", ".join([*parts, none + wait_left(snapshot)])
     speed, left = of_run(rate, snapshot, now)
     if snapshot.held:
         parts.append(clean(snapshot.held))
@@ -83,7 +83,20 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
         parts.append(f"{duration(left)} left")
     working = sum(host.running > 0 for host in snapshot.hosts)
     parts.append(f"{count(working, 'host')} rendering")
+    if snapshot.withheld:
+        parts.append(withheld_now(snapshot))
     return ", ".join(parts)
+
+
+def wait_left(snapshot: Snapshot) -> str:
+    """Return ``, waits 25s more`` for a run that ends if no host becomes usable; else empty."""
+    left = snapshot.no_host_left
+    return "" if left is None else f", waits {duration(left)} more"
+
+
+def withheld_now(snapshot: Snapshot) -> str:
+    """Return for how long no page is sent, and why."""
+    return f"no page is sent for {duration(snapshot.withheld_left)}: {clean(snapshot.withheld)}"
 
 
 def pause_now(snapshot: Snapshot) -> str:
@@ -131,6 +144,11 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
             found = Pause.of(entry)
             until = f" until {clock_time(found.until)}" if found.until else ""
             return f"page {entry.page} waits{until}: {clean(found.reason)}"
+        case je.StorageSuspected():
+            found = Pause.of(entry)
+            return f"no page is sent for {duration(entry.waits)}: {clean(found.reason)}"
+        case je.HostsAwaited() if entry.waits:
+            return f"no host is usable: the run waits {duration(entry.waits)} for one"
         case je.StorageRecovered():
             return "storage works again, rendering continues"
         case je.SplitFailed():

@@ -19,8 +19,8 @@ from sshrender.job.journal.journalentries import HostStateChanged, JournalEntry
 from sshrender.views import hostwords
 from sshrender.views.backgroundprocess import is_in_background
 from sshrender.views.controlcharacters import Harmless
-from sshrender.views.plain import describe, pause_now
-from sshrender.views.rate import Rate, of_run
+from sshrender.views.plain import describe, pause_now, wait_left, withheld_now
+from sshrender.views.rate import Rate, follow, of_run
 from sshrender.views.text import clean, count, duration
 
 REDRAW = 0.5
@@ -69,7 +69,7 @@ class BoardView:
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
-        self._rate.note(now, snapshot.delivered_here)
+        follow(self._rate, snapshot, now)
         # A background process that writes to the terminal would be mixed with the shell's own lines.
         if now - self._rendered_at < REDRAW or is_in_background(self._console.file):
             return
@@ -96,11 +96,20 @@ def render(
     parts.append(_pace(snapshot, rate, now))
     if snapshot.paused:
         parts.append(Text(pause_now(snapshot), style="bold red", no_wrap=True))
+    elif words := _waits(snapshot):
+        parts.append(Text(words, style="bold red", no_wrap=True, overflow="ellipsis"))
     # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on. At
     # least three rows, even if they do not fit: a board without hosts says too little.
     max_rows = max(3, height - len(parts) - 3)
     parts.append(_hosts(snapshot, width, max_rows))
     return Group(*parts)
+
+
+def _waits(snapshot: Snapshot) -> str:
+    """Return why no page is sent now though the run is not paused; empty if pages are sent."""
+    if none := hostwords.none_usable_in(snapshot):
+        return none + wait_left(snapshot)
+    return withheld_now(snapshot) if snapshot.withheld else ""
 
 
 def _headline(snapshot: Snapshot, job: str) -> Text:
@@ -156,7 +165,8 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
     """
     hosts = _chosen(snapshot.hosts, max_rows)
     kept = range(len(_TITLES)) if width >= _WIDE else _NARROW
-    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts]
+    cells = [_row(host, is_withheld=bool(snapshot.withheld)) for host in hosts]
+    rows = [[cell for n, cell in enumerate(row) if n in kept] for row in cells]
     titles = [_TITLES[n] for n in kept]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     left = width
@@ -197,13 +207,14 @@ def _rank(host: HostView) -> tuple[int, bool]:
     return hostwords.rank(host.state, is_working=host.running > 0)
 
 
-def _row(host: HostView) -> list[Text]:
+def _row(host: HostView, is_withheld: bool) -> list[Text]:
     symbol, colour = _STYLES[host.state]
     # Until the handshake neither slots nor load are known.
     is_known = bool(host.slots)
+    word = hostwords.word(host.state, is_working=host.running > 0, is_withheld=is_withheld)
     return [
         Text(clean(host.name)),
-        Text(f"{symbol} {hostwords.word(host.state, is_working=host.running > 0)}", style=colour),
+        Text(f"{symbol} {word}", style=colour),
         Text(f"{host.running}/{host.slots}" if is_known else ""),
         Text(f"{host.others:.2f}" if is_known else ""),
         Text(str(host.pages) if is_known else ""),

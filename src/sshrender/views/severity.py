@@ -19,11 +19,14 @@ def severity(entry: je.JournalEntry) -> int:
             return ERROR if entry.state in _BAD_HOST_STATES else NOTHING
         case je.RunEnded():
             return NOTHING if entry.state == "done" else ERROR
+        case je.HostsAwaited():
+            return WARNING if entry.waits else NOTHING
         case je.PageDelivered():
             return WARNING if entry.diagnostics else NOTHING
         case (
             je.AttemptFailed()
             | je.PageWaits()
+            | je.StorageSuspected()
             | je.PageSuspected()
             | je.PageWithdrawn()
             | je.PageFellBack()

@@ -81,6 +81,15 @@ def next_step(summary: Mapping[str, Any]) -> str:
         if _are_drained(summary):
             return undrain(summary["hosts"][0]["name"])
         return CHECK_HOSTS
+    return _step_of_job(summary, job)
+
+
+def _step_of_job(summary: Mapping[str, Any], job: str) -> str:
+    """Return the command where neither a page nor a host is the cause."""
+    code, reason = summary.get("exit_code", 0), str(summary.get("reason") or "")
+    # A run of the queue ends while a user holds the job (JobEnd.HELD).
+    if code == ExitCode.LEASE and reason.startswith("held by "):
+        return f"sshrender release {job}"
     if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
         return f"sshrender status {job}"
     return f"sshrender resume {job}"

@@ -50,6 +50,11 @@ def pause(since: str, until: str | None) -> str:
     return ", ".join(words)
 
 
+def waits_until(until: str) -> str:
+    """Return ``, waits until 14:05:03``; empty if the time, as in the journal, is empty."""
+    return f", {pause('', until)}" if until else ""
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, in the singular or plural: ``1 page``, ``2 pages``."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

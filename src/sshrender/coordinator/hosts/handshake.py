@@ -138,7 +138,7 @@ def check_host(
         _san(hello, san),
     ):
         if reason:
-            return ev.HostRefused(host, refusal.value, reason)
+            return ev.HostRefused(host, refusal.value, reason, refusal.is_tried_again)
     return ev.HostConnected(
         host,
         cores=max(hello.cores, 1),

@@ -159,7 +159,7 @@ class HostMessages:
         refusal = trouble.refusal
         has_rendered = self._scheduler.hosts[host].pages_done > 0
         if refusal is not None and refusal in msg.NEEDS_ADMINISTRATOR and not has_rendered:
-            return [ev.HostRefused(host, refusal.value, reason)]
+            return [ev.HostRefused(host, refusal.value, reason, refusal.is_tried_again)]
         # Lost, not refused: the host is connected again after a pause.
         return [ev.HostLost(host, reason)]
 

@@ -209,6 +209,7 @@ class Pilots:
             slots=max(1, min(setup.cores, note.cores or setup.cores)),
             ignores_load=True,  # on a shared node the load of others does not count
             silence=SILENCE,
+            is_lent=True,
             queue_seconds=QUEUE_SECONDS,
         )
         self._nodes.setdefault(setup.name, set()).add(note.node)

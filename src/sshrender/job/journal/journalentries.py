@@ -294,6 +294,30 @@ class StorageRecovered(JournalEntry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSuspected(JournalEntry):
+    """Pages cannot be written though the storage works: none is sent for ``waits`` seconds.
+
+    ``host``: the one that could not write; empty if it was the coordinator's machine.
+    """
+
+    type: ClassVar[str] = "storage_suspected"
+    reason: Text
+    waits: Number
+    host: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsAwaited(JournalEntry):
+    """No host is usable; the run waits ``waits`` seconds for one before it ends.
+
+    0: it does not wait any more, or without a limit.
+    """
+
+    type: ClassVar[str] = "hosts_awaited"
+    waits: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFailed(JournalEntry):
     """The document could not be split; pages without a part are rendered from the whole document."""
 
@@ -432,6 +456,8 @@ TYPES: Mapping[str, type[JournalEntry]] = {
         FontsMissing,
         ReferenceChosen,
         StorageFailed,
+        StorageSuspected,
+        HostsAwaited,
         StorageRecovered,
         SplitFailed,
         FolderNotSynced,

@@ -1,4 +1,4 @@
-"""A pause: of a run while the storage fails, or of a page whose file cannot be written."""
+"""A pause: of a run without storage or hosts, or of a page whose file cannot be written."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sshrender.job.journal.journalentries import PageWaits, StorageFailed
+from sshrender.job.journal.journalentries import (
+    HostsAwaited,
+    PageWaits,
+    StorageFailed,
+    StorageSuspected,
+)
 from sshrender.job.journal.journalformat import timestamp
 
 if TYPE_CHECKING:
     from sshrender.core.snapshot import Snapshot
+
+
+_Entry = StorageFailed | PageWaits | StorageSuspected | HostsAwaited
+"""The entries that begin a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +34,16 @@ class Pause:
     until: str = ""
 
     @classmethod
-    def of(cls, entry: StorageFailed | PageWaits) -> Pause:
+    def of(cls, entry: _Entry) -> Pause:
         """Return the pause that an entry begins."""
-        return cls(entry.reason, entry.time, _until(entry))
+        match entry:
+            case HostsAwaited():
+                reason = "no host is usable"
+            case StorageSuspected(host=host) if host:
+                reason = f"{host}: {entry.reason}"
+            case _:
+                reason = entry.reason
+        return cls(reason, entry.time, _until(entry))
 
     @classmethod
     def of_run(cls, shot: Snapshot, now: float) -> Pause | None:
@@ -46,7 +62,7 @@ class Pause:
         return {**asdict(self), "until": self.until or None}
 
 
-def _until(entry: StorageFailed | PageWaits) -> str:
+def _until(entry: _Entry) -> str:
     if not entry.waits or not entry.time:
         return ""
     try:

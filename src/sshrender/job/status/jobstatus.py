@@ -18,6 +18,7 @@ from sshrender.job.jobattributes import CANCELLED, Attributes
 from sshrender.job.journal import history
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.replay import replay
+from sshrender.job.journal.runwaits import RunWaits
 from sshrender.job.journal.storagepause import Pause
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
@@ -76,6 +77,8 @@ class JobReport:
     seconds_left: float | None = None
     """Time that the rest will take at the present rate; None if that is unknown."""
     paused: Pause | None = None
+    run_waits: RunWaits = field(default_factory=RunWaits)
+    """What a running coordinator waits for besides that."""
     waiting: Mapping[int, Pause] = field(default_factory=dict)
     """Rendered pages that wait, with the reasons."""
     pools: list[je.PoolReported] = field(default_factory=list)
@@ -102,7 +105,9 @@ class JobReport:
             "job": self.name,
             "state": self.state,
             "reason": self.reason,
-            "paused": None if self.paused is None else self.paused.as_json(),
+            "paused": _json(self.paused),
+            "no_host": _json(self.run_waits.host),
+            "withheld": _json(self.run_waits.write),
             "waiting_pages": [
                 {"page": page, **pause.as_json()} for page, pause in sorted(self.waiting.items())
             ],
@@ -176,6 +181,7 @@ class _Progress:
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
     paused: Pause | None = None
+    waits: RunWaits = field(default_factory=RunWaits)
     waiting: dict[int, Pause] = field(default_factory=dict)
     pools: dict[str, je.PoolReported] = field(default_factory=dict)
     flights: dict[str, str] = field(default_factory=dict)
@@ -184,6 +190,7 @@ class _Progress:
     def take(self, entry: je.JournalEntry) -> None:
         """See Replay.take."""
         self.updated = entry.time
+        self.waits.take(entry)
         match entry:
             # A run begins with nothing failed: pages that failed are tried again.
             case je.RunStarted():
@@ -365,10 +372,15 @@ def _report(
         spec=spec,
         attributes=attributes,
         paused=progress.paused if state == "paused" else None,
+        run_waits=progress.waits if holder is not None else RunWaits(),
         waiting=progress.waiting if holder is not None else {},
         pools=list(progress.pools.values()) if holder is not None else [],
         has_open_run=progress.runs > 0 and progress.ended is None,
     )
+
+
+def _json(pause: Pause | None) -> dict[str, str | None] | None:
+    return None if pause is None else pause.as_json()
 
 
 def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:

@@ -325,7 +325,9 @@ class Dashboard(Navigation):
         entry = self._log_rows.entry(name) if kind == "entry" else None
         if kind == "host" and name in self._model.hosts:
             command = self._source.ssh_command(name) if self._source is not None else ""
-            words = details.of_host(self._model.hosts[name], command, self._styles)
+            words = details.of_host(
+                self._model.hosts[name], command, self._styles, self._model.waits.write
+            )
         elif entry is not None:
             words = details.of_entry(entry)
         else:

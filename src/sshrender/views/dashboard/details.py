@@ -6,9 +6,11 @@ from rich.text import Text
 
 from sshrender.core.fingerprint import in_words
 from sshrender.job.journal.journalentries import JournalEntry
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.dashboard.tables import reason_on_node
-from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
+from sshrender.views.hostrow import HostRow
+from sshrender.views.jobmodel import SENT, WAITING, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
 
@@ -48,13 +50,16 @@ def _whereabouts(page: PageRow, now: float) -> str:
     return f"from {clean(page.host)} in {page.seconds:.2f} s" if page.file else ""
 
 
-def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
-    """Return a host's state, size, assigned pages, and the command that logs in to it."""
+def of_host(host: HostRow, ssh_command: str, styles: Styles, withheld: Pause | None = None) -> Text:
+    """Return a host's state, size, assigned pages, and the command that logs in to it.
+
+    ``withheld``: the time in which no page is sent to any host, if that is now.
+    """
     symbol, style = styles.host(host.state)
     text = Text()
     text.append(f"{clean(host.name)}  ", "bold")
-    text.append(f"{symbol} {clean(host.word)}", style)
-    text.append(f"  {reason_on_node(host)}\n")
+    text.append(f"{symbol} {clean(host.in_words(withheld))}", style)
+    text.append(f"  {reason_on_node(host, withheld)}\n")
     if host.slots:
         text.append(
             f"{count(host.cores, 'core')}, {count(host.slots, 'slot')},"

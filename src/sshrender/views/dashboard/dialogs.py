@@ -37,7 +37,7 @@ _HELP: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Hosts",
         (
             ("Enter", "show the log of the host"),
-            ("d u", "drain (with a note) and undrain, in this job"),
+            ("d u", "drain (with a note) in this job; undrain, or try a refused or lost host again"),
             ("/ Esc", "filter by text; remove the filters of all lists"),
             ("s r", "sort by the next column; reverse"),
             ("c", "copy the ssh command to the clipboard"),

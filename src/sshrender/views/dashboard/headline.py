@@ -8,7 +8,7 @@ from sshrender.views import hostwords
 from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import DONE, FAILED, SENT, SUSPECT, JobModel
-from sshrender.views.text import clean, count, duration, pause
+from sshrender.views.text import clean, count, duration, pause, waits_until
 
 _MAX_BAR = _MAX_GRAPH = 60
 _MIN_BAR = _MIN_GRAPH = 8
@@ -169,7 +169,10 @@ def _present(job: JobModel, now: float, has_hosts: bool) -> Text:
     if job.held:
         text.append(f"{clean(job.held_note)}  " if job.held_note else "", "bold yellow")
     elif job.none_usable:
-        text.append(f"{job.none_usable}  ", "bold red")
+        text.append(f"{job.no_host}  ", "bold red")
+    elif withheld := job.waits.write:
+        words = f"no page is sent{waits_until(withheld.until)}: {clean(withheld.reason)}"
+        text.append(f"{words}  ", "bold red")
     elif troubled:
         text.append(f"hosts: {troubled}  ", "bold red")
     return text

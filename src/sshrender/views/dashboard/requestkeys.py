@@ -86,7 +86,7 @@ class RequestActions(App[None]):
             )
 
     def action_undrain(self) -> None:
-        """Put the selected host back into use."""
+        """Put the selected host back into use, or have it tried again."""
         host = self._selected_host()
         if host:
             self._request(Operation.UNDRAIN, host=host)
@@ -167,7 +167,7 @@ def done_in_words(entry: RequestHandled) -> str:
         Operation.RELEASE: "job released",
         Operation.CANCEL: "job cancelled",
         Operation.DRAIN: f"{host} drained: no more pages are sent to it",
-        Operation.UNDRAIN: f"{host} undrained: it gets pages again",
+        Operation.UNDRAIN: f"{host} undrained: it is used again, or tried again if it was left",
         Operation.RETRY: f"page {entry.page} is rendered again",
         Operation.MOVE: f"page {entry.page} moved to {host}",
         Operation.ALTER: "settings of the job changed",

@@ -8,13 +8,15 @@ from typing import Any
 from rich.style import Style
 
 from sshrender.job.journal.journalentries import JournalEntry, RequestHandled, RunEnded, RunStarted
+from sshrender.job.journal.storagepause import Pause
 from sshrender.views import hostwords
 from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import STRAGGLER, Styles
-from sshrender.views.jobmodel import HostRow, JobModel
+from sshrender.views.hostrow import HostRow
+from sshrender.views.jobmodel import JobModel
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.severity import ERROR, WARNING, severity
-from sshrender.views.text import clean, duration
+from sshrender.views.text import clean, duration, pause
 
 HOSTS = (
     Column("host", max_width=24),
@@ -65,10 +67,10 @@ def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, text: str
     found = [
         host
         for host in job.hosts.values()
-        if _contains(text, host.name, host.word, host.reason, host.node)
+        if _contains(text, host.name, host.in_words(job.waits.write), host.reason, host.node)
     ]
     found.sort(key=_KEYS[sort], reverse=is_reversed)
-    return [_host(host, styles) for host in found]
+    return [_host(host, styles, job.waits.write) for host in found]
 
 
 def _contains(text: str, *places: str) -> bool:
@@ -76,29 +78,35 @@ def _contains(text: str, *places: str) -> bool:
     return not text or any(text.lower() in place.lower() for place in places)
 
 
-def _host(host: HostRow, styles: Styles) -> Row:
+def _host(host: HostRow, styles: Styles, withheld: Pause | None) -> Row:
     symbol, style = styles.host(host.state)
     is_known = host.slots > 0
     return Row(
         host.name,
         (
             clean(host.name),
-            f"{symbol} {clean(host.word)}",
+            f"{symbol} {clean(host.in_words(withheld))}",
             f"{host.running}/{host.slots}" if is_known else "",
             f"{host.others:.2f}" if is_known else "",
             f"{host.ours:.2f}" if is_known else "",
             str(host.pages) if is_known else "",
             "" if host.median is None else f"{host.median:.2f}",
             str(host.failures or ""),
-            reason_on_node(host),
+            reason_on_node(host, withheld),
         ),
         (None, style),
     )
 
 
-def reason_on_node(host: HostRow) -> str:
-    """Return the reason of a host's state, after the node of a pilot."""
-    return clean("; ".join(each for each in (host.node and f"on {host.node}", host.reason) if each))
+def reason_on_node(host: HostRow, withheld: Pause | None) -> str:
+    """Return the reason of a host's state, after the node of a pilot.
+
+    ``withheld``: the time in which no page is sent, if that is now.
+    """
+    reason = host.reason
+    if withheld is not None and host.is_free:
+        reason = f"{pause('', withheld.until)}: {withheld.reason}"
+    return clean("; ".join(each for each in (host.node and f"on {host.node}", reason) if each))
 
 
 def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[Row]:
