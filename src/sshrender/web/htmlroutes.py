@@ -237,7 +237,7 @@ async def job(call: Call) -> Response:
         "own": call.person.may_change(feed.owner),
         "owner": feed.owner,
         "assembled": feed.assembled is not None,
-        "status": {**feed.status(), "position": watched.position},
+        "status": {**feed.status(), **watched.in_queue()},
         "untaken": site.is_untaken,
         "locked": _is_locked(call, feed),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -88,12 +87,12 @@ async def job(call: Call) -> Response:
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
+    place = watched.in_queue()
     if report.state == "queued":
-        # The job itself was read: a list that cannot be read now takes nothing from it.
-        with contextlib.suppress(Refused, UserError):
-            await call.site.listed()
+        # Besides, it was looked up in the list of jobs, which tells whether a coordinator takes them.
+        row |= {"queue_place": place["position"], "waits": place["waits"] or None}
         row["is_untaken"] = call.site.is_untaken
-    return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
+    return JSONResponse({**public(row), "position": place["position"], "exit_code": 0})
 
 
 async def _watched(call: Call) -> WatchedJob:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sshrender.api import joblistsource, statusreports
 from sshrender.api.jobs import require_readable
+from sshrender.api.queueplaces import Place
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
@@ -186,8 +187,17 @@ class Site:
 
     async def _make(self, name: str) -> WatchedJob:
         feed = await self.opening.run(JobFeed, self.san, name)
-        found = self._feeds[name] = WatchedJob(feed, self.pool, self.long)
+        found = self._feeds[name] = WatchedJob(feed, self.pool, self.long, self._place_of)
         return found
+
+    async def _place_of(self, name: str) -> Place | None:
+        """Return a job's place, as the list of jobs has it: one reading serves all pages of jobs."""
+        # Without the list, a page still shows all that its own job tells.
+        with contextlib.suppress(Refused, UserError):
+            for line in (await self.listed()).jobs:
+                if line.name == name and line.place is not None:
+                    return Place(line.place, line.waits)
+        return None
 
     def _made(self, name: str, task: asyncio.Task[WatchedJob]) -> None:
         del self._making[name]

@@ -11,11 +11,10 @@ import math
 import re
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.api.jobs import job_names, on_san, read_or_record, require_readable
+from sshrender.api.jobs import on_san, require_readable
 from sshrender.api.web.compressedblocks import Block
 from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
@@ -279,20 +278,3 @@ def _is_page(name: str, number: int) -> bool:
     """Return whether a page of this number may have a file of this name."""
     found = _PAGE_FILE.fullmatch(name)
     return found is not None and int(found[1]) == number
-
-
-def queue_position(san: Path, name: str) -> int | None:
-    """Return the rank of a job in the queue, from 1; None if it is not queued. Raises UserError."""
-
-    def work() -> int | None:
-        ranks: dict[str, tuple[int, str, str]] = {}
-        for each in job_names(san):
-            found = read_or_record(san, each, partial(jobattributes.load, JobFolder(san / each)), {})
-            if found is not None and found.is_queued and not found.over and not found.held:
-                # Higher priority first, then earlier submission; the name makes the order complete.
-                ranks[each] = (-found.priority, found.submitted, each)
-        own = ranks.get(name)
-        # Ranks start at 1: the job itself is counted.
-        return None if own is None else sum(rank <= own for rank in ranks.values())
-
-    return on_san(san, work)
