@@ -12,7 +12,8 @@ import pytest
 from starlette.requests import Request
 
 from sshrender.api.web import uploads, webaccess
-from sshrender.api.web.uploads import PartWriter, Quota, UploadError
+from sshrender.api.web.uploaderrors import UploadError
+from sshrender.api.web.uploads import PartWriter, Quota
 from sshrender.web.authentication import Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs

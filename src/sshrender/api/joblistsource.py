@@ -316,7 +316,9 @@ class _Job:
             self._attributes = jobattributes.load_or_none(self._folder) or Attributes()
             self._stamp = stamp
         line = _running(self._folder.name, self._model, self._attributes)
-        return replace(line, submitted=self._attributes.submitted or self._spec.created)
+        return replace(
+            line, submitted=self._attributes.submitted or self._spec.created, id=self._spec.id
+        )
 
     def _report(self, claim: Claim | None) -> jobstatus.JobReport:
         is_own = self._folder.path.lstat().st_uid == os.geteuid()
@@ -341,6 +343,7 @@ class _Job:
             note=report.reason if silent is None else f"{in_words(silent)} is not responding",
             submitted=report.attributes.submitted or self._spec.created,
             ended="" if report.state in _ORDER else report.updated,
+            id=self._spec.id,
         )
 
 

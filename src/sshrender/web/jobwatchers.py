@@ -15,6 +15,7 @@ from sshrender.api.web.compressedblocks import Block
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.refusals import Refused
+from sshrender.web.roles import Person
 from sshrender.web.santhreads import ANSWER_TIMEOUT, OneThread, SanThreads, Turns
 
 POLL_INTERVAL = 0.5
@@ -130,6 +131,10 @@ class WatchedJob:
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def seen_by(self, person: Person) -> bool:
+        """Return whether this user may see the job."""
+        return person.may_see(self.feed.name, self.feed.spec.id, self.feed.owner)
 
     def in_queue(self) -> dict[str, Any]:
         """Return the place of the job in the queue, for the page and for programs."""

@@ -149,6 +149,19 @@ async def person_of(site: Site, request: Request) -> Person | None:
     )
 
 
+async def may_continue(call: Call, password: str | None) -> bool:
+    """Return whether the user of a long request is logged in still. Raises Refused.
+
+    ``password``: what ``of_password`` of the authenticator said when the request began.
+    """
+    site, request = call.site, call.request
+    if site.authenticator.basic(request) is None:
+        person = await person_of(site, request)
+        return person is not None and person.name == call.person.name
+    # The password itself is not compared again, which takes a second.
+    return password == await site.users.run(site.authenticator.of_password, call.person.name)
+
+
 async def log_in(site: Site, request: Request, name: str, password: str) -> bool:
     """Compare a password. Raises Refused (429) after too many failures of this address."""
     address = site.authenticator.address(request)

@@ -143,17 +143,17 @@ class Site:
                 raise _no_job(name) from None
             raise
         self._keep_few(name)
-        if not person.may_see(name, found.feed.owner):
+        if not found.seen_by(person):
             raise _no_job(name)
         return found
 
     async def _require_seen(self, found: WatchedJob, person: Person) -> None:
         """Raise Refused unless the user may see the job, before its journal is read: that is work."""
         name = found.feed.name
-        if not person.may_see(name, found.feed.owner):
+        if not found.seen_by(person):
             # Read again, because attributes that were damaged for a moment have no owner.
             owner = await self.pool.run(found.feed.read_owner)
-            if not person.may_see(name, owner):
+            if not person.may_see(name, found.feed.spec.id, owner):
                 raise _no_job(name)
 
     def _keep_few(self, name: str) -> None:
@@ -285,7 +285,7 @@ class Site:
     async def lines(self, person: Person) -> list[JobLine]:
         """Return the jobs that this user may see."""
         listed = await self.listed()
-        return [line for line in listed.jobs if person.may_see(line.name, line.owner)]
+        return [line for line in listed.jobs if person.may_see(line.name, line.id, line.owner)]
 
     async def reports(self, person: Person, asker: str) -> list[dict[str, Any]]:
         """Return the jobs that this user may see, as ``status --json`` has them.
@@ -297,8 +297,11 @@ class Site:
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
         require_readable(self.san)
-        rows = (report.as_json() for report in statusreports.job_reports(self.san, {}))
-        return [public(row) for row in rows if person.may_see(row["job"], row["owner"] or "")]
+        return [
+            public(report.as_json())
+            for report in statusreports.job_reports(self.san, {})
+            if person.may_see(report.name, report.spec.id, report.attributes.owner)
+        ]
 
     async def tend(self) -> None:
         """Remove what is stale, now and each hour, as long as the server runs."""

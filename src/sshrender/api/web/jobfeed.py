@@ -76,6 +76,7 @@ class JobFeed:
         # Before the journal is read, which takes seconds: whether a user may see the job.
         self._attributes = self._read_attributes()
         self._stamp: object = None
+        self._spec_stamp: object = None
         self.report = self._follower.report(folder, None)
         """The report as of the last update."""
         self.offset = 0
@@ -118,9 +119,7 @@ class JobFeed:
         return on_san(self._san, self._update)
 
     def _update(self) -> bool:
-        # A folder may be removed while it is watched; or all of them are gone, with the file server.
-        if not self.folder.spec.is_file():
-            require_listing(self._san)
+        if not self._is_there():
             raise UserError(ExitCode.USAGE, "this job was removed", "sshrender status")
         with contextlib.suppress(FileNotFoundError):
             self._bytes = self.folder.journal.stat().st_size
@@ -147,6 +146,23 @@ class JobFeed:
             self.report = self._follower.report(self.folder, claim, found)
             return True
         return False
+
+    def _is_there(self) -> bool:
+        """Return whether the folder still is that of this job. Raises UserError if all are gone."""
+        try:
+            status = self.folder.spec.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            # It may be removed while it is watched; or all of them are gone, with the file server.
+            require_listing(self._san)
+            return False
+        stamp = status.st_ino, status.st_mtime_ns
+        if stamp != self._spec_stamp:
+            # The same document with the same settings has the same name, as a new job, too.
+            found = load_spec(self.folder)
+            if found is None or found.id != self.spec.id:
+                return False
+            self._spec_stamp = stamp
+        return True
 
     def message(self, since: int) -> dict[str, Any]:
         """Return what has changed since this byte of the journal; ``offset``: ask from there next."""
