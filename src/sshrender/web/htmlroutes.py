@@ -62,7 +62,7 @@ def _here(request: Request) -> str:
     Without the quotes, a last part such as ``https:site`` would be an address of its own.
     """
     query = f"?{request.url.query}" if request.url.query else ""
-    return "./" + quote(request.url.path.rpartition("/")[2], safe="") + query
+    return "./" + quote(request.scope["path"].rpartition("/")[2], safe="") + query
 
 
 def _path_of(request: Request) -> str:

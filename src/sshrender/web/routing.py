@@ -166,7 +166,9 @@ async def log_in(site: Site, request: Request, name: str, password: str) -> bool
     """Compare a password. Raises Refused (429) after too many failures of this address."""
     address = site.authenticator.address(request)
     site.authenticator.attempts.require_few(address)
-    is_right = await site.passwords.run(site.authenticator.is_password, name, password)
+    # One after the other: a program with many requests at a time keeps no other user out.
+    with site.logins_of(f"{name[:64]} {address}") as turn:
+        is_right = await turn(site.authenticator.is_password, name, password)
     # Again: of many attempts at the same moment all were allowed, and only a few may learn the answer.
     site.authenticator.attempts.require_few(address)
     if not is_right:

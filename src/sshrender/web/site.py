@@ -101,6 +101,8 @@ class Site:
     """Users whose documents are being put together and looked at."""
     telling: dict[str, UserTurns] = field(default_factory=dict)
     """Users for whom whole journals are being read."""
+    checking: dict[str, UserTurns] = field(default_factory=dict)
+    """Users whose passwords are being compared."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, WatchedJob] = field(default_factory=OrderedDict)
@@ -234,6 +236,10 @@ class Site:
     def journals_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
         """Give what reads whole journals, one for each user at a time: seconds. Raises Refused (429)."""
         return self._turns_of(self.telling, user, self.long, "questions")
+
+    def logins_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
+        """Give what compares passwords, one of each user at a time: a second. Raises Refused (429)."""
+        return self._turns_of(self.checking, user, self.passwords, "logins")
 
     @contextlib.contextmanager
     def _turns_of(
