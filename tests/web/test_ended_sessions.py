@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sshrender.api.web import uploads
 from sshrender.web import jobroutes, jobwatchers
-from sshrender.web.authentication import SESSION
+from sshrender.web.authentication import SESSION, Authenticator
 from tests import pdfs
 from tests.stretch import stretched, wait_until
 from tests.views.chromium import Browser, chromium
@@ -67,6 +69,36 @@ def test_an_open_stream_ends_with_its_session_and_with_its_user(
         assert client.as_("olga").call("GET", path).status == 401
         for stream in streams:
             assert not any(line.startswith("id: ") for line in stream)
+
+
+def test_the_passwords_of_one_program_are_compared_one_after_the_other(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many requests at a time it had both threads, and no other user could log in."""
+    free, waiting = threading.Event(), threading.Semaphore(0)
+
+    def is_password(_self: Authenticator, name: str, _password: str) -> bool:
+        if name == "alice":
+            waiting.release()
+            assert free.wait(stretched(60))
+        return True
+
+    def status(user: str) -> int:
+        secret = base64.b64encode(f"{user}:right".encode()).decode()
+        return (
+            alice.as_("").call("GET", "/api/v1/queue", None, {"Authorization": f"Basic {secret}"}).status
+        )
+
+    monkeypatch.setattr(Authenticator, "is_password", is_password)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(status, "alice") for _ in range(8)]
+        try:
+            assert waiting.acquire(timeout=stretched(60))
+            assert status("bob") == 200
+            assert not waiting.acquire(blocking=False), "her second one is not compared yet"
+        finally:
+            free.set()
+        assert {each.result() for each in asked} == {200}
 
 
 def test_the_link_of_a_deleted_job_does_not_open_its_successor(alice: Client) -> None:
