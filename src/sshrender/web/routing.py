@@ -152,7 +152,7 @@ async def person_of(site: Site, request: Request) -> Person | None:
 async def may_continue(call: Call, password: str | None) -> bool:
     """Return whether the user of a long request is logged in still. Raises Refused.
 
-    ``password``: what ``of_password`` of the authenticator said when the request began.
+    ``password``: the result of the authenticator's ``of_password`` when the request began.
     """
     site, request = call.site, call.request
     if site.authenticator.basic(request) is None:
@@ -167,8 +167,8 @@ async def log_in(site: Site, request: Request, name: str, password: str) -> bool
     address = site.authenticator.address(request)
     site.authenticator.attempts.require_few(address)
     # One after the other: a program with many requests at a time keeps no other user out.
-    with site.logins_of(f"{name[:64]} {address}") as turn:
-        is_right = await turn(site.authenticator.is_password, name, password)
+    with site.logins_of(f"{name[:64]} {address}") as compare:
+        is_right = await compare(site.authenticator.is_password, name, password)
     # Again: of many attempts at the same moment all were allowed, and only a few may learn the answer.
     site.authenticator.attempts.require_few(address)
     if not is_right:
