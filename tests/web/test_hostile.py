@@ -17,7 +17,8 @@ import pytest
 
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
-from sshrender.api.web.uploads import Quota, UploadError
+from sshrender.api.web.uploaderrors import UploadError
+from sshrender.api.web.uploads import Quota
 from sshrender.web.authentication import SESSION
 from sshrender.web.settings import Limits
 from tests import pdfs

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import zipfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
 from starlette.requests import Request
 
 from sshrender.api.web import uploads, webaccess
-from sshrender.api.web.uploads import PartWriter, Quota, UploadError
+from sshrender.api.web.uploaderrors import UploadError
+from sshrender.api.web.uploads import PartWriter, Quota
 from sshrender.web.authentication import Authenticator
 from sshrender.web.settings import Auth, ServeSettings
 from tests import pdfs
@@ -104,6 +107,15 @@ def test_what_a_browser_fetches_in_advance_does_not_use_a_link_up(san: Path) -> 
         assert stranger.call("GET", path, headers=PAGE).status == 200
 
 
+@pytest.mark.parametrize("last", ["https:evil.example", "javascript:alert(1)", "a%3F%23%22%3E"])
+def test_a_link_of_another_site_leads_nowhere_else(alice: Client, last: str) -> None:
+    """The page that opens the address again took the end of the address for a whole one."""
+    from_mail = {**PAGE, "Sec-Fetch-Site": "cross-site"}
+    page = alice.as_("").call("GET", f"/link/{last}", headers=from_mail).body.decode()
+    targets = re.findall(r'url=([^"]*)"|<a href="([^"]*)">Continue', page)
+    assert [each[0] or each[1] for each in targets] == 2 * ["./" + quote(unquote(last), safe="")]
+
+
 def test_a_second_link_opened_from_a_mail_leaves_the_first_one_valid(alice: Client) -> None:
     """Another site's page leads there, so the browser kept the cookie back, and lost it."""
     jobs = [_job(alice), _job(alice, 3)]
@@ -114,7 +126,7 @@ def test_a_second_link_opened_from_a_mail_leaves_the_first_one_valid(alice: Clie
         bare = alice.as_("")
         led = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site"}
         answer = bare.call("GET", f"/{link}", headers=led)
-        assert f"url={link.rpartition('/')[2]}" in answer.body.decode()
+        assert f"url=./{link.rpartition('/')[2]}" in answer.body.decode()
         assert not bare.cookies
         assert (
             reader.call("GET", f"/{link}", headers={**led, "Sec-Fetch-Site": "same-origin"}).status

@@ -23,7 +23,7 @@ from tests.views.chromium import Browser, chromium
 from tests.web.serving import Client, serving
 
 BUILT = "document.documentElement?.dataset.built === 'yes'"
-WIDTHS = (390, 1024, 1920)
+WIDTHS = (180, 390, 1024, 1920)
 
 DROP = (Path(__file__).parent / "drop.js").read_text()
 
@@ -100,7 +100,7 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
     browser.click(".upload button.main")
     browser.wait_for(f"location.pathname.includes('/jobs/') && {BUILT}")
     browser.wait_for("document.getElementById('state').textContent.trim().endsWith('queued')")
-    browser.wait_for("document.getElementById('numbers').textContent.includes('next in the queue')")
+    browser.wait_for("document.getElementById('numbers').textContent.includes('has started it yet')")
     queue = _coordinate(san)
     # The page learns everything from the events alone.
     browser.wait_for("document.querySelectorAll('#pages li.done').length === 12")

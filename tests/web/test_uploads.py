@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from sshrender.api.web import uploads
-from sshrender.api.web.uploads import PartWriter, Quota, UploadError
+from sshrender.api.web.uploaderrors import UploadError
+from sshrender.api.web.uploads import PartWriter, Quota
 from tests import pdfs
 from tests.web.serving import Client, serving
 
@@ -87,7 +88,7 @@ def test_a_missing_part_is_named_and_nothing_is_made(san: Path) -> None:
         _put(san, upload, number, _part(number))
     with pytest.raises(UploadError, match="part 2 is missing") as found:
         uploads.assemble(san, upload, timeout=0)
-    assert found.value.kind == "missing"
+    assert (found.value.kind, found.value.parts) == ("missing", [2])
     assert list((san / ".web/uploads" / upload.id / "document").iterdir()) == []
 
 
@@ -175,7 +176,9 @@ def test_over_http_parts_resume_and_become_one_job(alice: Client) -> None:
     part = f"{path}/parts/0"
     assert alice.call("PUT", part, data, {"Content-Digest": f"sha-256=:{wrong}:"}).status == 422
     assert alice.call("GET", path).json()["received"] == []
-    assert alice.call("POST", f"{path}/complete", {}).status == 404
+    for step in ("inspect", "complete"):
+        early = alice.call("POST", f"{path}/{step}", {})
+        assert (early.status, early.json()["missing"]) == (409, [0])
     assert alice.call("PUT", part, data, {"Content-Digest": f"sha-256=:{digest}:"}).status == 204
     assert alice.call("PUT", part, data).status == 204
     assert alice.call("GET", path).json()["received"] == [0]

@@ -17,11 +17,12 @@ from pathlib import Path
 from sshrender.api import jobchanges, queueplaces
 from sshrender.api.dashboardsource import JobSource, inventory_hosts
 from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
+from sshrender.api.queueplaces import Place, QueuedJob
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import resolve
-from sshrender.core.queueorder import Entry, LeaseHolder
+from sshrender.core.queueorder import LeaseHolder
 from sshrender.document import pagelist
 from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder, require_san
@@ -108,39 +109,30 @@ class JobListSource:
             if line is not None:
                 lines.append(line)
                 updated[name] = self._jobs[name].updated
-        lines = self._with_places(lines, damaged)
+        coordinated = {line.name for line in lines if line.is_coordinated}
+        queued = {name: job.queued_job(name in coordinated) for name, job in self._jobs.items()}
+        lines = _with_places(lines, queueplaces.of(queued.values(), damaged))
         lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
-        ordered = tuple(self._in_order(lines, updated))
+        ordered = tuple(self._in_order(lines, updated, queued))
         return Listed(ordered, tuple(self._host_lines()), tuple(self._pool_lines()))
 
     def _names(self) -> Sequence[str]:
         """Return the names of the jobs to list. Raises OSError."""
         return job_names(self._san)
 
-    def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:
+    def _in_order(
+        self, lines: list[JobLine], updated: Mapping[str, str], queued: Mapping[str, QueuedJob]
+    ) -> list[JobLine]:
         """Return unfinished jobs first: of queued ones the next, of others the latest first."""
         # Damaged jobs have no time, and come last among those of their rank.
         latest = sorted(lines, key=lambda line: updated.get(line.name, ""), reverse=True)
         now = time.time()
-        entries = {name: job.queue_entry() for name, job in self._jobs.items()}
-        queued = [line for line in latest if line.state == "queued" and line.name in entries]
+        waiting = [line for line in latest if line.state == "queued" and line.name in queued]
         # As a coordinator takes them (job/queue/queuescanner.py).
-        queued.sort(key=lambda line: entries[line.name].rank(now))
-        order = {line.name: number for number, line in enumerate(queued)}
+        waiting.sort(key=lambda line: queued[line.name].entry.rank(now))
+        order = {line.name: number for number, line in enumerate(waiting)}
         # sorted() is stable, so the order by time stays within a rank.
         return sorted(latest, key=lambda line: (_rank(line.state), order.get(line.name, len(order))))
-
-    def _with_places(self, lines: Sequence[JobLine], damaged: Mapping[str, str]) -> list[JobLine]:
-        """Return the lines; those of jobs that wait in the queue with their place."""
-        held = {line.name for line in lines if line.is_coordinated}
-        jobs = ((job.user, job.queue_entry(has_holder=name in held)) for name, job in self._jobs.items())
-        found = queueplaces.of(jobs, damaged)
-        return [
-            replace(line, place=found[line.name].number, waits=found[line.name].waits)
-            if line.state == "queued" and line.name in found
-            else line
-            for line in lines
-        ]
 
     def _line(self, name: str) -> JobLine | None:
         """Return the line of a job; None if it is gone. Raises UserError or OSError."""
@@ -209,7 +201,12 @@ class DocumentListSource(JobListSource):
         # A document that was opened twice has one job, and one line.
         return list(dict.fromkeys(self._opened()))
 
-    def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:  # noqa: ARG002 - as typed
+    def _in_order(
+        self,
+        lines: list[JobLine],
+        updated: Mapping[str, str],  # noqa: ARG002 - as typed
+        queued: Mapping[str, QueuedJob],  # noqa: ARG002 - as typed
+    ) -> list[JobLine]:
         return [*lines, *self._without_job()]
 
     def _without_job(self) -> Iterator[JobLine]:
@@ -223,6 +220,16 @@ class DocumentListSource(JobListSource):
             stage = stages.get(document, "")
             state = "failed" if stage.startswith(FAILED) else "opening" if stage else "waiting"
             yield JobLine("", document, state, note=stage.removeprefix(FAILED))
+
+
+def _with_places(lines: Sequence[JobLine], places: Mapping[str, Place]) -> list[JobLine]:
+    """Return the lines; those of jobs that wait in the queue with their place."""
+    return [
+        replace(line, place=places[line.name].number, waits=places[line.name].waits)
+        if line.state == "queued" and line.name in places
+        else line
+        for line in lines
+    ]
 
 
 def _rank(state: str) -> int:
@@ -245,6 +252,7 @@ class _Job:
         # Empty until the job runs; a journal of thousands of pages is not kept for jobs that wait.
         self._model = JobModel(())
         self._attributes = Attributes()
+        self._is_left_alone = False
         self.updated = spec.created
         """The time of the last event, as in the journal."""
         self.user = folder.path.lstat().st_uid
@@ -255,10 +263,11 @@ class _Job:
         """The file name of its document."""
         return self._spec.document.name
 
-    def queue_entry(self, *, has_holder: bool = False) -> Entry:
-        """Return what decides its rank in the queue, as far as that depends on the job alone."""
+    def queued_job(self, has_holder: bool) -> QueuedJob:
+        """Return what decides its place in the queue. ``has_holder``: a coordinator has it now."""
         holder = LeaseHolder.ACTIVE if has_holder else LeaseHolder.NONE
-        return entry_of(self._folder.name, self._attributes, holder)
+        entry = entry_of(self._folder.name, self._attributes, holder)
+        return QueuedJob(self.user, entry, self._is_left_alone)
 
     def hosts(self) -> list[HostRow]:
         """Return the hosts of a running job."""
@@ -281,13 +290,17 @@ class _Job:
         stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None, silent)
         if claim is not None:
             # The report of a job that did not run is out of date from now on.
-            self._read = None
+            self._read, self._is_left_alone = None, False
             return self._followed(stamp)
         # The model of the last run stays; hosts() returns none without a tail.
         self._tail = None
         if stamp != self._stamp or self._read is None:
             self._read = self._reported(claim)
             self._stamp = stamp
+            self._is_left_alone = self._read.state == "queued"
+        if self._is_left_alone:
+            # Again each time: an imported key makes the job one of this user's.
+            self._is_left_alone = queueplaces.is_left_alone(self._folder, self.user)
         return self._read
 
     def _followed(self, stamp: object) -> JobLine:
@@ -304,7 +317,9 @@ class _Job:
             self._attributes = jobattributes.load_or_none(self._folder) or Attributes()
             self._stamp = stamp
         line = _running(self._folder.name, self._model, self._attributes)
-        return replace(line, submitted=self._attributes.submitted or self._spec.created)
+        return replace(
+            line, submitted=self._attributes.submitted or self._spec.created, id=self._spec.id
+        )
 
     def _report(self, claim: Claim | None) -> jobstatus.JobReport:
         is_own = self._folder.path.lstat().st_uid == os.geteuid()
@@ -329,6 +344,7 @@ class _Job:
             note=report.reason if silent is None else f"{in_words(silent)} is not responding",
             submitted=report.attributes.submitted or self._spec.created,
             ended="" if report.state in _ORDER else report.updated,
+            id=self._spec.id,
         )
 
 

@@ -22,6 +22,15 @@ from sshrender.job.spec import require_signed_spec
 from sshrender.views import queuewords
 
 
+class QueuedJob(NamedTuple):
+    """What decides the place of a job. ``user``: the number of the user whose job it is."""
+
+    user: int
+    entry: Entry
+    is_left_alone: bool = False
+    """Whether no coordinator starts it (``is_left_alone``): such a job is before no other."""
+
+
 class Place(NamedTuple):
     """The place of a job that can start, from 1, and in words what it waits for."""
 
@@ -29,11 +38,15 @@ class Place(NamedTuple):
     waits: str
 
 
-def of(jobs: Iterable[tuple[int, Entry]], damaged: Collection[str] = ()) -> dict[str, Place]:
-    """Return the places of all jobs that can start, by name. ``jobs``: the number of each one's user."""
+def of(jobs: Iterable[QueuedJob], damaged: Collection[str] = ()) -> dict[str, Place]:
+    """Return the places of all jobs that can start, by name.
+
+    All views show this place: ``status``, the dashboard and the web front end.
+    """
     by_user: dict[int, list[Entry]] = {}
-    for user, entry in jobs:
-        by_user.setdefault(user, []).append(entry)
+    for job in jobs:
+        if not job.is_left_alone:
+            by_user.setdefault(job.user, []).append(job.entry)
     entries = [entry for own in by_user.values() for entry in own]
     # A job that cannot be read counts as unfinished, as it does for the queue.
     unfinished = {*damaged, *(entry.name for entry in entries if not entry.is_over)}
@@ -68,9 +81,9 @@ def of_job(san: Path, name: str) -> Place | None:
         jobs = []
         for folder, user, entry in read:
             if holders.get(folder.lease):
-                jobs.append((user, entry._replace(holder=LeaseHolder.ACTIVE)))
-            elif not is_left_alone(folder, user):
-                jobs.append((user, entry))
+                jobs.append(QueuedJob(user, entry._replace(holder=LeaseHolder.ACTIVE)))
+            else:
+                jobs.append(QueuedJob(user, entry, is_left_alone(folder, user)))
         return of(jobs, damaged).get(name)
 
     return on_san(san, work)

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from sshrender.api import queueplaces
 from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
+from sshrender.api.queueplaces import QueuedJob
 from sshrender.api.summaryfiles import on_folder
 from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
-from sshrender.core.queueorder import Entry, LeaseHolder
+from sshrender.core.queueorder import LeaseHolder
 from sshrender.errors import UserError
 from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder, require_san
@@ -67,9 +68,7 @@ def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
     """
     found = read_jobs(san, lambda: all_jobs(san, damaged), damaged)
     left_alone = on_san(san, lambda: _left_alone(found))
-    # Jobs that nothing runs are before no other.
-    entries = (_queue_entry(each) for each in found if each.folder.name not in left_alone)
-    places = queueplaces.of(entries, damaged)
+    places = queueplaces.of((_queued_job(each, left_alone) for each in found), damaged)
     for each in found:
         if each.report.state == "queued" and each.folder.name in places:
             each.report.queue_place, each.report.waits = places[each.folder.name]
@@ -84,9 +83,10 @@ def _left_alone(jobs: Sequence[JobOnDisk]) -> set[str]:
     }
 
 
-def _queue_entry(job: JobOnDisk) -> tuple[int, Entry]:
+def _queued_job(job: JobOnDisk, left_alone: set[str]) -> QueuedJob:
     holder = LeaseHolder.ACTIVE if job.report.coordinator else LeaseHolder.NONE
-    return job.report.user, entry_of(job.folder.name, job.report.attributes, holder)
+    entry = entry_of(job.folder.name, job.report.attributes, holder)
+    return QueuedJob(job.report.user, entry, job.folder.name in left_alone)
 
 
 def why_not_runnable(report: JobReport) -> str:

@@ -13,7 +13,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,10 @@ class Authenticator:
         if not found or not _NAME.fullmatch(name):
             return None
         # A session ends with the password that began it: a removed user is out at once.
-        expected = self._of_password(name)
+        expected = self.of_password(name)
         return name if expected is not None and found.get("of") == expected else None
 
-    def _of_password(self, name: str) -> str | None:
+    def of_password(self, name: str) -> str | None:
         """Return what the sessions of a user carry; None for a name that is not in the file of users."""
         if self._settings.auth is not Auth.HTPASSWD or self._settings.htpasswd is None:
             return ""
@@ -145,16 +145,17 @@ class Authenticator:
             return Role.OPERATOR
         return Role.VIEWER if name in settings.viewers else Role.SUBMITTER
 
-    def _shared(self, request: Request) -> frozenset[str]:
-        return frozenset(self._shared_until(request))
+    def _shared(self, request: Request) -> dict[str, str]:
+        return {job: id_ for job, (id_, _) in self._links(request).items()}
 
-    def _shared_until(self, request: Request) -> dict[str, float]:
-        """Return until when each job may be opened that this browser has a link of; the oldest first."""
+    def _links(self, request: Request) -> dict[str, tuple[str, float]]:
+        """Return the jobs that this browser has a link of, the oldest first.
+
+        The id of each, and until when it may be opened.
+        """
         found = self.read("shared", request.cookies.get(SHARED, ""))
-        jobs = found.get("jobs", {}) if found else {}
-        # A cookie of an older version has names alone.
-        known = jobs.items() if isinstance(jobs, dict) else ()
-        return {str(job): float(until) for job, until in known if time.time() < float(until)}
+        links = found.get("links", []) if found else []
+        return {job: (id_, until) for job, id_, until in links if time.time() < until}
 
     def basic(self, request: Request) -> tuple[str, str] | None:
         """Return name and password of an ``Authorization: Basic`` header, for scripts."""
@@ -205,14 +206,16 @@ class Authenticator:
 
     def session(self, name: str, seconds: float) -> str:
         """Return the token of a session of this user."""
-        return self.sign("session", seconds, name=name, of=self._of_password(name))
+        return self.sign("session", seconds, name=name, of=self.of_password(name))
 
-    def share(self, request: Request, response: Response, job: str, until: float) -> None:
-        """Let the browser open this job, too, as long as its link is valid: until then."""
-        known = self._shared_until(request)
+    def share(self, request: Request, response: Response, link: Mapping[str, Any]) -> None:
+        """Let the browser open one more job, as long as its link is valid. ``link``: its fields."""
+        known = self._links(request)
+        job = str(link["job"])
         known.pop(job, None)
-        jobs = dict([*known.items(), (job, until)][-MAX_SHARED:])
-        token = self.sign("shared", SHARED_SECONDS, jobs=jobs)
+        known[job] = str(link["id"]), float(link["until"])
+        links = [[each, *rest] for each, rest in known.items()]
+        token = self.sign("shared", SHARED_SECONDS, links=links[-MAX_SHARED:])
         self._set(request, response, SHARED, token, SHARED_SECONDS)
 
     def end_session(self, response: Response) -> None:

@@ -57,8 +57,12 @@ def _lead_on(request: Request) -> Response | None:
 
 
 def _here(request: Request) -> str:
+    """Return the address of this request, relative to it. It leads nowhere else.
+
+    Without the quotes, a last part such as ``https:site`` would be an address of its own.
+    """
     query = f"?{request.url.query}" if request.url.query else ""
-    return (request.url.path.rpartition("/")[2] or "./") + query
+    return "./" + quote(request.scope["path"].rpartition("/")[2], safe="") + query
 
 
 def _path_of(request: Request) -> str:
@@ -177,7 +181,7 @@ async def open_link(call: Call) -> Response:
         raise Refused(403, "this link has expired, or is not complete", "ask for a new one")
     job = str(found.get("job", ""))
     answer = html.response(html.bounce_page(root, f"{root}jobs/{quote(job, safe='')}/"))
-    call.site.authenticator.share(call.request, answer, job, float(found["until"]))
+    call.site.authenticator.share(call.request, answer, found)
     return answer
 
 
@@ -237,7 +241,7 @@ async def job(call: Call) -> Response:
         "own": call.person.may_change(feed.owner),
         "owner": feed.owner,
         "assembled": feed.assembled is not None,
-        "status": {**feed.status(), "position": watched.position},
+        "status": {**feed.status(), **watched.in_queue()},
         "untaken": site.is_untaken,
         "locked": _is_locked(call, feed),
     }

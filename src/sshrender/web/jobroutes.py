@@ -22,13 +22,16 @@ from sshrender.web.html import large_response
 from sshrender.web.jobwatchers import COMMENT_INTERVAL, WatchedJob
 from sshrender.web.refusals import Refused, busy, no_passwords
 from sshrender.web.roles import Role
-from sshrender.web.routing import Call, Endpoints, number_of
+from sshrender.web.routing import Call, Endpoints, may_continue, number_of
 from sshrender.web.site import public
 
 JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
 _JOB = f"{_PATH}/{{name}}"
 MAX_NOTE = 400
+CHECK_INTERVAL = 15.0
+"""Seconds after which an open stream asks whether its user is logged in still."""
+
 _NOTE = {
     "type": "object",
     "additionalProperties": False,
@@ -61,7 +64,7 @@ async def jobs(call: Call) -> Response:
     "GET",
     "/api/v1/queue",
     "All jobs that you may see, a line each, and whether a coordinator takes them",
-    answers={200: "jobs, is_untaken"},
+    answers={200: "jobs, is_untaken, user"},
 )
 async def queue(call: Call) -> Response:
     """Return the list that the page shows; cheap to ask for often."""
@@ -69,10 +72,11 @@ async def queue(call: Call) -> Response:
     found = []
     for line in lines:
         row = asdict(line)
-        del row["key"]
+        del row["key"], row["id"]
         row["is_own"] = call.person.may_change(line.owner)
         found.append(row)
-    return JSONResponse({"jobs": found, "is_untaken": call.site.is_untaken})
+    more = {"is_untaken": call.site.is_untaken, "user": call.person.name}
+    return JSONResponse({"jobs": found, **more})
 
 
 @JOBS.add(
@@ -88,12 +92,12 @@ async def job(call: Call) -> Response:
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
         row["seconds_left"] = watched.feed.status()["left"]
+    place = watched.in_queue()
     if report.state == "queued":
-        # The job itself was read: a list that cannot be read now takes nothing from it.
-        with contextlib.suppress(Refused, UserError):
-            await call.site.listed()
+        # Besides, it was looked up in the list of jobs, which tells whether a coordinator takes them.
+        row |= {"queue_place": place["position"], "waits": place["waits"] or None}
         row["is_untaken"] = call.site.is_untaken
-    return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
+    return JSONResponse({**public(row), "position": place["position"], "exit_code": 0})
 
 
 async def _watched(call: Call) -> WatchedJob:
@@ -114,7 +118,7 @@ def _since(call: Call) -> int:
 async def events(call: Call) -> Response:
     """Send what changes, from the offset that the client knows."""
     watched, since = await _watched(call), _since(call)
-    site, user = call.site, call.person.by
+    site, user = call.site, call.asker
     limits = site.settings.limits
     if site.streams[user] >= limits.streams_each or site.streams.total() >= limits.streams:
         raise Refused(503, "too many live pages are open", "close some of them", {"Retry-After": "30"})
@@ -129,11 +133,17 @@ async def events(call: Call) -> Response:
 
 
 async def _stream(call: Call, watched: WatchedJob, since: int) -> AsyncIterator[bytes]:
-    streams, user = call.site.streams, call.person.by
+    streams, user, checked = call.site.streams, call.asker, time.monotonic()
     streams[user] += 1
     try:
+        password = await call.site.users.run(call.site.authenticator.of_password, call.person.name)
         yield b"retry: 2000\n\n"
         async for message in watched.messages(since):
+            if time.monotonic() - checked >= CHECK_INTERVAL:
+                checked = time.monotonic()
+                # The browser connects again then, and is told what is wrong.
+                if not await _may_watch(call, watched, password):
+                    return
             if message is None:
                 yield b": still here\n\n"
             elif isinstance(message, str):
@@ -144,6 +154,13 @@ async def _stream(call: Call, watched: WatchedJob, since: int) -> AsyncIterator[
             yield b"event: gone\ndata: %s\n\n" % json.dumps({"reason": watched.gone}).encode()
     finally:
         streams[user] -= 1
+
+
+async def _may_watch(call: Call, watched: WatchedJob, password: str | None) -> bool:
+    """Return whether an open stream may continue: sessions, links and users end meanwhile."""
+    with contextlib.suppress(Refused):
+        return watched.seen_by(call.person) and await may_continue(call, password)
+    return False
 
 
 async def _next_event(watched: WatchedJob, since: int) -> Response:

@@ -7,13 +7,15 @@ import contextlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from sshrender.api.queueplaces import Place
 from sshrender.api.web.compressedblocks import Block
-from sshrender.api.web.jobfeed import JobFeed, queue_position
+from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.refusals import Refused
+from sshrender.web.roles import Person
 from sshrender.web.santhreads import ANSWER_TIMEOUT, OneThread, SanThreads, Turns
 
 POLL_INTERVAL = 0.5
@@ -26,6 +28,10 @@ COMMENT_INTERVAL = 15.0
 READ_SECONDS = 15.0
 """Seconds that a request waits for the first reading of a journal. Proxies wait for 30 to 60, and a page
 takes a stream that is silent for 20 (assets/job.js) for one that a proxy keeps back."""
+
+
+PlaceOf = Callable[[str], Awaitable[Place | None]]
+"""Returns the place of a job in the queue; None if it has none, or the queue cannot be read now."""
 
 
 class StillReading(Refused):
@@ -45,12 +51,17 @@ class StillReading(Refused):
 class WatchedJob:
     """A job that is followed. One update at a time; all watchers share each message."""
 
-    def __init__(self, feed: JobFeed, pool: SanThreads, long: SanThreads) -> None:
+    def __init__(
+        self, feed: JobFeed, pool: SanThreads, long: SanThreads, place_of: PlaceOf | None = None
+    ) -> None:
+        """``place_of``: without it, the job has no place in a queue."""
         self.feed = feed
+        self._place_of = place_of
         self._long = long
         self.watchers = 0
         self.version = 0
-        self.position: int | None = None
+        self.place: Place | None = None
+        """Its place in the queue, while it waits there (api/queueplaces.py)."""
         self.gone = ""
         """The reason why the job is no longer followed; empty while it is."""
         self._is_closing = False
@@ -85,12 +96,12 @@ class WatchedJob:
     async def _update(self) -> None:
         # A journal that was just read for the first time is not read again.
         has_changed = not self._updated or await self._alone.run(self._pool, self.feed.update)
-        position = None
-        if self.feed.report.state == "queued":
-            position = await self._pool.run(queue_position, self.feed.folder.path.parent, self.feed.name)
+        place = None
+        if self.feed.report.state == "queued" and self._place_of is not None:
+            place = await self._place_of(self.feed.name)
         self._updated = time.monotonic()
-        if has_changed or position != self.position or self.trouble:
-            self.position, self.trouble = position, ""
+        if has_changed or place != self.place or self.trouble:
+            self.place, self.trouble = place, ""
             self.tell_watchers()
 
     async def _read_first(self, timeout: float) -> None:
@@ -121,13 +132,22 @@ class WatchedJob:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def seen_by(self, person: Person) -> bool:
+        """Return whether this user may see the job."""
+        return person.may_see(self.feed.name, self.feed.spec.id, self.feed.owner)
+
+    def in_queue(self) -> dict[str, Any]:
+        """Return the place of the job in the queue, for the page and for programs."""
+        place = self.place
+        return {"position": place and place.number, "waits": place.waits if place else ""}
+
     async def message(self, since: int) -> tuple[int, bytes]:
         """Return what is new since this byte, and the byte up to which it counts."""
         async with self._turns.taken():
             key = (since, self.version)
             if key not in self._messages:
                 made = await self._alone.run(self._pool, self.feed.message, since)
-                data = json.dumps({**made, "position": self.position}, separators=(",", ":")).encode()
+                data = json.dumps({**made, **self.in_queue()}, separators=(",", ":")).encode()
                 self._messages[key] = made["offset"], data
                 while len(self._messages) > 8:
                     self._messages.popitem(last=False)

@@ -8,13 +8,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshrender.api.web.uploads import UploadError
+from sshrender.api.web.uploaderrors import UploadError
 from sshrender.api.web.webjobs import LockedDocument
 from sshrender.errors import ExitCode, UserError
 from sshrender.web import html
 
 _UPLOAD_STATUS = {
-    "missing": 404,
+    "gone": 404,
+    "missing": 409,
     "form": 400,
     "quota": 429,
     "space": 507,
@@ -86,7 +87,8 @@ def of(error: Exception) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, UploadError):
-        return Refused(_UPLOAD_STATUS.get(error.kind, 400), error.what, error.hint)
+        missing = {"missing": list(error.parts)} if error.parts else {}
+        return Refused(_UPLOAD_STATUS.get(error.kind, 400), error.what, error.hint, None, missing)
     if isinstance(error, LockedDocument):
         more = {"password": "wrong" if error.is_wrong else "needed"}
         return Refused(422, error.what, error.hint, None, more)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -19,20 +20,24 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user of the web. ``shared``: jobs opened by a link. ``name``: empty for holders of a link."""
+    """A user of the web. ``name``: empty for holders of a link.
+
+    ``shared``: jobs opened by a link, by name: the id of each, which a later job of that name has not.
+    """
 
     name: str
     role: Role
-    shared: frozenset[str] = frozenset()
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by(self) -> str:
         """The user as journals and attributes name it."""
         return f"web:{self.name or 'link'}"
 
-    def may_see(self, job: str, owner: str) -> bool:
+    def may_see(self, job: str, id_: str, owner: str) -> bool:
         """Return whether this user may see a job."""
-        return self.role is Role.OPERATOR or job in self.shared or self.owns(owner)
+        is_shared = bool(id_) and self.shared.get(job) == id_
+        return self.role is Role.OPERATOR or is_shared or self.owns(owner)
 
     def owns(self, owner: str) -> bool:
         """Return whether this user submitted the job with this owner."""

@@ -149,11 +149,26 @@ async def person_of(site: Site, request: Request) -> Person | None:
     )
 
 
+async def may_continue(call: Call, password: str | None) -> bool:
+    """Return whether the user of a long request is logged in still. Raises Refused.
+
+    ``password``: the result of the authenticator's ``of_password`` when the request began.
+    """
+    site, request = call.site, call.request
+    if site.authenticator.basic(request) is None:
+        person = await person_of(site, request)
+        return person is not None and person.name == call.person.name
+    # The password itself is not compared again, which takes a second.
+    return password == await site.users.run(site.authenticator.of_password, call.person.name)
+
+
 async def log_in(site: Site, request: Request, name: str, password: str) -> bool:
     """Compare a password. Raises Refused (429) after too many failures of this address."""
     address = site.authenticator.address(request)
     site.authenticator.attempts.require_few(address)
-    is_right = await site.passwords.run(site.authenticator.is_password, name, password)
+    # One after the other: a program with many requests at a time keeps no other user out.
+    with site.logins_of(f"{name[:64]} {address}") as compare:
+        is_right = await compare(site.authenticator.is_password, name, password)
     # Again: of many attempts at the same moment all were allowed, and only a few may learn the answer.
     site.authenticator.attempts.require_few(address)
     if not is_right:

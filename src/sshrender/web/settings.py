@@ -49,7 +49,7 @@ class Limits:
     streams: int = 400
     """Live pages at a time."""
     streams_each: int = 250
-    """Live pages of one user at a time. Those without a name (a link) count together."""
+    """Live pages of one user at a time; of one address for those without a name (a link)."""
     logins: int = 5
     """Failed logins of one address in a minute."""
     unfinished_jobs: int = 100

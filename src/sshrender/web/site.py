@@ -14,6 +14,7 @@ from typing import Any
 
 from sshrender.api import joblistsource, statusreports
 from sshrender.api.jobs import require_readable
+from sshrender.api.queueplaces import Place
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.errors import ExitCode, UserError
@@ -100,6 +101,8 @@ class Site:
     """Users whose documents are being put together and looked at."""
     telling: dict[str, UserTurns] = field(default_factory=dict)
     """Users for whom whole journals are being read."""
+    checking: dict[str, UserTurns] = field(default_factory=dict)
+    """Users whose passwords are being compared."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, WatchedJob] = field(default_factory=OrderedDict)
@@ -142,17 +145,17 @@ class Site:
                 raise _no_job(name) from None
             raise
         self._keep_few(name)
-        if not person.may_see(name, found.feed.owner):
+        if not found.seen_by(person):
             raise _no_job(name)
         return found
 
     async def _require_seen(self, found: WatchedJob, person: Person) -> None:
         """Raise Refused unless the user may see the job, before its journal is read: that is work."""
         name = found.feed.name
-        if not person.may_see(name, found.feed.owner):
+        if not found.seen_by(person):
             # Read again, because attributes that were damaged for a moment have no owner.
             owner = await self.pool.run(found.feed.read_owner)
-            if not person.may_see(name, owner):
+            if not person.may_see(name, found.feed.spec.id, owner):
                 raise _no_job(name)
 
     def _keep_few(self, name: str) -> None:
@@ -186,8 +189,17 @@ class Site:
 
     async def _make(self, name: str) -> WatchedJob:
         feed = await self.opening.run(JobFeed, self.san, name)
-        found = self._feeds[name] = WatchedJob(feed, self.pool, self.long)
+        found = self._feeds[name] = WatchedJob(feed, self.pool, self.long, self._place_of)
         return found
+
+    async def _place_of(self, name: str) -> Place | None:
+        """Return a job's place, as the list of jobs has it: one reading serves all pages of jobs."""
+        # Without the list, a page still shows all that its own job tells.
+        with contextlib.suppress(Refused, UserError):
+            for line in (await self.listed()).jobs:
+                if line.name == name and line.place is not None:
+                    return Place(line.place, line.waits)
+        return None
 
     def _made(self, name: str, task: asyncio.Task[WatchedJob]) -> None:
         del self._making[name]
@@ -224,6 +236,10 @@ class Site:
     def journals_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
         """Give what reads whole journals, one for each user at a time: seconds. Raises Refused (429)."""
         return self._turns_of(self.telling, user, self.long, "questions")
+
+    def logins_of(self, user: str) -> contextlib.AbstractContextManager[UserTurns]:
+        """Give what compares passwords, one of each user at a time: a second. Raises Refused (429)."""
+        return self._turns_of(self.checking, user, self.passwords, "logins")
 
     @contextlib.contextmanager
     def _turns_of(
@@ -275,7 +291,7 @@ class Site:
     async def lines(self, person: Person) -> list[JobLine]:
         """Return the jobs that this user may see."""
         listed = await self.listed()
-        return [line for line in listed.jobs if person.may_see(line.name, line.owner)]
+        return [line for line in listed.jobs if person.may_see(line.name, line.id, line.owner)]
 
     async def reports(self, person: Person, asker: str) -> list[dict[str, Any]]:
         """Return the jobs that this user may see, as ``status --json`` has them.
@@ -287,8 +303,11 @@ class Site:
 
     def _read_reports(self, person: Person) -> list[dict[str, Any]]:
         require_readable(self.san)
-        rows = (report.as_json() for report in statusreports.job_reports(self.san, {}))
-        return [public(row) for row in rows if person.may_see(row["job"], row["owner"] or "")]
+        return [
+            public(report.as_json())
+            for report in statusreports.job_reports(self.san, {})
+            if person.may_see(report.name, report.spec.id, report.attributes.owner)
+        ]
 
     async def tend(self) -> None:
         """Remove what is stale, now and each hour, as long as the server runs."""

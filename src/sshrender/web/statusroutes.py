@@ -137,8 +137,10 @@ async def _of_folder(call: Call) -> list[str]:
 
 def _is_this_machine(call: Call) -> bool:
     request = call.request
-    if request.client is None or "x-forwarded-for" in request.headers or "forwarded" in request.headers:
-        return False  # a proxy on this machine speaks for others
+    # A proxy on this machine speaks for others. It adds one of these, or is to name the user.
+    of_proxies = ("x-forwarded-for", "forwarded", "x-real-ip", "via", call.site.settings.user_header)
+    if request.client is None or any(name in request.headers for name in of_proxies):
+        return False
     try:
         return plain_address(request.client.host).is_loopback
     except ValueError:

@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 
 from sshrender.api.runcontext import RunContext
 from sshrender.api.web import uploads, webjobs
-from sshrender.api.web.uploads import PartWriter, Upload, UploadError
+from sshrender.api.web.uploaderrors import parts_lacking
+from sshrender.api.web.uploads import PartWriter, Upload
 from sshrender.api.web.webjobs import WebOptions
 from sshrender.errors import UserError
 from sshrender.web import bodies
@@ -236,9 +237,7 @@ async def _await_parts(call: Call, upload: Upload) -> None:
     missing = await site.documents.run(uploads.first_missing, site.san, upload)
     while missing is not None:
         if time.monotonic() >= until:
-            raise UploadError(
-                "missing", f"part {missing} is missing", "send that part, then complete it again"
-            )
+            raise parts_lacking(missing, await site.pool.run(uploads.parts_missing, site.san, upload))
         await asyncio.sleep(1)
         missing = await site.documents.run(uploads.first_missing, site.san, upload, missing)
 
@@ -262,6 +261,7 @@ async def _options(call: Call) -> WebOptions:
     body=_OPTIONS,
     answers={
         200: "pages, total, seconds (or null), compared: the earlier jobs",
+        409: "Parts are missing, as for complete",
         422: "The document cannot be used",
     },
 )
@@ -300,7 +300,8 @@ def _look_at(call: Call, context: RunContext, document: Path) -> webjobs.Documen
     answers={
         201: "job: its name",
         400: "A setting is wrong",
-        404: "A part is missing",
+        404: "No such upload",
+        409: "Parts are missing; missing: their numbers, the first thousand",
         422: "Not a usable PDF",
     },
 )

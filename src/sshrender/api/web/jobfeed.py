@@ -11,11 +11,10 @@ import math
 import re
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.api.jobs import job_names, on_san, read_or_record, require_readable
+from sshrender.api.jobs import on_san, require_readable
 from sshrender.api.web.compressedblocks import Block
 from sshrender.coordinator import overviewwriter
 from sshrender.document import pagelist
@@ -77,6 +76,7 @@ class JobFeed:
         # Before the journal is read, which takes seconds: whether a user may see the job.
         self._attributes = self._read_attributes()
         self._stamp: object = None
+        self._spec_stamp: object = None
         self.report = self._follower.report(folder, None)
         """The report as of the last update."""
         self.offset = 0
@@ -119,9 +119,7 @@ class JobFeed:
         return on_san(self._san, self._update)
 
     def _update(self) -> bool:
-        # A folder may be removed while it is watched; or all of them are gone, with the file server.
-        if not self.folder.spec.is_file():
-            require_listing(self._san)
+        if not self._is_there():
             raise UserError(ExitCode.USAGE, "this job was removed", "sshrender status")
         with contextlib.suppress(FileNotFoundError):
             self._bytes = self.folder.journal.stat().st_size
@@ -148,6 +146,23 @@ class JobFeed:
             self.report = self._follower.report(self.folder, claim, found)
             return True
         return False
+
+    def _is_there(self) -> bool:
+        """Return whether the folder still is that of this job. Raises UserError if all are gone."""
+        try:
+            status = self.folder.spec.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            # It may be removed while it is watched; or all of them are gone, with the file server.
+            require_listing(self._san)
+            return False
+        stamp = status.st_ino, status.st_mtime_ns
+        if stamp != self._spec_stamp:
+            # The same document with the same settings has the same name, as a new job, too.
+            found = load_spec(self.folder)
+            if found is None or found.id != self.spec.id:
+                return False
+            self._spec_stamp = stamp
+        return True
 
     def message(self, since: int) -> dict[str, Any]:
         """Return what has changed since this byte of the journal; ``offset``: ask from there next."""
@@ -279,20 +294,3 @@ def _is_page(name: str, number: int) -> bool:
     """Return whether a page of this number may have a file of this name."""
     found = _PAGE_FILE.fullmatch(name)
     return found is not None and int(found[1]) == number
-
-
-def queue_position(san: Path, name: str) -> int | None:
-    """Return the rank of a job in the queue, from 1; None if it is not queued. Raises UserError."""
-
-    def work() -> int | None:
-        ranks: dict[str, tuple[int, str, str]] = {}
-        for each in job_names(san):
-            found = read_or_record(san, each, partial(jobattributes.load, JobFolder(san / each)), {})
-            if found is not None and found.is_queued and not found.over and not found.held:
-                # Higher priority first, then earlier submission; the name makes the order complete.
-                ranks[each] = (-found.priority, found.submitted, each)
-        own = ranks.get(name)
-        # Ranks start at 1: the job itself is counted.
-        return None if own is None else sum(rank <= own for rank in ranks.values())
-
-    return on_san(san, work)

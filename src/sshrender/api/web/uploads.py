@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sshrender.api.web.uploaderrors import UploadError, parts_lacking
 from sshrender.job import userfolders
 from sshrender.storage import files
 
@@ -59,16 +60,6 @@ _HEAD = 1024
 
 _own: dict[Path, Path] = {}
 """By shared folder: what ``own_folder`` has found."""
-
-
-class UploadError(Exception):
-    """The failure of an upload. ``kind``: missing, form, quota, space, size, digest, document."""
-
-    def __init__(self, kind: str, what: str, hint: str) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.what = what
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +170,7 @@ def find(san: Path, id_: str, owner: str) -> Upload:
         # It is gone, or its record is damaged: both are answered below.
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             return _load(_folder(san, id_))
-    raise UploadError("missing", "there is no such upload", "begin it again")
+    raise UploadError("gone", "there is no such upload", "begin it again")
 
 
 def _load(folder: Path) -> Upload:
@@ -291,7 +282,8 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
         with temporary.open("xb", buffering=0) as file:
             for number in range(upload.parts):
                 with _open_part(_folder(san, upload.id) / f"{number}.part", until) as part:
-                    _append(part, file, upload.size_of(number))
+                    if not _append(part, file, upload.size_of(number)):
+                        raise parts_lacking(number)
             # The job is opened from this file by other processes, perhaps on other machines.
             os.fsync(file.fileno())
         files.rename(temporary, target)
@@ -318,7 +310,12 @@ def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
 
 
 def _removed() -> UploadError:
-    return UploadError("missing", "the upload was removed", "begin it again")
+    return UploadError("gone", "the upload was removed", "begin it again")
+
+
+def parts_missing(san: Path, upload: Upload) -> set[int]:
+    """Return the parts that are not listed; another machine may have stored some. Raises OSError."""
+    return set(range(upload.parts)) - set(parts_present(san, upload))
 
 
 def _open_part(path: Path, until: float) -> BinaryIO:
@@ -327,16 +324,16 @@ def _open_part(path: Path, until: float) -> BinaryIO:
             return files.open_plain(path)
         except FileNotFoundError:
             if time.monotonic() >= until:
-                number = path.name.partition(".")[0]
-                raise UploadError(
-                    "missing", f"part {number} is missing", "send that part, then complete it again"
-                ) from None
+                raise parts_lacking(int(path.name.partition(".")[0])) from None
             # NFS clients cache that a name does not exist (nfs(5)).
             time.sleep(0.5)
 
 
-def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
-    """Copy a part; the file server does that itself if it can. Raises UploadError or OSError."""
+def _append(part: BinaryIO, file: BinaryIO, size: int) -> bool:
+    """Copy a part; the file server does that itself if it can. Raises OSError.
+
+    Returns False if the part ends early: its file was replaced by a shorter one.
+    """
     left, is_possible = size, True
     while left:
         copied = 0
@@ -350,10 +347,10 @@ def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
                 is_possible = False
         if not is_possible:
             copied = _copy_block(part, file, min(left, _BLOCK))
-        # The end of the part before its size: the file was replaced by a shorter one.
         if not copied:
-            raise UploadError("missing", "a part is shorter than it was", "send the parts again")
+            return False
         left -= copied
+    return True
 
 
 def _copy_block(part: BinaryIO, file: BinaryIO, size: int) -> int:

@@ -80,6 +80,8 @@ class JobLine:
     """Its place among its user's jobs that can start, from 1."""
     waits: str = ""
     """What it waits for, in words, if it has such a place."""
+    id: str = ""
+    """The random id of the job; a later job of the same name has another one."""
 
 
 @dataclass(frozen=True, slots=True)

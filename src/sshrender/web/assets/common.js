@@ -39,6 +39,15 @@ function localTime(moment) {
   return Number.isNaN(found.getTime()) ? "" : clock.format(found);
 }
 
+// How long ago it was; the date itself after a week. The clocks of the server and of this machine may differ a little.
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+function ago(moment) {
+  const seconds = (Date.now() - new Date(moment)) / 1000;
+  if (seconds < 60) return "just now";
+  for (const [unit, size, end] of [["minute", 60, 60], ["hour", 3600, 24], ["day", 86400, 7]]) if (seconds < size * end) return relative.format(-Math.floor(seconds / size), unit);
+  return localTime(moment);
+}
+
 // An answer that is no success: `status`, and what the server says of it.
 class Failure extends Error {
   constructor(status, error, hint) {
@@ -61,7 +70,7 @@ async function call(method, path, body, options = {}) {
   if (answer.status === 204) return null;
   const found = await answer.json().catch(() => null);
   if (answer.ok && found !== null) return found;
-  throw Object.assign(new Failure(answer.status, found?.error ?? `the server answered with ${answer.status}`, found?.hint ?? "try again"), { password: found?.password });
+  throw Object.assign(new Failure(answer.status, found?.error ?? `the server answered with ${answer.status}`, found?.hint ?? "try again"), { password: found?.password, missing: found?.missing });
 }
 
 // Read a text to people who use a screen reader. Politely: it waits for what is being read.
@@ -133,6 +142,15 @@ if (theme) {
   theme.hidden = false;
   show();
 }
+
+// A user who logs out in one window is logged out in all of them: no other one may go on showing jobs.
+// They are told by the page that follows, because only then is the session's cookie gone.
+const leaving = document.querySelector("form[action$='logout']");
+leaving?.addEventListener("submit", () => { try { sessionStorage.setItem("sshrender.leaving", "yes"); } catch { /* private windows */ } });
+try {
+  if (!leaving && sessionStorage.getItem("sshrender.leaving")) { sessionStorage.removeItem("sshrender.leaving"); store.set("loggedOut", Date.now()); }
+} catch { /* private windows */ }
+addEventListener("storage", (event) => { if (event.key === "sshrender.loggedOut" && leaving) location.reload(); });
 
 const SIGN = { running: "▶", paused: "‖", held: "‖", queued: "…", done: "✓", partial: "?", failed: "✕", cancelled: "–", damaged: "✕" };
 const MEANING = {

@@ -76,13 +76,14 @@ class Upload {
     this.problem.hidden = false;
     // Space and sessions come back: what was sent is not lost.
     this.mayContinue = [401, 429, 507].includes(error.status);
+    this.isLoggedOut = error.status === 401;
     // What is no PDF, or too large, takes no space, and does not come back with a reload. Any other answer may be of a proxy.
     if ([413, 415].includes(error.status) && this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); forget(this.id); }
     this.is("refused");
   }
 
   pause() { this.isPaused = true; this.control?.abort(); this.is("paused"); }
-  resume() { this.isPaused = false; this.mayContinue = false; this.problem.hidden = true; this.is("waiting"); pump(); }
+  resume() { this.isPaused = false; this.mayContinue = this.isLoggedOut = false; this.problem.hidden = true; this.is("waiting"); pump(); }
 
   async remove() {
     this.isRemoved = true;
@@ -124,6 +125,9 @@ class Upload {
         const found = await call("GET", `api/v1/uploads/${this.id}`);
         if (found.job) return this.finished(found.job);
         this.done = new Set(found.received);
+        // Such a part may still be listed.
+        for (const number of this.lost ?? []) this.done.delete(number);
+        this.lost = [];
         this.partSize = found.part_size;
         this.parts = found.parts;
         return true;
@@ -212,6 +216,19 @@ class Upload {
     await call("PUT", `api/v1/uploads/${this.id}/parts/${number}`, part, { headers, signal: this.control.signal });
   }
 
+  // The server has lost parts of this upload, or all of it: they are sent again, if the file is at hand.
+  sendAgain(error) {
+    if (error.status === 404) {
+      if (!this.file) { notify(`The upload of ${this.name} was removed, because it was not rendered for a day. Choose the file again.`, true); return this.vanish(); }
+      forget(this.id);
+      this.record = undefined;
+    }
+    this.lost = error.missing ?? [];
+    this.problem.hidden = true;
+    this.is(this.file ? "waiting" : "lost");
+    pump();
+  }
+
   // The answer to the last question counts: settings may change meanwhile.
   async inspect() {
     const asked = this.asked = JSON.stringify(this.options());
@@ -243,6 +260,7 @@ class Upload {
     } catch (error) {
       if (isOld()) return null;
       if ([0, 429, 502, 503, 504].includes(error.status)) return error;
+      if (error.status === 404 || error.missing) { this.sendAgain(error); return null; }
       this.problem.textContent = told(error);
       this.problem.hidden = false;
       this.told = "";
@@ -268,6 +286,7 @@ class Upload {
       try {
         return this.finished((await call("POST", `api/v1/uploads/${this.id}/complete`, this.options())).job);
       } catch (error) {
+        if (error.status === 404 || error.missing) return this.sendAgain(error);
         if (![0, 502, 503, 504].includes(error.status)) {
           this.problem.textContent = told(error);
           this.problem.hidden = false;
@@ -392,10 +411,10 @@ function words(job) {
   return parts.join(", ");
 }
 
-// When it was submitted, and when it ended: in the time of this browser, and for programs as it is.
+// When it was submitted, and when it ended: how long ago, and as dates in the time of this browser.
 function dates(job) {
   const parts = [["submitted", job.submitted], ["ended", job.ended]].filter(([, moment]) => moment);
-  return parts.flatMap(([word, moment], at) => [`${at ? ", " : ""}${word} `, make("time", { datetime: moment, text: localTime(moment) })]);
+  return parts.flatMap(([word, moment], at) => [`${at ? ", " : ""}${word} `, make("time", { datetime: moment, title: localTime(moment), text: ago(moment) })]);
 }
 
 function row(job) {
@@ -429,15 +448,24 @@ function list() {
 async function refresh() {
   try {
     const found = await call("GET", "api/v1/queue");
+    // Another user has logged in: this page and its uploads are not theirs.
+    if (found.user !== data.user) { location.reload(); return; }
     // A server whose view of the folder is old does not list what another one has just made.
     for (const name of fresh) if (found.jobs.some((job) => job.name === name)) fresh.delete(name);
     jobs = [...[...fresh].map((name) => ({ name, state: "queued", total: 0, done: 0, suspect: 0, failed: 0, left: null, owner: "", note: "", submitted: "", ended: "" })), ...found.jobs];
     $("untaken").hidden = !found.is_untaken || !$("untaken").textContent;
     $("offline").hidden = isKnown = true;
     list();
+    for (const each of uploads) if (each.isLoggedOut) each.resume();
   } catch (error) {
-    if (error.status === 401) location.reload();
-    $("offline").textContent = retold(error);
+    // A page with uploads stays: it has the files.
+    if (error.status === 401 && !uploads.length) location.reload();
+    const words = error.status === 401 ? `${sentence(error.message)} Your uploads continue when you are logged in again.` : retold(error);
+    // Only once: screen readers read it, and the link may have the focus.
+    if ($("offline").hidden || !$("offline").textContent.startsWith(words)) {
+      $("offline").replaceChildren(words);
+      if (error.status === 401) $("offline").append(" ", make("a", { href: root, target: "_blank", text: "Log in in another tab" }));
+    }
     $("offline").hidden = false;
     $("loading").hidden = true;
   }

@@ -27,7 +27,7 @@ function show() {
   if (counts.failed) parts.push(`${counts.failed} failed`);
   if (standing.left !== null) parts.push(`about ${lasting(standing.left)} left`);
   if (standing.speed) parts.push(`${standing.speed.toFixed(1)} pages/s`);
-  if (state === "queued" && standing.position) parts.push(standing.position === 1 ? "next in the queue" : `number ${standing.position} in the queue`);
+  if (state === "queued" && standing.waits) parts.push(standing.waits);
   $("numbers").textContent = parts.join(", ");
   const isWaiting = state === "queued" && data.untaken;
   $("hint").hidden = !isWaiting;
