@@ -1,4 +1,4 @@
-"""Mistakes of a command line: the hint says what to type, and that works for every option and argument."""
+"""Mistakes of a command line: the hint says what to type, for every option and argument."""
 
 from __future__ import annotations
 
@@ -100,12 +100,10 @@ def test_a_name_that_begins_with_a_hyphen_can_be_typed_as_the_hint_says(
     assert (said.code, said.error) == (ExitCode.USAGE, "No such option: -xyz.pdf")
     lead, _, line = said.hint.partition(": ")
     assert lead == "if -xyz.pdf is a name"
-    try:
-        values = _parsed(shlex.split(line)[1:])
-    except Exception as error:
-        # The only refusal is that of a command that knows all its names.
-        assert "hosts, settings" in str(error) or "SETTING" in str(error), said.hint
+    if path == ("config", "schema"):  # its argument is one of three words
+        assert line.endswith("-- -xyz.pdf")
         return
+    values = _parsed(shlex.split(line)[1:])
     found = values[first.name]
     texts = [str(each) for each in (found if isinstance(found, list | tuple) else [found])]
     assert texts == ["-xyz.pdf"]

@@ -108,7 +108,7 @@ class JobListSource:
                 lines.append(line)
                 updated[name] = self._jobs[name].updated
         lines = self._with_places(lines, damaged)
-        lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
+        lines += [JobLine("", name, "unreadable", note=why) for name, why in damaged.items()]
         ordered = tuple(self._in_order(lines, updated))
         return Listed(ordered, tuple(self._host_lines()), tuple(self._pool_lines()))
 

@@ -37,14 +37,14 @@ _TITLES = (
 def table(
     reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
 ) -> Iterator[str]:
-    """Yield one line for each job, in columns; then each damaged job with the reason."""
+    """Yield one line for each job, in columns; then each job that cannot be read, with the reason."""
     if reports:
         yield from _aligned(reports, has_accounts)
     elif not damaged:
         yield "no jobs"
-    # A damaged job has no row: its state is not known.
+    # Such a job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
-        yield f"{clean(name)}  damaged: {clean(why)}"
+        yield f"{clean(name)}  cannot be read: {clean(why)}"
     remedies = [queuewords.remedy(report.get("waits") or "") for report in reports]
     if any(remedies):
         yield f"hint: {next(filter(None, remedies))}"
