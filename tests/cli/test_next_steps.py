@@ -1,0 +1,69 @@
+"""``status JOB`` and ``why JOB`` say the same next step, and it works when it is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sshrender.views.joblist import next_step
+from tests import pdfs
+from tests.cli.test_hints import Said, run, type_
+
+WAITING = {
+    "held": ([], ["hold", "one"], "sshrender release one-"),
+    "cancelled": ([], ["cancel", "one"], "to render the missing pages: sshrender resubmit one-"),
+    "later": (
+        ["--not-before", "2h"],
+        [],
+        "to start it now: sshrender alter one-",
+    ),
+    "after another": (
+        ["--after", "two"],
+        [],
+        "to start it without waiting for others: sshrender alter one-",
+    ),
+}
+
+
+def _hint(said: Said) -> str:
+    (found,) = re.findall(r"^hint: (.*)$", said.text, re.MULTILINE)
+    return str(found)
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_job_that_waits_can_be_started_as_the_hint_says(home: Path, name: str) -> None:
+    options, command, step = WAITING[name]
+    san = home / "a san"
+    san.mkdir()
+    for document in ("one", "two"):
+        pdfs.write(home / f"{document}.pdf", pdfs.numbered(1))
+    assert run("submit", "two.pdf", "--san", san).code == 0
+    assert run("submit", "one.pdf", "--san", san, *options).code == 0
+    if command:
+        assert run(*command, "--san", san).code == 0
+    hints = [_hint(run(verb, "one", "--san", san)) for verb in ("status", "why")]
+    # pytest's own command line has no --san, which the program's has.
+    assert hints[0] == hints[1]
+    assert hints[0].startswith(step)
+    (word,) = re.findall(r"sshrender (?:.*)$", hints[0])
+    assert json.loads(run("why", "one", "--san", san, "--json").text)["hint"].startswith(step)
+    done = type_(f"{word} --san '{san}'")
+    assert (done.code, done.error) == (0, "")
+    # Now the job waits for a coordinator alone.
+    assert _hint(run("why", "one", "--san", san)).startswith("sshrender coordinate")
+
+
+@pytest.mark.parametrize("state", ["held", "paused", "partial", "failed", "cancelled", "queued"])
+def test_every_state_in_which_a_job_does_not_go_on_has_a_next_step(state: str) -> None:
+    report = {
+        "job": "big-12345678",
+        "state": state,
+        "submitted": "",
+        "pages": {"missing": 3},
+        "after": [],
+        "not_before": "",
+    }
+    assert re.search(r"sshrender (resume|release|cancel) big-12345678$", next_step(report))
