@@ -180,15 +180,18 @@ def test_a_journal_of_random_lines_is_an_empty_history(tmp_path: Path, lines: li
     assert history.of(read_journal(path)).pages == {}
 
 
+def _is_not_newer(fields: dict[str, Any]) -> bool:
+    schema = fields.get("schema")
+    return not isinstance(schema, int) or schema <= SCHEMA
+
+
 @IN_A_FOLDER
 @given(
     st.lists(
         st.tuples(
             KINDS,
             # Lines of a newer version end the history that this one can read.
-            st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4).filter(
-                lambda fields: not isinstance(fields.get("schema"), int) or fields["schema"] <= SCHEMA
-            ),
+            st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4).filter(_is_not_newer),
         ),
         max_size=6,
     )
