@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sshrender.config import keyfile
 from sshrender.views.joblist import next_step
 from tests import pdfs
 from tests.cli.test_hints import Said, run, type_
@@ -67,3 +70,30 @@ def test_every_state_in_which_a_job_does_not_go_on_has_a_next_step(state: str) -
         "not_before": "",
     }
     assert re.search(r"sshrender (resume|release|cancel) big-12345678$", next_step(report))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_job_of_another_user_is_called_that_and_no_key_is_asked_for(
+    san: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who imported the key of another one could not run own jobs any more."""
+    pdfs.write(home / "one.pdf", pdfs.numbered(1))
+    monkeypatch.setenv("LOGNAME", "daemon")
+    assert run("submit", "one.pdf").code == 0
+    monkeypatch.setenv("LOGNAME", "root")
+    (folder,) = san.glob("one-*")
+    shutil.chown(folder, "daemon")
+    keyfile.path().unlink()
+    assert run("submit", "one.pdf", "-r", "30", "-o", "other").code == 0, (
+        "which makes a key of this user"
+    )
+    name = folder.name
+    said = run("resume", name)
+    assert said.error == f"{name} is a job of user daemon"
+    assert said.hint == f"sudo -u daemon sshrender resume {name} --san {san}"
+    whole, why = (run(command, name) for command in ("status", "why"))
+    assert "not run   it is a job of user daemon" in whole.text
+    assert "it is not run here: it is a job of user daemon" in why.text
+    for text in (whole.text, why.text):
+        assert "key" not in text
+        assert "hint" not in text, "nothing that this user could type helps"

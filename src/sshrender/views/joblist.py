@@ -35,9 +35,16 @@ _TITLES = (
 
 
 def table(
-    reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
+    reports: Sequence[Report],
+    damaged: Mapping[str, str] | None = None,
+    *,
+    has_accounts: bool = False,
+    user: str = "",
 ) -> Iterator[str]:
-    """Yield one line for each job, in columns; then each job that cannot be read, with the reason."""
+    """Yield one line for each job, in columns; then each job that cannot be read, with the reason.
+
+    ``user``: as in ``ann@desk``; hints are for this user's jobs alone. Empty: for all.
+    """
     if reports:
         yield from _aligned(reports, has_accounts)
     elif not damaged:
@@ -45,7 +52,9 @@ def table(
     # Such a job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
         yield f"{clean(name)}  cannot be read: {clean(why)}"
-    remedies = [queuewords.remedy(report.get("waits") or "") for report in reports]
+    name = user.partition("@")[0]
+    own = [each for each in reports if not name or (each["owner"] or "").partition("@")[0] == name]
+    remedies = [queuewords.remedy(report.get("waits") or "") for report in own]
     if any(remedies):
         yield f"hint: {next(filter(None, remedies))}"
 
@@ -169,6 +178,8 @@ def _problems(report: Report) -> Iterator[str]:
 def next_step(report: Report) -> str:
     """Return what can be typed so that the job continues, or ends; empty if nothing has to be done."""
     job, state = shlex.quote(clean(report["job"])), report["state"]
+    if report.get("unsigned"):
+        return ""  # another user's, or one whose key has to be imported first
     if state == "held":
         return f"sshrender release {job}"
     if state == "paused":
