@@ -26,13 +26,6 @@ def device_names() -> Iterator[str]:
     yield from DEVICES
 
 
-def is_like_file(output: Path) -> bool:
-    """Return whether an output folder has a name such as ``all.pdf`` or ``page.png``."""
-    suffix = output.suffix.lower().removeprefix(".")
-    of_pages = {each.extension for each in DEVICES.values()}
-    return suffix in of_pages | {"pdf", "zip", "cbz", "jpeg", "tiff"}
-
-
 def check_pdfs(sources: list[Path]) -> None:
     """Raise UserError if two documents have the same name: they would share an output folder."""
     first: dict[str, Path] = {}

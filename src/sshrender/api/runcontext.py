@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sshrender.api import commandlines
 from sshrender.api.assembly import Assembly, require_kind
-from sshrender.api.documentarguments import is_like_file
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.poolaccess import pool_setup
-from sshrender.api.renderoptions import rendering_of, require_allowed
+from sshrender.api.renderoptions import is_like_file, rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener, PauseView
 from sshrender.api.summaryfiles import SummaryFiles
