@@ -92,6 +92,7 @@ def test_a_job_of_another_user_is_called_that_and_no_key_is_asked_for(
     assert said.error == f"{name} is a job of user daemon"
     assert said.hint == f"sudo -u daemon sshrender resume {name} --san {san}"
     whole, why = (run(command, name) for command in ("status", "why"))
+    assert "no coordinator of its user has started it yet" in run("status").text
     assert "not run   it is a job of user daemon" in whole.text
     assert "it is not run here: it is a job of user daemon" in why.text
     for text in (whole.text, why.text):

@@ -115,7 +115,6 @@ class _Wanted:
 
     def read(self, san: Path) -> tablewatch.Shown:
         """Return the lines to print. Raises UserError."""
-        from sshrender.api.jobs import current_user
         from sshrender.views import joblist as view
 
         if self.job is not None:
@@ -128,8 +127,7 @@ class _Wanted:
         # Said only for a selection; an empty folder has its own words.
         if not rows and (self.states or self.user is not None):
             return tablewatch.Shown(["no job is like this"])
-        lines = view.table(rows, damaged, has_accounts=self.has_accounts, user=current_user())
-        return tablewatch.Shown([*lines])
+        return tablewatch.Shown([*view.table(rows, damaged, has_accounts=self.has_accounts)])
 
     def _one(self, san: Path) -> dict[str, Any]:
         from sshrender.api.statusreports import job_report, overview_of, stats_of, why_not_runnable

@@ -35,16 +35,9 @@ _TITLES = (
 
 
 def table(
-    reports: Sequence[Report],
-    damaged: Mapping[str, str] | None = None,
-    *,
-    has_accounts: bool = False,
-    user: str = "",
+    reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
 ) -> Iterator[str]:
-    """Yield one line for each job, in columns; then each job that cannot be read, with the reason.
-
-    ``user``: as in ``ann@desk``; hints are for this user's jobs alone. Empty: for all.
-    """
+    """Yield one line for each job, in columns; then each job that cannot be read, with the reason."""
     if reports:
         yield from _aligned(reports, has_accounts)
     elif not damaged:
@@ -52,9 +45,7 @@ def table(
     # Such a job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
         yield f"{clean(name)}  cannot be read: {clean(why)}"
-    name = user.partition("@")[0]
-    own = [each for each in reports if not name or (each["owner"] or "").partition("@")[0] == name]
-    remedies = [queuewords.remedy(report.get("waits") or "") for report in own]
+    remedies = [queuewords.remedy(report.get("waits") or "") for report in reports]
     if any(remedies):
         yield f"hint: {next(filter(None, remedies))}"
 
