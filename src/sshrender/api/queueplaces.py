@@ -21,7 +21,7 @@ from sshrender.job.queue.queuescanner import entry_of
 from sshrender.job.spec import require_signed_spec
 from sshrender.views import queuewords
 
-NOBODY = 65534
+SQUASHED_USER = 65534
 """Owner of all files on NFS with all_squash (exports(5)): such a job may be this user's."""
 
 
@@ -42,7 +42,7 @@ def of(jobs: Iterable[tuple[int, Entry]], damaged: Collection[str] = ()) -> dict
     unfinished = {*damaged, *(entry.name for entry in entries if not entry.is_over)}
     found: dict[str, Place] = {}
     for user, own in by_user.items():
-        is_of_other = user not in (os.geteuid(), NOBODY)
+        is_of_other = user not in (os.geteuid(), SQUASHED_USER)
         is_served = any(_is_of_queue(entry) for entry in own)
         for name, place in places(own, unfinished, time.time()).items():
             words = queuewords.waits(place, is_served=is_served, is_of_other=is_of_other)
