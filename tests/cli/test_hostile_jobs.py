@@ -196,7 +196,7 @@ def test_a_sparse_file_of_terabytes_in_one_job_ends_no_command(sshrender: Run, s
         assert answer.returncode == 0, (words, answer.stderr)
     answer = sshrender("status", timeout=120)
     assert answer.returncode == 0, answer.stderr
-    damaged = re.findall(r"^(\w+)-12345678  damaged: .*larger than", answer.stdout, re.MULTILINE)
+    damaged = re.findall(r"^(\w+)-12345678  cannot be read: .*larger than", answer.stdout, re.MULTILINE)
     assert damaged == ["attributes", "lease", "spec"]
     listed = json.loads(sshrender("status", "--json").stdout)
     assert {"good-12345678", "journal-12345678"} <= {row["job"] for row in listed["jobs"]}
@@ -215,7 +215,7 @@ def test_a_page_list_that_names_all_pages_again_and_again_holds_up_no_listing(
     fields["document"]["pages"] = 10**15
     spec.write_text(json.dumps(fields))
     answer = sshrender("status", timeout=60)
-    assert (answer.returncode, "evil-12345678  damaged: " in answer.stdout) == (0, True)
+    assert (answer.returncode, "evil-12345678  cannot be read: " in answer.stdout) == (0, True)
 
 
 def test_a_host_that_only_a_failed_page_names_has_a_story(sshrender: Run, san: Path) -> None:

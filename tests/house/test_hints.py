@@ -27,7 +27,7 @@ TYPED = {
     "check the free space: df -h": SITUATIONS,
     "sshrender alter {shlex.quote(circle[1])} --after ''": SITUATIONS,
     "ls {_place(named)}": SITUATIONS,
-    "ls -ld {shlex.quote(str(document))}": SITUATIONS,
+    "ls -ld {path_word(document)}": SITUATIONS,
     "sshrender hosts": SITUATIONS,
     "sshrender hosts -v": "tests/cli/test_json.py",
     "type more of the name; to list the jobs: sshrender status": SITUATIONS,
@@ -58,9 +58,9 @@ TYPED = {
     "ls -l {shlex.quote(str(place))}": "tests/unit/test_signature.py",
     "chmod 600 {shlex.quote(str(place))}": SITUATIONS,
     "ls -ld {shlex.quote(str(path.absolute().parent))}": SITUATIONS,
-    "ls -l {shlex.quote(str(path))}": SITUATIONS,
-    "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
-    "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
+    "ls -l {path_word(path)}": SITUATIONS,
+    "sed -n {line[1]}p {path_word(path)}": SITUATIONS,
+    "tail -n 3 {path_word(path)}": SITUATIONS,
     "findmnt -T {quoted}": SITUATIONS,
     "see whether its file server answers; what is mounted here: findmnt": (
         "tests/unit/test_name_errors.py"
@@ -83,10 +83,10 @@ TYPED = {
     "ls -ld {shlex.quote(str(folder.path))}": "tests/lab/test_trust.py",
     "sshrender release {shlex.quote(name)}": SITUATIONS,
     "rm -r {folder}": "tests/unit/test_entries.py",
-    "try again when this stays the same: ls -l --full-time {shlex.quote(str(path))}": SITUATIONS,
+    "try again when this stays the same: ls -l --full-time {path_word(path)}": SITUATIONS,
     "file {quoted}": SITUATIONS,
-    "check the name: ls -l {shlex.quote(str(path.parent))}": SITUATIONS,
-    "ls -ld {shlex.quote(str(path))}": SITUATIONS,
+    "check the name: ls -l {path_word(path.parent)}": SITUATIONS,
+    "ls -ld {path_word(path)}": SITUATIONS,
     "this is a file, and has to be a folder: ls -ld {shlex.quote(str(file))}": (
         "tests/cli/test_environment.py"
     ),
@@ -96,6 +96,11 @@ TYPED = {
     "mv {shlex.quote(str(folder.path))} {shlex.quote(str(aside))}": "tests/cli/test_key.py",
     "set the clock, or type the command on another machine; the clock: date": SITUATIONS,
     "on the machine that has the key: sshrender key show": SITUATIONS,
+    "if {shlex.quote(named.text)} is a name: {command}": "tests/cli/test_command_line.py",
+    "--san takes the folder where this machine mounts it; what is mounted here: findmnt": (
+        "tests/cli/test_command_line.py"
+    ),
+    "--password-file takes a file whose first line is the password: ls -l {path_word(path)}": SITUATIONS,
 }
 """Commands that a test types in the situation that prints them."""
 
@@ -105,10 +110,10 @@ STARTS = {
     "sshrender why {shlex.quote(job)} --page {page}",
     (
         "save it without protection in a program that opens it; to see more: qpdf --check"
-        " {shlex.quote(str(path))}"
+        " {path_word(path)}"
     ),
     (
-        "mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
+        "mkdir {folder} && pdfdetach -saveall -o {folder} {path_word(path)}"
         " && sshrender render {folder}/*.pdf"
     ),
     "make a PDF of it, then render that: ps2pdf {quoted} {target}",
@@ -138,9 +143,9 @@ STARTS = {
     "sshrender status {shlex.quote(name)}",
     "end that process and try again; to see it: sshrender status {shlex.quote(spec.name)}",
     "install Ghostscript here, or see what the hosts need: sshrender hosts",
-    "Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
-    "copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
-    "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
+    "Ghostscript looks for them in: sshrender render {path_word(path)}",
+    "copy it again from its origin; to see what is wrong: qpdf --check {path_word(path)}",
+    "copy a part of it: qpdf {path_word(path)} --pages . 1-1000 -- part.pdf",
     "mount -t proc proc /proc",
     "ulimit -S -{option} hard",
     "ulimit -{option} {_USUAL.get(option, 'unlimited')}",
@@ -151,19 +156,28 @@ STARTS = {
     "ssh MACHINE sshrender key show | sshrender key import",
     "{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
     "htpasswd -B -c {shlex.quote(str(file))} NAME",
-    "correct the names in it: cat {shlex.quote(str(path))}",
+    "correct the names in it: cat {path_word(path)}",
     "htpasswd -B {shlex.quote(str(file))} NAME",
 }
 """Commands that start work, need another user or machine, or a program that may not be there."""
 
 WORDS = {
+    "--hosts takes a file, the inventory; to use only some hosts of it: --on {path_word(path)}",
+    "{name} takes names; to read an inventory: --hosts {path_word(value)}",
+    "here the option is {name}",
+    "here the option is {name}, as in {name} {example(context.command.name, option)}",
+    "{name} takes {option.metavar}, as in {name} {example(context.command.name, option)}",
+    (
+        "{name} takes {option.metavar}, as in {name} {example(context.command.name, option)};"
+        " if {word.text} is meant to be its value: {name}={word.text}"
+    ),
     "do what stands below one of the hosts, and check it again",
     "--assemble zip takes any page",
     "fetch the document again: servers send such a page if it is not there, or if a login is needed",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
     "give each of them its own -o DIR, one command for each",
-    "one command for each, with -o {shlex.quote(own)} for {shlex.quote(str(source))}",
+    "one command for each, with -o {path_word(own)} for {path_word(source)}",
     "add --device jpeg, or omit --jpeg-quality",
     "choose another --size, or a lower --dpi",
     "name another profile, or choose another --device",
@@ -218,6 +232,7 @@ FROM_ELSEWHERE = {
     "api/jobworker.py::run",
     "api/renderoptions.py::_require",
     "api/web/webjobs.py::_without_path",
+    "cli/usagehints.py::_error",
     "cli/config.py::validate",
     "config/settings.py::resolve",
     "config/validation.py::invalid",

@@ -16,7 +16,13 @@ from sshrender.coordinator.storageerrors import storage_error
 from sshrender.errors import ExitCode
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import history, journal, journalchecks, journalentries, journalformat
-from sshrender.job.journal.journal import JournalTail, OldJournal, read_journal
+from sshrender.job.journal.journal import (
+    JournalTail,
+    JournalWriter,
+    NewerJournal,
+    OldJournal,
+    read_journal,
+)
 from sshrender.job.journal.journalformat import SCHEMA, as_fields, as_line, parse_line
 from sshrender.job.journal.replay import replay
 from sshrender.job.queue import queueoperations
@@ -139,7 +145,10 @@ def test_an_entry_with_one_wrong_field_can_be_shown_by_every_view(
     folder: JobFolder, kind: str, data: st.DataObject
 ) -> None:
     sound = _sound()
-    spoiled = {**sound[kind], data.draw(st.sampled_from(sorted(sound[kind]))): data.draw(odd)}
+    spoiled = {
+        **sound[kind],
+        data.draw(st.sampled_from(sorted(sound[kind]))): data.draw(odd),
+    }
     _write(folder.journal, [*sound.values(), spoiled])
     _show_everywhere(folder)
     assert len(list(read_journal(folder.journal))) >= len(sound)
@@ -257,6 +266,41 @@ def test_a_journal_of_an_earlier_version_is_refused_in_words(folder: JobFolder) 
     told = storage_error(caught.value, folder.path.parent)
     assert told.code is ExitCode.STORAGE
     assert told.hint == f"rm -r {folder.path}"
+
+
+NEWER = {"schema": journalformat.SCHEMA + 1, "time": TIME, "type": "storage_recovered"}
+
+
+@pytest.mark.parametrize("is_continued", [False, True])
+def test_a_journal_of_a_newer_version_is_refused_in_words_and_not_altered(
+    folder: JobFolder, *, is_continued: bool
+) -> None:
+    """Also where a newer version has continued a job of this one: its end is not known here."""
+    own = [as_fields(entry("storage_recovered", 0.0))] if is_continued else []
+    _write(folder.journal, [*own, NEWER, "rubbish", NEWER, *own])
+    before = folder.journal.read_bytes()
+    words = "written by a newer version of sshrender: it has schema"
+    with pytest.raises(NewerJournal, match=words) as caught:
+        list(read_journal(folder.journal))
+    tail = JournalTail(folder.journal)
+    assert len(tail.new() if is_continued else []) == len(own), "what was readable is shown first"
+    for _ in range(2):  # a view asks again
+        with pytest.raises(NewerJournal, match=words):
+            tail.new()
+    with pytest.raises(NewerJournal, match=words):
+        queueoperations.handle_requests(folder)
+    with pytest.raises(NewerJournal, match=words):
+        JournalWriter(folder.journal)
+    assert folder.journal.read_bytes() == before
+    told = storage_error(caught.value, folder.path.parent)
+    assert (told.code, told.hint) == (ExitCode.STORAGE, "update the program on this machine")
+
+
+def test_one_line_that_looks_newer_costs_no_other_entry(folder: JobFolder) -> None:
+    own = as_fields(entry("storage_recovered", 0.0))
+    _write(folder.journal, [own, NEWER, own])
+    assert len(list(read_journal(folder.journal))) == 2
+    JournalWriter(folder.journal).close()
 
 
 def test_a_line_of_an_earlier_version_costs_no_other_entry(folder: JobFolder) -> None:

@@ -178,8 +178,10 @@ def test_unfinished_jobs_come_first_and_one_that_is_gone_is_gone(san: Path, job:
     listed = table.read()
     states = [line.state for line in listed.jobs]
     assert states[:2] == ["held", "queued"]
-    assert set(states[2:]) == {"done", "damaged"}
-    assert not next(line for line in listed.jobs if line.state == "damaged").key, "it cannot be opened"
+    assert set(states[2:]) == {"done", "unreadable"}
+    assert not next(line for line in listed.jobs if line.state == "unreadable").key, (
+        "it cannot be opened"
+    )
     (san / "b-queued-12345678").rename(san / ".removed-b")
     assert len(table.read().jobs) == 3
     assert table.open("c-held-12345678").facts.document == "c-held.pdf"

@@ -6,7 +6,6 @@ import contextlib
 import glob
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers.devices import DEVICES
+from sshrender.shellwords import path_word
 from sshrender.storage.hangguard import guarded_call
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def check_pdfs(sources: list[Path]) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{other} and {source} are both called {source.stem} and would share a folder",
-            f"one command for each, with -o {shlex.quote(own)} for {shlex.quote(str(source))}",
+            f"one command for each, with -o {path_word(own)} for {path_word(source)}",
         )
 
 
@@ -109,7 +109,7 @@ def _documents(named: Path) -> list[Path]:
 
 def _place(named: Path) -> str:
     """Return the folder in which the documents would be, as a shell takes it."""
-    return shlex.quote(str(named if named.is_dir() else named.parent))
+    return path_word(named if named.is_dir() else named.parent)
 
 
 def _matching(named: Path) -> list[Path]:
@@ -129,6 +129,6 @@ def near_document(document: Path, work: Callable[[], T]) -> T:
         return guarded_call(document.parent, work)
     except OSError as error:
         what = f"{document}: {error.strerror or error}"
-        hint = f"ls -ld {shlex.quote(str(document))}"
+        hint = f"ls -ld {path_word(document)}"
         # A limit of this process is not the document's fault, and has its own words.
         raise limit_reached(error) or UserError(ExitCode.DOCUMENT, what, hint) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import sys
 import tempfile
 import traceback
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sshrender.errors import ExitCode, UserError
+from sshrender.shellwords import path_word
 
 
 def record(error: BaseException) -> str:
@@ -63,7 +63,7 @@ def of_environment(error: BaseException) -> UserError | None:
         return None
     record(error)
     path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
-    return UserError(ExitCode.STORAGE, f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}")
+    return UserError(ExitCode.STORAGE, f"{path}: {error.strerror}", f"ls -ld {path_word(path)}")
 
 
 def defect(error: BaseException) -> tuple[str, str]:

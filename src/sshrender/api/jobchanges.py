@@ -6,7 +6,6 @@ A running job is changed by its coordinator, any other by this process under the
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.api.dependencies import refuse_circle
-from sshrender.api.jobs import create_marker, current_user, find_job, on_san
+from sshrender.api.jobs import create_marker, current_user, find_job, on_san, require_own
 from sshrender.api.runcontext import output_of
 from sshrender.config.settings import Settings, resolve
 from sshrender.coordinator.jobopening import claim_output
@@ -35,7 +34,6 @@ from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
-from sshrender.storage import files
 
 if TYPE_CHECKING:
     from sshrender.coordinator.pilots.leftpilots import LeftPilots
@@ -260,27 +258,9 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
     The job of another user is refused: its coordinator could not read files that we write there.
     """
     folder, spec = find_job(san, named)
-    owner = folder.path.stat().st_uid
-    if owner != _user_in(folder.path):
-        name = files.name_of(owner)
-        raise UserError(
-            ExitCode.STORAGE,
-            f"{folder.name} is a job of user {name}",
-            f"sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
-        )
+    require_own(folder, op)
     require_signed_spec(folder)
     return folder, spec
-
-
-def _user_in(folder: Path) -> int:
-    """Return the user who owns files that we create there; our own if we may create none.
-
-    NFS may map users (root_squash, all_squash), so that is not always our own. Raises OSError.
-    """
-    try:
-        return files.user_in(folder)
-    except PermissionError:
-        return os.geteuid()
 
 
 def _is_complete(folder: JobFolder, spec: JobSpec) -> bool:

@@ -112,7 +112,7 @@ class JobListSource:
         coordinated = {line.name for line in lines if line.is_coordinated}
         queued = {name: job.queued_job(name in coordinated) for name, job in self._jobs.items()}
         lines = _with_places(lines, queueplaces.of(queued.values(), damaged))
-        lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
+        lines += [JobLine("", name, "unreadable", note=why) for name, why in damaged.items()]
         ordered = tuple(self._in_order(lines, updated, queued))
         return Listed(ordered, tuple(self._host_lines()), tuple(self._pool_lines()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.process import commandstarttime
+from sshrender.storage import files
 from sshrender.storage.files import require_listing, visible
 from sshrender.utf8 import writable
 
@@ -184,6 +186,29 @@ def read_or_record(san: Path, name: str, read: Callable[[], T], damaged: dict[st
     require_listing(san)
     damaged[name] = why
     return None
+
+
+def require_own(folder: JobFolder, op: str) -> None:
+    """Raise UserError if a job is another user's. ``op``: the command that was typed. Raises OSError."""
+    owner = folder.path.stat().st_uid
+    if owner != _user_in(folder.path):
+        name = files.name_of(owner)
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{folder.name} is a job of user {name}",
+            f"sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
+        )
+
+
+def _user_in(folder: Path) -> int:
+    """Return the user who owns files that we create there; our own if we may create none.
+
+    NFS may map users (root_squash, all_squash), so that is not always our own. Raises OSError.
+    """
+    try:
+        return files.user_in(folder)
+    except PermissionError:
+        return os.geteuid()
 
 
 def job_names(san: Path) -> list[str]:

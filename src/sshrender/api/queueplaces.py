@@ -21,6 +21,9 @@ from sshrender.job.queue.queuescanner import entry_of
 from sshrender.job.spec import require_signed_spec
 from sshrender.views import queuewords
 
+SQUASHED_USER = 65534
+"""Owner of all files on NFS with all_squash (exports(5)): such a job may be this user's."""
+
 
 class QueuedJob(NamedTuple):
     """What decides the place of a job. ``user``: the number of the user whose job it is."""
@@ -51,10 +54,12 @@ def of(jobs: Iterable[QueuedJob], damaged: Collection[str] = ()) -> dict[str, Pl
     # A job that cannot be read counts as unfinished, as it does for the queue.
     unfinished = {*damaged, *(entry.name for entry in entries if not entry.is_over)}
     found: dict[str, Place] = {}
-    for own in by_user.values():
+    for user, own in by_user.items():
+        is_of_other = user not in (os.geteuid(), SQUASHED_USER)
         is_served = any(_is_of_queue(entry) for entry in own)
         for name, place in places(own, unfinished, time.time()).items():
-            found[name] = Place(place, queuewords.waits(place, is_served=is_served))
+            words = queuewords.waits(place, is_served=is_served, is_of_other=is_of_other)
+            found[name] = Place(place, words)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -230,3 +231,10 @@ def _configured(
             continue
         found.append(RecipeRecord.of(fields))
     return found
+
+
+def is_like_file(output: Path) -> bool:
+    """Return whether an output folder has a name such as ``all.pdf`` or ``page.png``."""
+    suffix = output.suffix.lower().removeprefix(".")
+    of_pages = {each.extension for each in DEVICES.values()}
+    return suffix in of_pages | {"pdf", "zip", "cbz", "jpeg", "tiff"}

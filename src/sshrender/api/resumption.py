@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sshrender.api.jobs import deadline_of, find_job, on_san, san_folder
+from sshrender.api.jobs import deadline_of, find_job, on_san, require_own, san_folder
 from sshrender.api.runcontext import Resumption, RunContext
 from sshrender.config.settings import resolve
 from sshrender.errors import ExitCode, UserError
@@ -15,6 +15,7 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.output import outputlocation
+from sshrender.job.signature import Unsigned
 from sshrender.job.spec import JobSpec, load_signed_spec
 
 
@@ -38,7 +39,12 @@ def find_unfinished(typed: Mapping[str, Any], config: Path | None, named: str) -
 
     def work() -> UnfinishedJob:
         folder, _ = find_job(san, named)
-        spec = load_signed_spec(folder)
+        try:
+            spec = load_signed_spec(folder)
+        except Unsigned:
+            # The key of another user must not replace this user's own.
+            require_own(folder, "resume")
+            raise
         # Both signatures are required: attributes hold settings that become commands.
         if spec is None or not jobattributes.is_there(folder):
             raise _incomplete(folder)

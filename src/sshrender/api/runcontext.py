@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from sshrender.api import commandlines
@@ -19,7 +18,7 @@ from sshrender.api.assembly import Assembly, require_kind
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.poolaccess import pool_setup
-from sshrender.api.renderoptions import rendering_of, require_allowed
+from sshrender.api.renderoptions import is_like_file, rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener, PauseView
 from sshrender.api.summaryfiles import SummaryFiles
@@ -45,6 +44,7 @@ from sshrender.job.output import outputlocation
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, safe_stem
 from sshrender.process import startlimits
+from sshrender.shellwords import path_word
 
 if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan
@@ -125,6 +125,8 @@ class RunContext:
         if address is not None and not are_addresses(address):
             listener.print_line(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
         _warn_of_password_file(settings, listener)
+        if settings.output is not None and not settings.quiet and is_like_file(settings.output):
+            listener.print_line(f"note: {settings.output} is a folder here; --assemble makes one file")
         file = find_inventory(settings.hosts)
         if file is None:
             _require_no_selection(settings)
@@ -445,7 +447,7 @@ def _warn_of_password_file(settings: Settings, listener: Listener) -> None:
     path = settings.password_file
     if path is not None and not settings.quiet and others_may_read(path):
         listener.print_line(
-            f"warning: other users can read the password in {path}; hint: chmod 600 {quote(str(path))}"
+            f"warning: other users can read the password in {path}; hint: chmod 600 {path_word(path)}"
         )
 
 
@@ -458,7 +460,10 @@ def _require_no_selection(settings: Settings) -> None:
     for name, value in named.items():
         if value is not None:
             what = f"{name} {value}: there is no inventory to select from"
-            raise UserError(ExitCode.USAGE, what, "sshrender init")
+            # A node set may have a dot, but hardly this suffix.
+            is_file = value.endswith(".toml")
+            hint = f"{name} takes names; to read an inventory: --hosts {path_word(value)}"
+            raise UserError(ExitCode.USAGE, what, hint if is_file else "sshrender init")
 
 
 def _attributes(fields: dict[str, Any]) -> Attributes:

@@ -32,6 +32,7 @@ from sshrender.job.spec import JobSpec
 from sshrender.job.status import jobstatus
 from sshrender.job.status.accounting import Account
 from sshrender.job.status.jobstatus import JobReport
+from sshrender.storage import files
 from sshrender.views import hostwords, jobstats
 from sshrender.views.rate import JournalRate
 
@@ -95,7 +96,9 @@ def why_not_runnable(report: JobReport) -> str:
     try:
         on_san(folder.path.parent, lambda: queueplaces.require_runnable(folder))
     except UserError as error:
-        return error.what
+        name = files.name_of(report.user)
+        is_other = report.user != os.geteuid() and report.attributes.owner.startswith(f"{name}@")
+        return f"it is a job of user {name}" if is_other else error.what
     return ""
 
 

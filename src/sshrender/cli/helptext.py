@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from sshrender.cli import values
+from sshrender.cli import usagehints, values
 from sshrender.config.declarationtypes import Panel
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ class Command(TyperCommand):
     """A command with this layout, whose values are read without pydantic."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the options and arguments into the context; return what is left."""
+        """Read the options and arguments into the context; return what is left. Raises UserError."""
         values.read_plainly(self.get_params(ctx))
+        # The words of a completion are not complete.
+        if not ctx.resilient_parsing:
+            usagehints.refuse_mistakes(ctx, args)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

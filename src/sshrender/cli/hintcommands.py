@@ -7,6 +7,7 @@ program is called ``.venv/bin/sshrender``, which no shell finds under its bare n
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -28,6 +29,8 @@ WITHOUT = {
 
 REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "serve", "submit")
 """Commands that take ``--ssh-config``."""
+
+_VARIABLES = {"--hosts": "SSHRENDER_HOSTS", "--san": "SSHRENDER_SAN"}
 
 # A command at the end of a hint: after a colon, after a space, or alone.
 _COMMAND = re.compile(r"(?:^|(?<=: )|(?<= ))sshrender ([a-z]+)(?P<rest>.*)$")
@@ -66,6 +69,10 @@ def _with_options(hint: str, words: Sequence[str]) -> str:
     if found[1] not in REACH_HOSTS:
         without = (*without, "--ssh-config")
     given = _given(words)
+    if " -u " in hint:
+        # sudo(8) drops the variables.
+        variables = {name: os.environ.get(key, "") for name, key in _VARIABLES.items()}
+        given = {name: value for name, value in variables.items() if value} | given
     added = [
         shlex.join([name, given[name]])
         for name in REPEATED

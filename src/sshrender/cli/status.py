@@ -199,14 +199,16 @@ def why(
 
 def _show_problems(san: Path, job: str, *, is_json: bool) -> None:
     from sshrender.api.history import problems_of_job
-    from sshrender.views import jobproblems
+    from sshrender.views import joblist, jobproblems
 
     found = problems_of_job(san, job)
     if is_json:
         problems = [each.as_json() for each in found.problems]
         shown = {key: found.row[key] for key in ("job", "state", "reason", "pages")}
-        raise typer.Exit(jsonresult.put({**shown, "problems": problems, "now": found.now}))
-    _print(jobproblems.lines(found.row, found.problems, now=found.now))
+        step = joblist.next_step(found.row)
+        shown |= {"problems": problems, "now": found.now} | ({"hint": step} if step else {})
+        raise typer.Exit(jsonresult.put(shown))
+    _print(hintcommands.in_hints(jobproblems.lines(found.row, found.problems, now=found.now)))
 
 
 def _interval(text: str) -> float:

@@ -46,7 +46,7 @@ def report(
     used = usage(san_folder(settings), keys, month, user)
     # On standard error: the table holds only what was counted.
     for name, why in used.damaged.items():
-        safeprint.note(f"{name} is damaged and not counted: {why}")
+        safeprint.note(f"{name} cannot be read and is not counted: {why}")
     rows = [account.as_json() for account in used.accounts]
     if json_:
         raise typer.Exit(jsonresult.put({"by": keys, "accounts": rows}))

@@ -36,6 +36,7 @@ class Settings:
         "Deliver the pages into this folder.",
         Panel.FILES,
         metavar="DIR",
+        example="pages",
         short="-o",
         default_text="<stem>-pages/",
     )
@@ -49,6 +50,7 @@ class Settings:
         "Render only these pages: 1-10,15,20-, odd, even; ^3: not page 3.",
         Panel.FILES,
         metavar="LIST",
+        example="1-10,15",
         default_text="all pages",
         commands=NEW_JOBS,
         check=settingvalues.page_list,
@@ -58,6 +60,7 @@ class Settings:
         "Read the PDF's password from the first line of this file.",
         Panel.FILES,
         metavar="FILE",
+        example="password.txt",
         default_text="no password",
         goes_with_job=True,
     )
@@ -95,6 +98,7 @@ class Settings:
         "Read the hosts from this file, the inventory.",
         Panel.HOSTS,
         metavar="FILE",
+        example="hosts.toml",
         default_text="the first hosts.toml found",
     )
     on: str | None = setting(
@@ -102,6 +106,7 @@ class Settings:
         "Use only these hosts, as in node[01-16],big.",
         Panel.HOSTS,
         metavar="NODESET",
+        example="node1,node2",
         default_text="all hosts",
         completion="hosts",
         goes_with_job=True,
@@ -111,6 +116,7 @@ class Settings:
         "Do not use these hosts.",
         Panel.HOSTS,
         metavar="NODESET",
+        example="node3",
         default_text="no host",
         completion="hosts",
         goes_with_job=True,
@@ -120,6 +126,7 @@ class Settings:
         "Use only this pool of the inventory: the hosts that its batch system lends.",
         Panel.HOSTS,
         metavar="POOL",
+        example="cluster",
         default_text="all pools and hosts",
         goes_with_job=True,
     )
@@ -128,6 +135,7 @@ class Settings:
         "Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.",
         Panel.HOSTS,
         metavar="LIST=NODESET",
+        example="1-3=node1",
         default_text="any host",
         goes_with_job=True,
         parse=settingvalues.pins,
@@ -143,6 +151,7 @@ class Settings:
         "Use this shared folder: its path on this machine.",
         Panel.HOSTS,
         metavar="DIR",
+        example="/san/sshrender",
         default_text="as in the inventory",
     )
     ssh_config: Path | None = setting(
@@ -150,6 +159,7 @@ class Settings:
         "Read this file instead of the user's ssh_config.",
         Panel.HOSTS,
         metavar="FILE",
+        example="~/.ssh/config",
         default_text="~/.ssh/config",
     )
 
@@ -191,6 +201,7 @@ class Settings:
         "Fit each page into this size: A4, 210x297mm, 1240x1754px.",
         Panel.RENDERING,
         metavar="SIZE",
+        example="A4",
         default_text="the page's own size",
         commands=NEW_JOBS,
         check=settingvalues.page_size,
@@ -200,6 +211,7 @@ class Settings:
         "Quality of JPEG files, 0 to 100.",
         Panel.RENDERING,
         metavar="N",
+        example="90",
         default_text="75",
         commands=NEW_JOBS,
         limits={"ge": 0, "le": 100},
@@ -215,6 +227,7 @@ class Settings:
         "Pass this switch to Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.",
         Panel.RENDERING,
         metavar="SWITCH",
+        example="-dNOINTERPOLATE",
         default_text="no switch",
         commands=NEW_JOBS,
         parse=settingvalues.ghostscript_switches,
@@ -224,6 +237,7 @@ class Settings:
         "Render with this recipe (another program) instead of Ghostscript.",
         Panel.RENDERING,
         metavar="NAME",
+        example="mutool",
         default_text="ghostscript",
         completion="recipes",
         commands=NEW_JOBS,
@@ -233,6 +247,7 @@ class Settings:
         "Use this recipe for pages that the first renderer cannot render. May be repeated.",
         Panel.RENDERING,
         metavar="NAME",
+        example="mutool",
         default_text="that of the recipe",
         completion="recipes",
         commands=NEW_JOBS,
@@ -282,6 +297,7 @@ class Settings:
         "Stop after this time; a later run continues.",
         Panel.FAILURE,
         **DURATION,
+        example="2h",
         default_text="no limit",
         goes_with_job=True,
     )
@@ -311,6 +327,7 @@ class Settings:
         "Render at most N pages at a time, on all hosts together.",
         Panel.QUEUE,
         metavar="N",
+        example="8",
         default_text="no limit",
         limits={"ge": 1},
     )
@@ -319,6 +336,7 @@ class Settings:
         "Send mail to this address when the job ends.",
         Panel.QUEUE,
         metavar="ADDRESS",
+        example="ann@example.org",
         default_text="no mail",
         goes_with_job=True,
         check=settingvalues.mail_addresses,
@@ -359,6 +377,7 @@ class Settings:
         "Write the traceback of a bug to this file.",
         Panel.OUTPUT,
         metavar="FILE",
+        example="sshrender.log",
         default_text="in ~/.local/state/sshrender",
     )
 

@@ -48,6 +48,8 @@ class Declared:
     help: str
     panel: Panel
     metavar: str = ""
+    example: str = ""
+    """A value as a user would type it, if neither the choices nor the default are one."""
     short: str = ""
     """A short option, as in ``-o``."""
     default_text: str = ""
@@ -111,6 +113,11 @@ class Declared:
     def value_name(self) -> str:
         """The name of the value in ``--help``."""
         return self.metavar or "|".join(self.choices)
+
+    @property
+    def example_value(self) -> str:
+        """A value of the option, as a shell takes it."""
+        return self.example or next(iter(self.choices), "") or self.show(self.default)
 
     def help_text(self, command: str = "") -> str:
         """Return the help text, followed by the default that the option has in this command."""

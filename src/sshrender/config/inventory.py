@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from sshrender.config.inventorytable import Table, absolute
 from sshrender.config.pools import PoolEntry
 from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
+from sshrender.errors import ExitCode, UserError
+from sshrender.shellwords import path_word
 
 _SCHEMA = "sshrender config schema hosts"
 _HOSTS = "sshrender hosts"
@@ -145,6 +146,13 @@ class HostTable(Table):
 
 def load(path: Path) -> Inventory:
     """Read and check an inventory. Raises UserError with all mistakes in it."""
+    # A name alone, without a suffix, is hardly that of an inventory.
+    if path.name == str(path) and not path.suffix and not path.exists():
+        raise UserError(
+            ExitCode.USAGE,
+            f"{path}: no such file",
+            f"--hosts takes a file, the inventory; to use only some hosts of it: --on {path_word(path)}",
+        )
     return check(read_toml(path), path)
 
 
@@ -172,7 +180,7 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
     # Names are checked after the forms, because a node set can only be read in a valid file.
     problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
     if problems:
-        raise invalid(problems, f"correct the names in it: cat {shlex.quote(str(path))}")
+        raise invalid(problems, f"correct the names in it: cat {path_word(path)}")
     return inventory
 
 

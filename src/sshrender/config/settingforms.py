@@ -15,6 +15,9 @@ from sshrender.config.units import parse_duration, parse_size
 from sshrender.renderers.devices import DEVICES
 
 _FORMS = {
+    "dpi": "a number such as 150, or two such as 204x98",
+    "size": "a size such as A4, 210x297mm or 1240x1754px",
+    "gs_options": "a switch of Ghostscript such as -dNAME=VALUE or -sNAME=VALUE",
     "pages": "a page list such as 1-10,15,20- or odd or ^3",
     "split": "none, auto or a number of pages",
     "on": "a node set such as node[01-16],big",

@@ -64,12 +64,25 @@ def ghostscript_switches(value: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
+_USUAL_DEVICES = {
+    "jpg": "jpeg",
+    "pbm": "pbmraw",
+    "pgm": "pgmraw",
+    "png": "png16m",
+    "ppm": "ppmraw",
+    "tif": "tiff24nc",
+    "tiff": "tiff24nc",
+}
+"""For the name of a format, the device that is used most for it."""
+
+
 def known_device(name: str) -> str:
     """Return the name of a raster device that writes one file for each page."""
     from sshrender.renderers.devices import DEVICES, nearest
 
     if name not in DEVICES:
-        near = nearest(name)
+        usual = _USUAL_DEVICES.get(name.lower())
+        near = [usual] if usual is not None else nearest(name)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"must be a raster device that writes one file per page{hint}")
     return name

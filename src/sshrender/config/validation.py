@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 from sshrender.config.pydanticmessages import in_words
 from sshrender.config.units import check_word, parse_duration
 from sshrender.errors import ExitCode, UserError
+from sshrender.shellwords import path_word
 
 Word = Annotated[str, AfterValidator(check_word)]
 """A name that is handed to ssh."""
@@ -34,7 +35,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise UserError(
-            ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
+            ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {path_word(path)}"
         ) from None
     except (ValueError, RecursionError) as error:
         # Errors of TOML and of UTF-8 are ValueErrors; deep nesting and huge numbers raise these, too.
@@ -45,7 +46,7 @@ def _near(path: Path, message: str) -> str:
     """Return the command that shows the line that a message of tomllib names, else the file's end."""
     line = re.search(r"at line (\d+)", message)
     shown = f"sed -n {line[1]}p" if line is not None else "tail -n 3"
-    return f"{shown} {shlex.quote(str(path))}"
+    return f"{shown} {path_word(path)}"
 
 
 def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sshrender.coordinator.workers.writeerrorscope import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.job.journal.journal import OldJournal
+from sshrender.job.journal.journal import NewerJournal, OldJournal
 from sshrender.storage import files, filesystemcheck
 from sshrender.storage.files import dangling_link
 
@@ -54,6 +54,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
+    if isinstance(error, NewerJournal):
+        hints[errno.EPROTONOSUPPORT] = "update the program on this machine"
     hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
     # Only after these errors: a folder that hangs must not be asked for anything.
     if error.errno in (errno.EACCES, errno.EPERM):

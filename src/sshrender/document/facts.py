@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from sshrender.document import otherformats
 from sshrender.errors import ExitCode, UserError
+from sshrender.shellwords import path_word
 
 HEADER_BYTES = 1024
 """``%PDF-`` must be within so many bytes at the start (PDF 1.7, implementation note 13)."""
@@ -87,7 +87,7 @@ def check_file(path: Path) -> Stamp:
     except FileNotFoundError:
         raise _error(f"{path}: {otherformats.absence(path)}", otherformats.way_to_find(path)) from None
     except OSError as error:
-        raise _error(f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}") from None
+        raise _error(f"{path}: {error.strerror}", f"ls -ld {path_word(path)}") from None
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
@@ -115,7 +115,7 @@ def changed_meanwhile(path: Path) -> UserError:
     """Return the error for a document that changed while it was read."""
     return _error(
         f"{path}: the file was changed while it was being read",
-        f"try again when this stays the same: ls -l --full-time {shlex.quote(str(path))}",
+        f"try again when this stays the same: ls -l --full-time {path_word(path)}",
     )
 
 
@@ -139,11 +139,11 @@ def _error(what: str, hint: str) -> UserError:
 
 def portfolio(path: Path) -> UserError:
     """Return the error for a document that is an envelope for others."""
-    folder = shlex.quote(f"{path.stem}-parts")
+    folder = path_word(f"{path.stem}-parts")
     return UserError(
         ExitCode.DOCUMENT,
         f"{path}: a PDF portfolio: its pages are those of the documents that are attached to it",
-        f"mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
+        f"mkdir {folder} && pdfdetach -saveall -o {folder} {path_word(path)}"
         f" && sshrender render {folder}/*.pdf",
     )
 
@@ -152,7 +152,7 @@ def needs_ghostscript(path: Path) -> UserError:
     """Return the error of a dry run if qpdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
-        f"Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
+        f"Ghostscript looks for them in: sshrender render {path_word(path)}",
     )
 
 
@@ -203,7 +203,7 @@ def _protected_otherwise(path: Path) -> UserError:
     return _error(
         f"{path}: protected in a way that cannot be opened here, as by a certificate",
         "save it without protection in a program that opens it; to see more:"
-        f" qpdf --check {shlex.quote(str(path))}",
+        f" qpdf --check {path_word(path)}",
     )
 
 
@@ -211,7 +211,7 @@ def _beyond_repair(path: Path, diagnostics: Sequence[str]) -> UserError:
     why = f" (Ghostscript: {diagnostics[0][:MAX_DIAGNOSTIC]})" if diagnostics else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
-        f"copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
+        f"copy it again from its origin; to see what is wrong: qpdf --check {path_word(path)}",
     )
 
 
@@ -219,7 +219,7 @@ def too_many_pages(path: Path) -> UserError:
     """Ghostscript finds more than one job can hold."""
     return _error(
         f"{path}: it claims more than {MAX_PAGES:,} pages, the most that a document may have",
-        f"copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
+        f"copy a part of it: qpdf {path_word(path)} --pages . 1-1000 -- part.pdf",
     )
 
 
@@ -243,10 +243,12 @@ def read_password(path: Path) -> str:
             text = file.read(MAX_PASSWORD_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UserError(
-            ExitCode.USAGE, f"password file {path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
+            ExitCode.USAGE,
+            f"password file {path}: {error.strerror}",
+            f"--password-file takes a file whose first line is the password: ls -l {path_word(path)}",
         ) from None
     except UnicodeDecodeError:
-        quoted, target = shlex.quote(str(path)), shlex.quote(otherformats.unused(f"{path}.utf8"))
+        quoted, target = path_word(path), path_word(otherformats.unused(f"{path}.utf8"))
         raise UserError(
             ExitCode.USAGE,
             f"password file {path}: not UTF-8 text",

@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+from sshrender.shellwords import path_word
+
 POSTSCRIPT, GZIP, IMAGE, WEB_PAGE = "PostScript", "compressed by gzip", "an image", "a web page"
 
 _BEGINNINGS = {
@@ -30,7 +32,7 @@ def kind(head: bytes) -> str:
 
 def way_to_pdf(path: Path, head: bytes) -> str:
     """Return the hint: what to type to get a PDF from that file."""
-    quoted, target = _quoted(str(path)), _quoted(unused(_target(path)))
+    quoted, target = path_word(path), path_word(unused(_target(path)))
     found = _format(head)
     if found == POSTSCRIPT:
         return f"make a PDF of it, then render that: ps2pdf {quoted} {target}"
@@ -54,7 +56,7 @@ def is_known(head: bytes) -> bool:
 def way_without_head(path: Path, start: int) -> str:
     """Return the hint for a PDF that begins only at this byte, counted from 0."""
     # Places of objects count from the header, so that the rest is a whole document.
-    source, target = _quoted(str(path)), _quoted(unused(f"{path.stem}.pdf"))
+    source, target = path_word(path), path_word(unused(f"{path.stem}.pdf"))
     return f"cut them off, then render that: tail -c +{start + 1} {source} > {target}"
 
 
@@ -67,9 +69,9 @@ def way_to_find(path: Path) -> str:
     """Return the hint for a document that is not there."""
     if _ADDRESS.match(str(path)):
         address = shlex.quote(_ADDRESS.sub(r"\1://", str(path)))
-        target = _quoted(unused(path.name.partition("?")[0] or "document.pdf"))
+        target = path_word(unused(path.name.partition("?")[0] or "document.pdf"))
         return f"fetch it, then render that: curl -fLo {target} {address}"
-    return f"check the name: ls -l {shlex.quote(str(path.parent))}"
+    return f"check the name: ls -l {path_word(path.parent)}"
 
 
 def _format(head: bytes) -> str:
@@ -97,8 +99,3 @@ def unused(name: str) -> str:
         path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
         number += 1
     return str(path)
-
-
-def _quoted(name: str) -> str:
-    """Return the name for a shell; a name that begins with a hyphen would be an option."""
-    return shlex.quote(f"./{name}" if name.startswith("-") else name)

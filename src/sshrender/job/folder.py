@@ -207,9 +207,10 @@ def require_san(san: Path) -> None:
         link = dangling_link(san)
         target = str(san) if link is None else os.path.realpath(san)
         why = "" if link is None else f": {link}"
-        raise UserError(
-            ExitCode.STORAGE,
-            f"the shared folder {san} does not exist{why}",
+        hint = (
             "mount it, or name another folder with --san DIR;"
-            f" if it is new: mkdir -p {shlex.quote(target)}",
+            f" if it is new: mkdir -p {shlex.quote(target)}"
         )
+        if ":/" in str(san):  # as mount(8) takes it: SERVER:/FOLDER
+            hint = "--san takes the folder where this machine mounts it; what is mounted here: findmnt"
+        raise UserError(ExitCode.STORAGE, f"the shared folder {san} does not exist{why}", hint)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from sshrender.document.staging import digest_plain
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.renderers import switches
+from sshrender.shellwords import path_word
 from sshrender.storage.files import open_plain, write_whole
 
 NAME = re.compile(r"profile-([0-9a-f]{64})\.icc")
@@ -126,7 +126,7 @@ def _stamp(folder: JobFolder, name: str) -> Stamp | None:
 
 
 def _read(path: Path, switch: switches.Switch) -> Profile:
-    what, hint = f"--gs-option -s{switch.name}: {path}", f"ls -l {shlex.quote(str(path))}"
+    what, hint = f"--gs-option -s{switch.name}: {path}", f"ls -l {path_word(path)}"
     try:
         with open_document(path) as file:
             data = file.read(MAX_BYTES + 1)

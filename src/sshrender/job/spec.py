@@ -33,6 +33,9 @@ MAX_STEM, MAX_STEM_BYTES = 80, 200
 """Most characters and bytes of a document's name in a job's name: a file name has at most 255 bytes."""
 
 
+SCHEMA = 1
+"""Version of ``job.json``."""
+
 _JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")
 """The form of a job's name (job_name). Only such names are shown or used in commands."""
 
@@ -288,7 +291,7 @@ def load_signed_spec(folder: JobFolder) -> JobSpec | None:
 def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     try:
         fields = json.loads(read_plain(folder.spec))
-        signature.require_schema(folder.spec, fields, 1)
+        signature.require_schema(folder.spec, fields, SCHEMA)
         # ``schema`` is a reserved name in pydantic: the field is schema_.
         bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
         text = json.dumps({**bare, "schema_": fields["schema"]})
@@ -314,6 +317,8 @@ def require_signed_spec(folder: JobFolder) -> str:
     """
     try:
         fields = json.loads(read_plain(folder.spec))
+        # First: a newer version may sign in another way.
+        signature.require_schema(folder.spec, fields, SCHEMA)
         if not keyfile.is_in_memory():
             signature.require(folder, Purpose.JOB, fields, folder.spec)
         return str(fields.get("id", ""))

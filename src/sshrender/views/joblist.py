@@ -37,14 +37,14 @@ _TITLES = (
 def table(
     reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
 ) -> Iterator[str]:
-    """Yield one line for each job, in columns; then each damaged job with the reason."""
+    """Yield one line for each job, in columns; then each job that cannot be read, with the reason."""
     if reports:
         yield from _aligned(reports, has_accounts)
     elif not damaged:
         yield "no jobs"
-    # A damaged job has no row: its state is not known.
+    # Such a job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
-        yield f"{clean(name)}  damaged: {clean(why)}"
+        yield f"{clean(name)}  cannot be read: {clean(why)}"
     remedies = [queuewords.remedy(report.get("waits") or "") for report in reports]
     if any(remedies):
         yield f"hint: {next(filter(None, remedies))}"
@@ -163,12 +163,38 @@ def _problems(report: Report) -> Iterator[str]:
     yield from summary.suspect_pages(report["suspect_pages"])
     for note in report["notes"]:
         yield f"  document: {clean(note)}"
+    if step := next_step(report):
+        yield f"hint: {step}"
+
+
+def next_step(report: Report) -> str:
+    """Return what can be typed so that the job continues, or ends; empty if nothing has to be done."""
+    job, state = shlex.quote(clean(report["job"])), report["state"]
+    if report.get("unsigned"):
+        return ""  # another user's, or one whose key has to be imported first
+    if state == "held":
+        return f"sshrender release {job}"
+    if state == "paused":
+        return f"it continues when the storage works again; to stop it: sshrender cancel {job}"
+    if state in ("partial", "failed"):
+        return again(report)
+    if state == "cancelled" and report["pages"]["missing"]:
+        return f"to render the missing pages: {again(report)}"
+    return _start(report, job) or ("sshrender hosts" if _without_host(report) else "")
+
+
+def _start(report: Report, job: str) -> str:
+    """Return the command that starts a job of the queue; empty if only other jobs have to end."""
+    if report["state"] != "queued":
+        return ""
     # No coordinator takes a job that was never submitted.
-    is_left = report["state"] == "queued" and not report["submitted"]
-    if is_left or report["state"] in ("partial", "failed"):
-        yield f"hint: {again(report)}"
-    elif remedy := queuewords.remedy(report.get("waits") or ""):
-        yield f"hint: {remedy}"
+    if not report["submitted"]:
+        return again(report)
+    if report["after"]:
+        return f"to start it without waiting for others: sshrender alter {job} --after ''"
+    if report["not_before"]:
+        return f"to start it now: sshrender alter {job} --not-before ''"
+    return queuewords.remedy(report.get("waits") or "")
 
 
 def headline(report: Report) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from sshrender.core.states import CHARGE_OF, Charge, HostState
 from sshrender.job.journal import journalentries as je
 from sshrender.views import queuewords
-from sshrender.views.joblist import again
+from sshrender.views.joblist import next_step
 from sshrender.views.text import clean, count, duration, local_time, page_list
 
 MAX_LISTED = 20
@@ -234,14 +234,16 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("waiting", f"it is not run here: {row['unsigned']}", times=1)
     if row["state"] not in ("queued", "held", "paused"):
         return
-    causes = [row["reason"]] if row["reason"] else []
+    # The conditions of a queued job have lines of their own.
+    is_said = row["state"] == "queued" and bool(row["after"] or row["not_before"])
+    causes = [row["reason"]] if row["reason"] and not is_said else []
     causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
     causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
     if row.get("waits"):
-        causes.append(": ".join(filter(None, (row["waits"], queuewords.remedy(row["waits"])))))
+        causes.append(row["waits"])
     # A job that waits without a reason waits for a coordinator.
     if not causes:
-        causes = [f"{queuewords.UNSTARTED}: {queuewords.COMMAND}"]
+        causes = [queuewords.UNSTARTED]
     for cause in causes:
         yield Problem("waiting", cause, times=1)
 
@@ -303,8 +305,11 @@ def _hints(row: Mapping[str, Any], problems: Sequence[Problem]) -> Iterator[str]
     elif host is not None:
         name = shlex.quote(clean(host))
         yield f"hint: the history of {clean(host)}: sshrender why {job} --host {name}"
-    if row["state"] in ("partial", "failed") and kinds & {"missing", "failed"}:
-        yield f"hint: to render the missing and failed pages: {again(row)}"
+    step = next_step(row)
+    if row["state"] in ("partial", "failed"):
+        step = f"to render the missing and failed pages: {step}" if kinds & {"missing", "failed"} else ""
+    if step:
+        yield f"hint: {step}"
 
 
 def _pages(pages: list[int]) -> str:

@@ -9,6 +9,7 @@ does not count either: what that coordinator did is verified again, or had no ef
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,12 @@ BLOCK = 1 << 20
 """Bytes that are read at a time."""
 
 
+MIN_NEWER = 2
+"""Lines of a newer version by which it is known: one flipped bit can make one line look like that."""
+
+END = 64 << 10
+"""Bytes at the end of a journal in which a writer looks for entries of a newer version."""
+
 RESERVE = 16 << 10
 """Bytes: some minutes of a paused run. Without them, readers would not learn of a pause for a full
 disk."""
@@ -43,10 +50,19 @@ class OldJournal(OSError):
         super().__init__(errno.EPROTONOSUPPORT, reason, str(path))
 
 
+class NewerJournal(OSError):
+    """A newer version has written to the journal: this one does not know the state of the job."""
+
+    def __init__(self, path: Path, schema: int) -> None:
+        reason = f"written by a newer version of sshrender: it has schema {schema}, and this one"
+        super().__init__(errno.EPROTONOSUPPORT, f"{reason} reads {SCHEMA}", str(path))
+
+
 class JournalWriter:
     """Appends entries. One thread at a time; ``sync`` makes them durable.
 
     ``has_reserve``: keep space for the next entries, so that a full disk can be recorded, too.
+    Raises OSError; NewerJournal, which is one, if a newer version wrote the last entries.
     """
 
     def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
@@ -65,6 +81,11 @@ class JournalWriter:
         self._is_torn = False
         self._has_reserve = has_reserve
         self._reserved_until = 0
+        try:
+            _refuse_newer_end(self._descriptor, path)
+        except OSError:
+            os.close(self._descriptor)
+            raise
         # Before the first entry: it would be glued to the line that was cut off.
         self._end_torn_line()
         self._reserve()
@@ -116,6 +137,16 @@ def append(path: Path, entries: Iterable[JournalEntry]) -> None:
         writer.sync()
     finally:
         writer.close()
+
+
+def _refuse_newer_end(descriptor: int, path: Path) -> None:
+    """Raise NewerJournal if the last lines are a newer version's; others are not read."""
+    size = os.fstat(descriptor).st_size
+    lines = os.pread(descriptor, END, max(0, size - END)).split(b"\n")
+    schemas = [schema_of(line) or 0 for line in lines]
+    newer = [schema for schema in schemas if schema > SCHEMA]
+    if len(newer) >= MIN_NEWER or (newer and SCHEMA not in schemas):
+        raise NewerJournal(path, newer[-1])
 
 
 class _Reader:
@@ -198,8 +229,10 @@ class JournalTail:
     def new(self) -> list[JournalEntry]:
         """Return the entries since the last call, at least one if there is one; none without a journal.
 
-        Raises OSError, or OldJournal, which is one.
+        Raises OSError; OldJournal or NewerJournal, which are some. Entries before those of a newer
+        version are returned first.
         """
+        self._filter.refuse_newer()
         try:
             file = open_plain(self._path)
         except FileNotFoundError:
@@ -210,8 +243,9 @@ class JournalTail:
             while (lines := self._reader.lines(file)) is not None:
                 if entries := self._filter.entries(lines):
                     return entries
+                self._filter.refuse_newer()
                 _refuse_too_large(self._path, self._reader, MAX_BYTES)
-        self._filter.refuse_old()
+        self._filter.refuse_other()
         return []
 
 
@@ -228,18 +262,31 @@ class _Filter:
         self._newest = 0
         self._has_entries = False
         self._has_old_lines = False
+        self._newer: list[int] = []
 
     def entries(self, lines: Iterable[bytes]) -> list[JournalEntry]:
-        """Return the sound entries that are not late."""
-        return [
-            entry for line in lines if (entry := self._entry(line)) is not None and self._counts(entry)
-        ]
+        """Return the sound entries that are not late; none after those of a newer version."""
+        found = []
+        for line in lines:
+            entry = self._entry(line)
+            if len(self._newer) >= MIN_NEWER:
+                break
+            if entry is not None and self._counts(entry):
+                found.append(entry)
+        return found
 
-    def refuse_old(self) -> None:
-        """Raise OldJournal if all lines so far are of an earlier schema, or damaged.
+    def refuse_newer(self) -> None:
+        """Raise NewerJournal if a newer version has written lines: what follows cannot be known."""
+        if len(self._newer) >= MIN_NEWER:
+            raise NewerJournal(self._path, self._newer[-1])
 
-        Beside a sound entry, a line of an earlier schema is damage like any other.
+    def refuse_other(self) -> None:
+        """Raise OldJournal or NewerJournal if all lines so far are of another schema, or damaged.
+
+        Beside a sound entry, one line of another schema is damage like any other.
         """
+        if self._newer and not self._has_entries:
+            raise NewerJournal(self._path, self._newer[-1])
         if self._has_old_lines and not self._has_entries:
             raise OldJournal(self._path)
 
@@ -247,9 +294,13 @@ class _Filter:
         entry = parse_line(line)
         if entry is not None:
             self._has_entries = True
-        elif not self._has_entries and not self._has_old_lines:
-            self._has_old_lines = 0 < (schema_of(line) or 0) < SCHEMA
-        return entry
+            return entry
+        schema = schema_of(line) or 0
+        if schema > SCHEMA:
+            self._newer.append(schema)
+        elif not self._has_entries:
+            self._has_old_lines = self._has_old_lines or 0 < schema < SCHEMA
+        return None
 
     def _counts(self, entry: JournalEntry) -> bool:
         """Whether it is of the newest epoch so far, or of none: handled without a coordinator."""
@@ -262,19 +313,22 @@ class _Filter:
 
 
 def require_current(path: Path) -> None:
-    """Raise OldJournal for a journal of an earlier version: no entry may be appended to it.
+    """Raise OldJournal or NewerJournal for a journal of another version: nothing may be appended to it.
 
-    It could be read from then on, and the job would have lost its history. Raises OSError.
+    An old one could be read from then on, and the job would have lost its history. Raises OSError.
     """
     # The first call reads until there is a sound entry, or raises.
     JournalTail(path).new()
+    # A newer version may have continued the job.
+    with contextlib.suppress(FileNotFoundError), open_plain(path) as file:
+        _refuse_newer_end(file.fileno(), path)
 
 
 def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntry]:
     """Yield every sound entry, in order; nothing when there is no journal.
 
     Raises OSError; EFBIG if there are more than ``max_bytes``, holes of a sparse file not counted;
-    OldJournal, which is one, for a journal of an earlier version.
+    OldJournal or NewerJournal, which are some, for a journal of another version.
     """
     try:
         file = open_plain(path)
@@ -285,6 +339,8 @@ def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntr
         while (lines := reader.lines(file)) is not None:
             _refuse_too_large(path, reader, max_bytes)
             yield from counted.entries(lines)
+            counted.refuse_newer()
     # The last line may lack its end: with a whole object in it, it counts.
     yield from counted.entries([reader.last()])
-    counted.refuse_old()
+    counted.refuse_newer()
+    counted.refuse_other()

@@ -152,10 +152,10 @@ try {
 } catch { /* private windows */ }
 addEventListener("storage", (event) => { if (event.key === "sshrender.loggedOut" && leaving) location.reload(); });
 
-const SIGN = { running: "▶", paused: "‖", held: "‖", queued: "…", done: "✓", partial: "?", failed: "✕", cancelled: "–", damaged: "✕" };
+const SIGN = { running: "▶", paused: "‖", held: "‖", queued: "…", done: "✓", partial: "?", failed: "✕", cancelled: "–", unreadable: "✕" };
 const MEANING = {
   running: "Pages are being rendered.", paused: "The storage has a problem; it continues by itself.",
   held: "On hold: no page is started.", queued: "Waits for its turn.", done: "All pages are ready.",
   partial: "Some pages could not be rendered.", failed: "No page could be rendered.", cancelled: "Stopped; finished pages stay.",
-  damaged: "The files of this job cannot be read.",
+  unreadable: "The files of this job cannot be read.",
 };

@@ -378,7 +378,7 @@ if ($("drop")) {
 }
 
 // ---- The list of jobs. ----
-const GROUPS = { "": () => true, active: (job) => ["running", "paused", "queued", "held"].includes(job.state), done: (job) => job.state === "done", problem: (job) => ["partial", "failed", "damaged"].includes(job.state) || job.failed > 0 };
+const GROUPS = { "": () => true, active: (job) => ["running", "paused", "queued", "held"].includes(job.state), done: (job) => job.state === "done", problem: (job) => ["partial", "failed", "unreadable"].includes(job.state) || job.failed > 0 };
 const NAMES = { "": "all", active: "in progress", done: "done", problem: "with problems" };
 const SHOWN = 200;
 let jobs = [], isKnown = false;
