@@ -18,9 +18,9 @@ LINES = [
     "a.pdf --closed there.txt --file there.txt --file none",
     "a.pdf --count 9",
     "a.pdf --count many",
-    "a.pdf --name",
     "",
 ]
+"""An option without its value is refused before any is read: tests/cli/test_command_line.py."""
 
 
 def _app(cls: Any, seen: list[Any]) -> typer.Typer:
