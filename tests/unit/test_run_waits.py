@@ -148,6 +148,18 @@ def test_a_free_host_that_gets_no_page_says_why_and_until_when() -> None:
     assert _report(journal).as_json()["withheld"] is None
 
 
+def test_a_page_that_was_in_work_does_not_end_the_time_without_pages() -> None:
+    journal = Journal(10, ["node1", "node2"])
+    early, late = journal.send(2, "node2"), journal.send(3, "node2")
+    journal.write("storage_suspected", host="node1", reason="quota", waits=120.0)
+    journal.now += 60.0
+    journal.deliver(2, "node2", early)
+    assert _report(journal).as_json()["withheld"] is not None
+    journal.now += 61.0
+    journal.deliver(3, "node2", late)
+    assert _report(journal).as_json()["withheld"] is None
+
+
 def test_a_run_records_that_no_page_is_sent_for_a_while() -> None:
     """The first probe follows at once, which is no wait."""
     script = Script([HostPlan("a", 1)], 9, Policy(storage_failures=9, storage_probe=2.0))

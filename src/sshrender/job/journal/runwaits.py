@@ -24,8 +24,11 @@ class RunWaits:
                 self.host = Pause.of(entry) if entry.waits else None
             case je.StorageSuspected():
                 self.write = Pause.of(entry)
-            # Pages are sent or written again. A pause replaces it.
-            case je.PageSent() | je.PageDelivered() | je.StorageFailed():
+            # Pages are sent again. A pause replaces it.
+            case je.PageSent() | je.StorageFailed():
+                self.write = None
+            # One that was in work is still written meanwhile, and does not end it.
+            case je.PageDelivered() if self.write is not None and entry.time >= self.write.until:
                 self.write = None
             case _:
                 pass
