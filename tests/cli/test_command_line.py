@@ -124,6 +124,12 @@ def test_such_a_document_is_found_as_the_hint_says(home: Path) -> None:
     assert "all-" in done.text
 
 
+def test_a_document_behind_two_hyphens_stays_a_document_in_the_hint(home: Path) -> None:
+    said = run("submit", "-xyz.pdf", "--san", home, "--", "-two.pdf")
+    words = shlex.split(said.hint)
+    assert words[-5:] == ["submit", "./-xyz.pdf", "--san", str(home), "./-two.pdf"]
+
+
 def test_commands_of_hints_take_such_a_document_for_a_file(home: Path) -> None:
     (home / "-bad.pdf").write_text("hello")
     said = run("submit", "./-bad.pdf", "--san", home)
@@ -137,6 +143,8 @@ def test_commands_of_hints_take_such_a_document_for_a_file(home: Path) -> None:
         (["--host=node1"], "here the option is --on, as in --on node1,node2"),
         (["--force"], "here the option is --overwrite"),
         (["-dpi", "300"], "here the option is --dpi, as in --dpi 150"),
+        (["-output", "pages"], "here the option is --output, as in --output pages"),
+        (["-retries=3"], "here the option is --retries, as in --retries 3"),
         (["--pags", "3"], "sshrender render --help"),
         (["-p", "3"], "sshrender render --help"),
     ],
@@ -148,6 +156,7 @@ def test_an_option_of_another_program_is_answered_with_ours(words: list[str], hi
 
 CONFUSED = {
     "hosts for an inventory": (["--hosts", "node1,node2"], "--on node1,node2"),
+    "many hosts for an inventory": (["--hosts", ",".join(["node1"] * 99)], "--on node1,node1"),
     "an inventory for hosts": (["--on", "my.toml"], "--hosts my.toml"),
     "a server for a folder": (["--san", "server:/san"], "what is mounted here: findmnt"),
     "a format for a device": (["--device", "png"], "did you mean png16m?"),

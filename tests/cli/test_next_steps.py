@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sshrender.config import keyfile
+from sshrender.views import jobproblems, queuewords
 from sshrender.views.joblist import next_step
 from tests import pdfs
 from tests.cli.test_hints import Said, run, type_
@@ -70,6 +71,26 @@ def test_every_state_in_which_a_job_does_not_go_on_has_a_next_step(state: str) -
         "not_before": "",
     }
     assert re.search(r"sshrender (resume|release|cancel) big-12345678$", next_step(report))
+
+
+def test_conditions_that_are_met_are_no_longer_named() -> None:
+    """A job that ran after the other one, and was interrupted, waits for its coordinator alone."""
+    report = {
+        "job": "big-12345678",
+        "state": "queued",
+        "reason": "its coordinator is gone",
+        "submitted": "2026-01-01T00:00:00Z",
+        "pages": {"missing": 3},
+        "after": ["two-12345678"],
+        "not_before": "2026-01-01T00:00:00Z",
+        "waits": queuewords.UNSTARTED,
+    }
+    assert next_step(report) == "sshrender coordinate"
+    assert next_step({**report, "waits": "next in the queue"}) == ""
+    said = [each.cause for each in jobproblems._waiting(report)]
+    assert said == ["its coordinator is gone", queuewords.UNSTARTED]
+    waiting = [each.cause for each in jobproblems._waiting({**report, "waits": None})]
+    assert waiting[:2] == ["its coordinator is gone", "it starts after two-12345678"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

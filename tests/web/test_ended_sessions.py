@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.web.serving import Client, serving
 from tests.web.test_pages import DROP, Page
 
 HASH = "$2y$04$" + "a" * 53
+ALONE = "Host: localhost\r\nConnection: close"
 TOLD = "document.querySelector('.upload p')?.textContent.includes({!r})"
 ASKED = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/queue')).length"
 OFFLINE = "document.getElementById('offline')?.textContent.includes({!r})"
@@ -43,8 +45,11 @@ def _lines(client: Client, path: str, user: str = "") -> Iterator[str]:
     secret = base64.b64encode(f"{user}:right".encode()).decode()
     way_in = f"Authorization: Basic {secret}" if user else f"Cookie: {client._cookies()}"
     with socket.create_connection(("127.0.0.1", client.port), timeout=stretched(30)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{way_in}\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{ALONE}\r\n{way_in}\r\n\r\n".encode())
+        until = time.monotonic() + stretched(60)
         for line in connection.makefile("rb"):
+            # An open stream has a line now and then, for ever.
+            assert time.monotonic() < until, "the server does not end the stream"
             yield line.decode().strip()
 
 
@@ -69,6 +74,26 @@ def test_an_open_stream_ends_with_its_session_and_with_its_user(
         assert client.as_("olga").call("GET", path).status == 401
         for stream in streams:
             assert not any(line.startswith("id: ") for line in stream)
+
+
+def test_an_open_stream_ends_with_its_link_though_another_link_is_valid(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobroutes, "CHECK_INTERVAL", 0.0)
+    monkeypatch.setattr(jobwatchers, "COMMENT_INTERVAL", 0.2)
+    jobs, reader = [_job(alice, pages) for pages in (2, 3)], alice.as_("")
+    for job in jobs:
+        link = alice.call("POST", f"/api/v1/jobs/{job}/link", {}).json()["path"]
+        assert reader.call("GET", f"/{link}").status == 200
+    stream = _lines(reader, f"/api/v1/jobs/{jobs[0]}/events")
+    assert any(line.startswith("id: ") for line in stream)
+    links = Authenticator._links
+    monkeypatch.setattr(
+        Authenticator,
+        "_links",
+        lambda self, request: {jobs[1]: links(self, request)[jobs[1]]},
+    )
+    assert not any(line.startswith("id: ") for line in stream)
 
 
 def test_the_passwords_of_one_program_are_compared_one_after_the_other(

@@ -67,7 +67,9 @@ def refuse_mistakes(context: Any, args: Sequence[str]) -> None:
             raise _swallowed(context, word)
         typed = word.text.partition("=")[0]
         other = OTHER_NAMES.get(typed, f"-{typed}")
-        if word.kind is Kind.UNKNOWN and other in known:
+        # For the parser, -output is the short option -o with its value.
+        is_wrong = word.kind is Kind.UNKNOWN or (word.kind is Kind.ATTACHED and len(typed) > len("-on"))
+        if is_wrong and other in known:
             raise _error(f"No such option: {typed}", _other_option(context, known[other], other))
         if _is_name(word) and _arguments(params):
             raise _error(f"No such option: {word.text}", _as_name(context, params, words, word))
@@ -119,6 +121,12 @@ def _is_name(word: Word) -> bool:
     return is_word or word.text.lower().endswith(".pdf") or os.path.lexists(word.text)
 
 
+def _needs_folder(word: Word) -> bool:
+    """Return whether a document's name would be read as an option; also one after ``--``."""
+    is_argument = word.kind is Kind.ARGUMENT and word.text != "-"
+    return _is_name(word) or (is_argument and word.text.startswith("-"))
+
+
 def _arguments(params: Sequence[Any]) -> list[Any]:
     return [each for each in params if each.param_type_name == "argument"]
 
@@ -127,7 +135,7 @@ def _as_name(context: Any, params: Sequence[Any], words: list[Word], named: Word
     """Return the whole command line again, so that such words in it are names."""
     path = context.command_path.split()[1:]
     if _arguments(params)[0].metavar in ("PDF", "FILE"):
-        rest = [f"./{each.text}" if _is_name(each) else each.text for each in words]
+        rest = [f"./{each.text}" if _needs_folder(each) else each.text for each in words]
     else:
         names = [each.text for each in words if each.kind is Kind.ARGUMENT or _is_name(each)]
         options = [each.text for each in words if each.kind is not Kind.ARGUMENT and not _is_name(each)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,8 +147,8 @@ class HostTable(Table):
 
 def load(path: Path) -> Inventory:
     """Read and check an inventory. Raises UserError with all mistakes in it."""
-    # A name alone, without a suffix, is hardly that of an inventory.
-    if path.name == str(path) and not path.suffix and not path.exists():
+    # A name alone, without a suffix, is hardly that of an inventory. It may be too long for a file.
+    if path.name == str(path) and not path.suffix and not os.path.lexists(path):
         raise UserError(
             ExitCode.USAGE,
             f"{path}: no such file",

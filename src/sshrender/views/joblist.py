@@ -190,11 +190,14 @@ def _start(report: Report, job: str) -> str:
     # No coordinator takes a job that was never submitted.
     if not report["submitted"]:
         return again(report)
+    # It can start, so its conditions are met.
+    if report.get("waits"):
+        return queuewords.remedy(report["waits"])
     if report["after"]:
         return f"to start it without waiting for others: sshrender alter {job} --after ''"
     if report["not_before"]:
         return f"to start it now: sshrender alter {job} --not-before ''"
-    return queuewords.remedy(report.get("waits") or "")
+    return ""
 
 
 def headline(report: Report) -> str:

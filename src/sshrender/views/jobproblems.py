@@ -234,13 +234,14 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("waiting", f"it is not run here: {row['unsigned']}", times=1)
     if row["state"] not in ("queued", "held", "paused"):
         return
-    # The conditions of a queued job have lines of their own.
-    is_said = row["state"] == "queued" and bool(row["after"] or row["not_before"])
-    causes = [row["reason"]] if row["reason"] and not is_said else []
-    causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
-    causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
+    # The conditions of a queued job have lines of their own, until they are met.
+    is_condition = row["state"] == "queued" and row["reason"].startswith(("after ", "not before "))
+    causes = [row["reason"]] if row["reason"] and not is_condition else []
     if row.get("waits"):
         causes.append(row["waits"])
+    else:
+        causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
+        causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
     # A job that waits without a reason waits for a coordinator.
     if not causes:
         causes = [queuewords.UNSTARTED]

@@ -22,7 +22,7 @@ from sshrender.web.html import large_response
 from sshrender.web.jobwatchers import COMMENT_INTERVAL, WatchedJob
 from sshrender.web.refusals import Refused, busy, no_passwords
 from sshrender.web.roles import Role
-from sshrender.web.routing import Call, Endpoints, may_continue, number_of
+from sshrender.web.routing import Call, Endpoints, number_of, person_now
 from sshrender.web.site import public
 
 JOBS = Endpoints()
@@ -159,7 +159,8 @@ async def _stream(call: Call, watched: WatchedJob, since: int) -> AsyncIterator[
 async def _may_watch(call: Call, watched: WatchedJob, password: str | None) -> bool:
     """Return whether an open stream may continue: sessions, links and users end meanwhile."""
     with contextlib.suppress(Refused):
-        return watched.seen_by(call.person) and await may_continue(call, password)
+        person = await person_now(call, password)
+        return person is not None and watched.seen_by(person)
     return False
 
 

@@ -149,17 +149,19 @@ async def person_of(site: Site, request: Request) -> Person | None:
     )
 
 
-async def may_continue(call: Call, password: str | None) -> bool:
-    """Return whether the user of a long request is logged in still. Raises Refused.
+async def person_now(call: Call, password: str | None) -> Person | None:
+    """Return the user of a long request, with the links that are valid still. Raises Refused.
 
-    ``password``: the result of the authenticator's ``of_password`` when the request began.
+    None if the user is not logged in any more. ``password``: the result of the authenticator's
+    ``of_password`` when the request began.
     """
     site, request = call.site, call.request
     if site.authenticator.basic(request) is None:
         person = await person_of(site, request)
-        return person is not None and person.name == call.person.name
+        return person if person is not None and person.name == call.person.name else None
     # The password itself is not compared again, which takes a second.
-    return password == await site.users.run(site.authenticator.of_password, call.person.name)
+    found = await site.users.run(site.authenticator.of_password, call.person.name)
+    return call.person if found == password else None
 
 
 async def log_in(site: Site, request: Request, name: str, password: str) -> bool:
