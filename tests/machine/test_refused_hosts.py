@@ -115,6 +115,17 @@ def test_a_host_of_a_batch_system_is_not_tried_again() -> None:
     assert _state(script) is HostState.REFUSED
 
 
+def test_a_host_of_a_batch_system_is_not_tried_again_after_an_outage() -> None:
+    script = Script([HostPlan("a", 1), HostPlan("b", 1, is_lent=True), HostPlan("c", 1)], 50, Policy())
+    script.connect("a")
+    for host in "bc":
+        script.send(ev.HostRefused(host, "san", "not mounted"))
+    script.send(ev.StorageFailed("read-only"))
+    commands = script.send(ev.StorageRecovered())
+    assert (_tries(commands, "b"), _tries(commands, "c")) == (0, 1)
+    assert _state(script) is HostState.REFUSED
+
+
 def test_logins_are_not_repeated_by_themselves() -> None:
     """A host takes repeated logins that fail for an attack."""
     assert not Refusal.AUTHENTICATION.is_tried_again

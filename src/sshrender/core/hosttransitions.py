@@ -179,10 +179,10 @@ class HostTransitions:
         if host is None:
             return
         was_drained, host.drain_reason = bool(host.drain_reason), ""
-        if host.state is HostState.REFUSED and not host.plan.is_lent:
+        if host.state is HostState.REFUSED:
             # Its pauses begin anew, as what was wrong may have been repaired.
             host.refusals = 0
-            self._reconnect(host, f"undrained by {event.by}")
+            self._take_back(host, f"undrained by {event.by}")
         # Lost or quarantined. Without the time it is being connected to already.
         elif host.retry_at is not None:
             host.retry_at = None
@@ -247,7 +247,7 @@ class HostTransitions:
         """Connect to the hosts that were refused for the shared folder: the outage was the cause."""
         for host in self._run.hosts.values():
             if host.state is HostState.REFUSED and host.refusal == _NO_SAN:
-                self._reconnect(host, "the shared folder is available again")
+                self._take_back(host, "the shared folder is available again")
 
     # The run as a whole
 
@@ -313,7 +313,12 @@ class HostTransitions:
 
     def _revive(self, host: Host) -> None:
         """Connect again to a host whose page images, once refused, turn out to be the reference."""
-        self._reconnect(host, "most hosts render the test page as it does")
+        self._take_back(host, "most hosts render the test page as it does")
+
+    def _take_back(self, host: Host, reason: str) -> None:
+        """Connect again to a host that was refused, unless its allocation was given back then."""
+        if not host.plan.is_lent:
+            self._reconnect(host, reason)
 
     def _reconnect(self, host: Host, reason: str) -> None:
         host.refusal, host.storage_failures, host.retry_at = "", 0, None

@@ -297,8 +297,13 @@ class Holder:
     def _start_runner(self, request: Dict[str, Any]) -> None:
         self._stop_runner()
         self._silence = float(request["silence"])
-        # HTCondor starts jobs without HOME, in which fontconfig keeps what it has read of fonts.
-        environ = {"HOME": os.path.expanduser("~"), **allocationfacts.kept(dict(os.environ))}
+        # HTCondor starts jobs without HOME, in which fontconfig keeps what it has read of fonts. A user
+        # whom the node does not know has none: the path stays "~".
+        home = os.path.expanduser("~")
+        environ = {
+            "HOME": home if os.path.isabs(home) else "/",
+            **allocationfacts.kept(dict(os.environ)),
+        }
         environ.update(
             allocationfacts.variables(self._token, allocationfacts.memory_of(dict(os.environ)))
         )
