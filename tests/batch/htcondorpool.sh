@@ -88,7 +88,7 @@ wait $! && code=0 || code=$?
 echo "none $code"
 until_true '[ -z "$(condor_q -af ClusterId)" ]'
 as_ann 'gs -q -dSAFER -dBATCH -dNOPAUSE -sDEVICE=png16m -r40 -dTextAlphaBits=4 -dGraphicsAlphaBits=4 -sOutputFile=plain-%04d.png many.pdf'
-left() { grep -lsz '[s]shrender-\(holder\|runner\)' /proc/[0-9]*/cmdline; find "$ROOT/dev/shm" "$ROOT/run" "$ROOT/tmp" -iname '*sshrender*'; }
+left() { grep -lsz '[s]shrender-\(holder\|runner\)' "$ROOT"/proc/[0-9]*/cmdline; find "$ROOT/dev/shm" "$ROOT/run" "$ROOT/tmp" -iname '*sshrender*'; }
 for _ in $(seq 100); do [ -z "$(left)" ] && break; sleep 0.2; done
 echo "left $(left | wc -l)"
 left || true
