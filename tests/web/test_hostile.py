@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import bcrypt
@@ -19,6 +20,7 @@ from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploaderrors import UploadError
 from sshrender.api.web.uploads import Quota
+from sshrender.job import userfolders
 from sshrender.web.authentication import SESSION
 from sshrender.web.settings import Limits
 from tests import pdfs
@@ -136,6 +138,24 @@ def test_two_servers_together_keep_a_users_quota(san: Path) -> None:
         assert answers.count(201) <= 3
         assert uploads.open_count(san) == answers.count(201)
         assert clients[0].as_("bob").call("POST", "/api/v1/uploads", begin).status == 201
+
+
+def test_the_first_uploads_may_come_at_the_same_time(san: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds no folder of this user, and makes one: all but the first find it made."""
+    looked = threading.Barrier(4)
+    find = userfolders.find
+
+    def find_together(folder: Path, name: str) -> Any:
+        found = find(folder, name)
+        if not found:
+            looked.wait(stretched(60))
+        return found
+
+    monkeypatch.setattr(userfolders, "find", find_together)
+    with ThreadPoolExecutor(4) as pool:
+        for made in [pool.submit(uploads.make_folder, san, "uploads") for _ in range(4)]:
+            made.result()
+    assert [each.name for each in san.iterdir()] == [uploads.FOLDER]
 
 
 def test_bytes_are_counted_by_both_servers_too(san: Path) -> None:

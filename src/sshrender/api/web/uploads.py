@@ -456,16 +456,30 @@ def own_folder(san: Path) -> Path:
     return _own.get(san, san / FOLDER)
 
 
+def _has_own(san: Path) -> bool:
+    """Return whether this user's folder of the web front end is there; forget one that is gone."""
+    known = _own.get(san)
+    if known is not None and not known.is_dir():
+        _own.pop(san, None)
+    own_folder(san)
+    return san in _own
+
+
 def make_folder(san: Path, name: str) -> None:
     """Make a folder in that of the web front end. Raises OSError."""
-    own_folder(san)
-    if san not in _own or not _own[san].is_dir():
+    if not _has_own(san):
         path = san / FOLDER
-        # The plain name is taken by another user's folder, so a random one is used beside it.
-        if os.path.lexists(path):
-            path = san / f"{FOLDER}-{secrets.token_hex(8)}"
-        path.mkdir(mode=0o700)
-        _own[san] = path
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            # Another request of this user has made it a moment ago. Or it is another user's folder: then
+            # a random name is used beside it.
+            if not _has_own(san):
+                path = san / f"{FOLDER}-{secrets.token_hex(8)}"
+                path.mkdir(mode=0o700)
+                _own[san] = path
+        else:
+            _own[san] = path
     folder = own_folder(san) / name
     folder.mkdir(mode=0o700, exist_ok=True)
     os.close(files.open_folder(folder))  # ENOTDIR for a link, which leads elsewhere
