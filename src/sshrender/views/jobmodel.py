@@ -20,7 +20,7 @@ from sshrender.views import hostwords
 from sshrender.views.hostrow import HostRow, InFlight
 from sshrender.views.jobduration import RunTimes
 from sshrender.views.poolreports import PoolReports
-from sshrender.views.rate import Rate
+from sshrender.views.rate import Rate, stands_still
 from sshrender.views.severity import ERROR, severity
 from sshrender.views.text import waits_until
 
@@ -267,8 +267,13 @@ class JobModel:
 
     @property
     def _is_still(self) -> bool:
-        """Whether no page can come. Pages in work are delivered while the job is held, for example."""
-        return bool(self.paused or (not self.counts[SENT] and (self.held or self.none_usable)))
+        """Whether no page can come."""
+        return stands_still(
+            is_paused=bool(self.paused),
+            is_working=bool(self.counts[SENT]),
+            is_held=bool(self.held),
+            has_no_host=lambda: self.none_usable,
+        )
 
     @property
     def none_usable(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sshrender.job.journal import journalentries as je
@@ -84,11 +84,25 @@ class Rate:
         return missing / rate if rate else None
 
 
+def stands_still(
+    *, is_paused: bool, is_working: bool, is_held: bool, has_no_host: Callable[[], object]
+) -> bool:
+    """Return whether no page can come. ``is_working``: pages in work are still delivered during a hold.
+
+    ``has_no_host`` is called only if the rest does not decide: most entries are about pages in work.
+    """
+    return is_paused or (not is_working and (is_held or bool(has_no_host())))
+
+
 def follow(rate: Rate, snapshot: Snapshot, now: float) -> None:
     """Feed the rate with a snapshot of the run."""
-    # Pages in work are still delivered while a run is held, or its hosts are drained.
-    waits = snapshot.held or hostwords.none_usable_in(snapshot)
-    rate.stand_still(now, bool(snapshot.paused or (waits and not snapshot.running)))
+    is_still = stands_still(
+        is_paused=bool(snapshot.paused),
+        is_working=bool(snapshot.running),
+        is_held=bool(snapshot.held),
+        has_no_host=lambda: hostwords.none_usable_in(snapshot),
+    )
+    rate.stand_still(now, is_still)
     rate.note(now, snapshot.delivered_here)
 
 
@@ -133,9 +147,11 @@ class _Activity:
     @property
     def is_still(self) -> bool:
         """Whether no page can come."""
-        # The hosts are looked at only if no page is in work: most entries are about pages.
-        return self.is_paused or (
-            not self._in_work and (self._is_held or bool(hostwords.none_usable(self._states.values())))
+        return stands_still(
+            is_paused=self.is_paused,
+            is_working=bool(self._in_work),
+            is_held=self._is_held,
+            has_no_host=lambda: hostwords.none_usable(self._states.values()),
         )
 
 

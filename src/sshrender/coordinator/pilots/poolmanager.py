@@ -343,8 +343,7 @@ class PoolManager:
         """
         narrow = [array for array in self._arrays if not set(array.avoid) <= set(avoid)]
         for array in narrow if now >= self._cancels.due else ():
-            if (waiting := array.waiting()) and not self._cancel(array, waiting):
-                self._cancels.failed(now)
+            if (waiting := array.waiting()) and not self._cancel_in_time(array, waiting, now):
                 return
 
     def _cancel_some(self, count: int, now: float) -> None:
@@ -355,11 +354,18 @@ class PoolManager:
             indexes = array.waiting()[-count:] if count else []
             if not indexes:
                 continue
-            if not self._cancel(array, indexes):
-                self._cancels.failed(now)
+            if not self._cancel_in_time(array, indexes, now):
                 return
-            self._cancels.succeeded()
             count -= len(indexes)
+
+    def _cancel_in_time(self, array: PilotArray, indexes: Sequence[int], now: float) -> bool:
+        """Cancel pilots that wait, and note for the next time whether the engine did it; return that."""
+        is_done = self._cancel(array, indexes)
+        if is_done:
+            self._cancels.succeeded()
+        else:
+            self._cancels.failed(now)
+        return is_done
 
     def _cancel(self, array: PilotArray, indexes: Sequence[int]) -> bool:
         """Cancel pilots that wait; return whether the engine did it."""
