@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.views.chromium import Browser, chromium
 from tests.web.serving import Client, serving
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a module: it takes a second to start.
+
+    And it does not start with the long TMPDIR of a test's home.
+    """
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

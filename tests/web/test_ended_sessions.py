@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.web import uploads
+from sshrender.api.web import uploads, webfolder
 from sshrender.web import jobroutes, jobwatchers
 from sshrender.web.authentication import SESSION, Authenticator
 from tests import pdfs
 from tests.stretch import stretched, wait_until
-from tests.views.chromium import Browser, chromium
+from tests.views.chromium import Browser
 from tests.web.serving import Client, serving
 from tests.web.test_pages import DROP, Page
 
@@ -26,13 +26,6 @@ ALONE = "Host: localhost\r\nConnection: close"
 TOLD = "document.querySelector('.upload p')?.textContent.includes({!r})"
 ASKED = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/queue')).length"
 OFFLINE = "document.getElementById('offline')?.textContent.includes({!r})"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests: it takes a second to start."""
-    with chromium() as found:
-        yield found
 
 
 def _job(client: Client, pages: int = 2) -> str:
@@ -174,7 +167,7 @@ def test_parts_that_the_server_has_lost_are_sent_again(
     page.open("")
     _drop(browser, pdfs.build(pdfs.numbered(3)))
     browser.wait_for(TOLD.format("3 pages"))
-    (folder,) = (uploads.own_folder(san) / "uploads").iterdir()
+    (folder,) = (webfolder.own_folder(san) / "uploads").iterdir()
     for name in ("0.part", *(f"document/{each.name}" for each in (folder / "document").iterdir())):
         (folder / name).unlink()
     browser.run("document.getElementById('dpi').value = '72'")

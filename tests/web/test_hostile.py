@@ -16,7 +16,7 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 
-from sshrender.api.web import uploads
+from sshrender.api.web import uploads, webfolder
 from sshrender.api.web.jobfeed import JobFeed
 from sshrender.api.web.uploaderrors import UploadError
 from sshrender.api.web.uploads import Quota
@@ -153,9 +153,9 @@ def test_the_first_uploads_may_come_at_the_same_time(san: Path, monkeypatch: pyt
 
     monkeypatch.setattr(userfolders, "find", find_together)
     with ThreadPoolExecutor(4) as pool:
-        for made in [pool.submit(uploads.make_folder, san, "uploads") for _ in range(4)]:
+        for made in [pool.submit(webfolder.make_folder, san, "uploads") for _ in range(4)]:
             made.result()
-    assert [each.name for each in san.iterdir()] == [uploads.FOLDER]
+    assert [each.name for each in san.iterdir()] == [webfolder.FOLDER]
 
 
 def test_bytes_are_counted_by_both_servers_too(san: Path) -> None:

@@ -22,7 +22,7 @@ from sshrender.views.dashboard.source import HostLine, JobLine, Listed
 from tests import pdfs
 from tests.entries import fields_of
 from tests.stretch import stretched, wait_until
-from tests.views.chromium import Browser, chromium
+from tests.views.chromium import Browser
 from tests.web.serving import Client, serving
 from tests.web.test_pages import BUILT, DROP, Page
 
@@ -31,13 +31,6 @@ FOCUSED = "(document.activeElement.getAttribute('aria-label') ?? document.active
 STATE = "document.getElementById('state').textContent.includes('{}')"
 LIVE = "document.getElementById('live').textContent.includes({!r})"
 TOLD = "document.querySelector('.upload p')?.textContent.includes({!r})"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests: it takes a second to start."""
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

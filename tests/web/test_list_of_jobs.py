@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from sshrender.api.statusreports import job_report, job_reports
 from sshrender.job.folder import JobFolder
 from sshrender.views.dashboard.source import JobLine, Listed
 from tests import pdfs
-from tests.views.chromium import Browser, chromium
+from tests.views.chromium import Browser
 from tests.web.serving import Client
 from tests.web.test_jobs import _events
 from tests.web.test_pages import Page
 
-NOBODY = 65534
+OTHER_USER = 65534
 
 
 def _job(client: Client, name: str, **options: object) -> str:
@@ -30,7 +30,7 @@ def _job(client: Client, name: str, **options: object) -> str:
 
 
 def _of_another_user(folder: JobFolder) -> None:
-    os.chown(folder.path, NOBODY, -1)
+    os.chown(folder.path, OTHER_USER, -1)
 
 
 def _written_by_a_host(folder: JobFolder) -> None:
@@ -74,13 +74,6 @@ def test_every_view_shows_the_same_place(
 
 DATES = """[...document.querySelectorAll('.job time')].map(
     (each) => [each.textContent, each.title, each.dateTime])"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser. For the whole module: it does not start with the long TMPDIR of a test's home."""
-    with chromium() as found:
-        yield found
 
 
 def test_dates_are_told_as_how_long_ago_with_the_date_itself(

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 import pytest
 from starlette.requests import Request
 
-from sshrender.api.web import uploads, webaccess
+from sshrender.api.web import uploads, webaccess, webfolder
 from sshrender.api.web.uploaderrors import UploadError
 from sshrender.api.web.uploads import PartWriter, Quota
 from sshrender.web.authentication import Authenticator
@@ -179,7 +179,7 @@ def test_files_that_the_journal_names_are_pages_or_are_not_there(
 def test_a_removed_upload_leaves_nothing_and_does_not_keep_requests_waiting(san: Path) -> None:
     """A part that was being written stayed: it filled the folder, and counted for no user."""
     made = uploads.begin(san, "web:alice", "a.pdf", 600 << 10, 512 << 10, Quota())
-    folder = uploads.own_folder(san) / "uploads"
+    folder = webfolder.own_folder(san) / "uploads"
     writer = PartWriter(san, made, 1)
     writer.write(b"x" * (88 << 10))
     uploads.remove(san, made)

@@ -19,7 +19,7 @@ import pytest
 from tests import pdfs
 from tests.conftest import PROGRAM
 from tests.stretch import stretched
-from tests.views.chromium import Browser, chromium
+from tests.views.chromium import Browser
 from tests.web.serving import Client, serving
 
 BUILT = "document.documentElement?.dataset.built === 'yes'"
@@ -59,13 +59,6 @@ class Page:
         self.browser.resize(width, 900)
         self.browser.call("Page.navigate", url=self.base + path)
         self.browser.wait_for(f"location.href.startsWith({json.dumps(self.base)}) && {condition}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests: it takes a second to start."""
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.api.web import uploads
+from sshrender.api.web import uploads, webfolder
 from sshrender.api.web.uploaderrors import UploadError
 from sshrender.api.web.uploads import PartWriter, Quota
 from tests import pdfs
@@ -147,7 +147,7 @@ def test_a_folder_of_another_user_s_making_is_not_used(san: Path) -> None:
     (san / ".web").chmod(0o777)
     upload = uploads.begin(san, "web:alice", "a.pdf", 100, PART, Quota())
     assert _names(san / ".web") == []
-    assert uploads.own_folder(san).stat().st_mode & 0o077 == 0
+    assert webfolder.own_folder(san).stat().st_mode & 0o077 == 0
     assert uploads.find(san, upload.id, "web:alice").size == 100
 
 

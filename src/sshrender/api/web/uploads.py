@@ -14,7 +14,6 @@ import json
 import os
 import re
 import secrets
-import stat
 import time
 import unicodedata
 import uuid
@@ -23,11 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sshrender.api.web.uploaderrors import UploadError, parts_lacking
-from sshrender.job import userfolders
+from sshrender.api.web.webfolder import make_folder, own_folder
 from sshrender.storage import files
-
-FOLDER = ".web"
-"""Beside the jobs' folders; hidden, so that no reader takes it for a job."""
 
 MIN_PART, DEFAULT_PART, MAX_PART = 512 << 10, 8 << 20, 64 << 20
 """Bytes. nginx accepts bodies of 1 MiB by default (client_max_body_size), Cloudflare of 100 MB."""
@@ -56,10 +52,6 @@ may forbid the call."""
 
 _HEAD = 1024
 """Bytes at whose beginning readers of PDF look for the header (ISO 32000-1, annex H, note 13)."""
-
-
-_own: dict[Path, Path] = {}
-"""By shared folder: what ``own_folder`` has found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,46 +435,6 @@ def _open_uploads(san: Path, owner: str) -> list[Upload]:
 def _prefix(owner: str) -> str:
     """Return the beginning of the ids of a user's uploads, so that counting them opens no other's."""
     return hashlib.sha256(owner.encode()).hexdigest()[:12]
-
-
-def own_folder(san: Path) -> Path:
-    """Return this user's folder of the web front end: another user may have taken the plain name."""
-    if san not in _own and (found := userfolders.find(san, FOLDER)):
-        user = files.user_in(san)
-        for each in found:
-            if each.user == user and not stat.S_IMODE(each.path.stat().st_mode) & 0o022:
-                _own[san] = each.path
-                break
-    return _own.get(san, san / FOLDER)
-
-
-def _has_own(san: Path) -> bool:
-    """Return whether this user's folder of the web front end is there; forget one that is gone."""
-    known = _own.get(san)
-    if known is not None and not known.is_dir():
-        _own.pop(san, None)
-    own_folder(san)
-    return san in _own
-
-
-def make_folder(san: Path, name: str) -> None:
-    """Make a folder in that of the web front end. Raises OSError."""
-    if not _has_own(san):
-        path = san / FOLDER
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            # Another request of this user has made it a moment ago. Or it is another user's folder: then
-            # a random name is used beside it.
-            if not _has_own(san):
-                path = san / f"{FOLDER}-{secrets.token_hex(8)}"
-                path.mkdir(mode=0o700)
-                _own[san] = path
-        else:
-            _own[san] = path
-    folder = own_folder(san) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.close(files.open_folder(folder))  # ENOTDIR for a link, which leads elsewhere
 
 
 def _folder(san: Path, id_: str) -> Path:

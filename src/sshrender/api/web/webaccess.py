@@ -15,7 +15,7 @@ import secrets
 import time
 from pathlib import Path
 
-from sshrender.api.web.uploads import make_folder, own_folder
+from sshrender.api.web.webfolder import make_folder, own_folder
 from sshrender.config import keyfile
 from sshrender.storage import files
 
